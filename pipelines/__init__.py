@@ -1,0 +1,1 @@
+"""What gets scheduled: one script for each service."""

@@ -1,0 +1,244 @@
+"""The command line, the same for every pipeline."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dlt
+from dlt.common.configuration.exceptions import ConfigurationException
+from dlt.common.exceptions import SignalReceivedException
+from dlt.common.runtime.collector import NULL_COLLECTOR, TqdmCollector
+from dlt.common.destination.exceptions import DestinationException
+from dlt.extract import DltSource
+from dlt.pipeline.exceptions import PipelineStepFailed
+from rich.console import Console
+from rich.table import Table
+
+from sources.common.destinations import duckdb
+from sources.common.errors import ConfigurationError, TextliftError
+from sources.common.loading import PACKAGE_ROWS, Summary, load
+from sources.common.windows import parse_time
+
+LOADED = 0
+FAILED = 1
+UNUSABLE = 2
+REJECTED = 3
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One pipeline.
+
+    Attributes:
+        name: Name of the pipeline, of its dataset, and of its DuckDB file.
+        title: Name of the service.
+        source: The dlt source; takes ``since``, ``until`` and ``package_rows``.
+        sandbox_source: Makes the source for a sandbox, from its URL and the same settings.
+        describe_account: Asks a source what account it reads; returns lines for a person.
+    """
+
+    name: str
+    title: str
+    source: Callable[..., DltSource]
+    sandbox_source: Callable[..., DltSource]
+    describe_account: Callable[[DltSource], list[str]]
+
+
+def main(job: Job, argv: Sequence[str] | None = None) -> int:
+    """Run a pipeline as its command line says.
+
+    Returns:
+        The exit code: 0 loaded; 1 failed; 2 usage, configuration or credentials; 3 loaded, with
+        rows in ``rejected_records``.
+    """
+    options = _parse(job, argv)
+    if not Path(".dlt").is_dir():
+        # Started from elsewhere, by a scheduler: the project's own settings count.
+        os.environ.setdefault("DLT_PROJECT_DIR", str(PROJECT))
+    try:
+        if not options.sandbox:
+            return _run(job, options, job.source)
+        with _sandbox(job.name) as url:
+            return _run(job, options, lambda **settings: job.sandbox_source(url, **settings))
+    except ConfigurationError as error:
+        return _fail(str(error), UNUSABLE)
+    except ConfigurationException as error:
+        return _fail(_explain(error), UNUSABLE)
+    except TextliftError as error:
+        return _fail(str(error), FAILED)
+    except PipelineStepFailed as error:
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(cause, ConfigurationException):
+                return _fail(_explain(cause), UNUSABLE)
+            if isinstance(cause, (SignalReceivedException, KeyboardInterrupt)):
+                return _fail(_STOPPED, FAILED)
+            cause = cause.__cause__
+        return _fail(f"{error.step} failed: {error.exception}", FAILED)
+    except (DestinationException, OSError) as error:
+        return _fail(str(error), FAILED)
+    except (SignalReceivedException, KeyboardInterrupt):
+        return _fail(_STOPPED, FAILED)
+
+
+_STOPPED = "Stopped.\nWhat was committed stays; the next run goes on from there."
+
+
+def _parse(job: Job, argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog=f"python pipelines/{job.name}.py",
+        description=f"Load {job.title} into a warehouse. Each run brings what is new.",
+        epilog="exit codes: 0 loaded; 1 failed; 2 usage, configuration or credentials; "
+        "3 loaded, with rows in rejected_records",
+    )
+    when = "ISO 8601, UTC unless it has an offset; a date alone is its first second"
+    parser.add_argument(
+        "--sandbox",
+        action="store_true",
+        help=f"load invented data from a local sandbox into {job.name}_sandbox.duckdb",
+    )
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="verify the credentials, say what account they see, and load nothing",
+    )
+    parser.add_argument(
+        "--resources",
+        metavar="A,B",
+        type=lambda text: [name.strip() for name in text.split(",") if name.strip()],
+        help="load only these resources",
+    )
+    parser.add_argument("--since", metavar="WHEN", help=f"load from here on ({when})")
+    parser.add_argument(
+        "--until",
+        metavar="WHEN",
+        help="load up to here; with --since exactly that range, and the cursors stay where they are",
+    )
+    parser.add_argument("--destination", metavar="NAME", help="dlt destination (default: duckdb)")
+    parser.add_argument("--dataset", metavar="NAME", help=f"dataset (default: {job.name})")
+    parser.add_argument(
+        "--full-refresh",
+        action="store_true",
+        help="drop the tables and cursors of what is loaded, and load it from start_date",
+    )
+    options = parser.parse_args(argv)
+    if options.sandbox and options.destination not in (None, "duckdb"):
+        parser.error("--sandbox loads into a DuckDB file of its own; leave --destination out")
+    if options.full_refresh and (options.since or options.until):
+        parser.error("--full-refresh loads everything; leave --since and --until out")
+    return options
+
+
+def _run(job: Job, options: argparse.Namespace, source: Callable[..., DltSource]) -> int:
+    for name in ("since", "until"):
+        if getattr(options, name):
+            parse_time(getattr(options, name), f"--{name}")
+    console = Console()
+    if options.check:
+        for line in job.describe_account(source()):
+            console.print(line, highlight=False)
+        console.print(f"{job.title}: the credentials are accepted. Nothing was loaded.")
+        return LOADED
+
+    def make_source() -> DltSource:
+        return source(since=options.since, until=options.until, package_rows=PACKAGE_ROWS)
+
+    pipeline = _pipeline(job, options)
+    summary = load(pipeline, make_source, options.resources, options.full_refresh)
+    _report(console, pipeline, summary)
+    if summary.failed:
+        return FAILED
+    return REJECTED if summary.rejected else LOADED
+
+
+def _pipeline(job: Job, options: argparse.Namespace) -> dlt.Pipeline:
+    name = f"{job.name}_sandbox" if options.sandbox else job.name
+    destination: Any = options.destination or "duckdb"
+    if options.sandbox:
+        # Named here, so that no configured credentials lead to real data.
+        destination = duckdb(f"{name}.duckdb")
+    elif destination == "duckdb":
+        destination = duckdb()
+    return dlt.pipeline(
+        pipeline_name=name,
+        destination=destination,
+        dataset_name=options.dataset or job.name,
+        progress=TqdmCollector(single_bar=True, leave=False)
+        if sys.stderr.isatty()
+        else NULL_COLLECTOR,
+    )
+
+
+@contextmanager
+def _sandbox(service: str) -> Iterator[str]:
+    """A sandbox in a process of its own, on a free port; it ends with this process."""
+    command = [sys.executable, "-m", "sandbox", "--port", "0", "--exit-with-stdin"]
+    process = subprocess.Popen(
+        command, cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdin and process.stdout
+    try:
+        line = process.stdout.readline()
+        if "http://" not in line:
+            raise ConfigurationError("The sandbox did not start.\nIts own message stands above.")
+        yield line[line.index("http://") :].strip()
+    finally:
+        process.stdin.close()
+        process.wait()
+
+
+def _report(console: Console, pipeline: dlt.Pipeline, summary: Summary) -> None:
+    """A table for a person at a terminal, plain lines for a scheduler's log."""
+    lines = _lines(summary)
+    if console.is_terminal:
+        table = Table("table", "rows loaded", "window", "new columns")
+        table.columns[1].justify = "right"
+        for line in lines:
+            table.add_row(*line)
+        console.print(table)
+    else:
+        for name, rows, window, columns in lines:
+            parts = [f"{name}: {rows} rows", window, columns and f"new columns: {columns}"]
+            print(", ".join(part for part in parts if part))
+    with pipeline.destination_client() as client:
+        where = str(client.config)
+    print(
+        f"{sum(summary.rows.values())} rows, {summary.requests} requests, {summary.packages} "
+        f"packages, {summary.seconds:.1f} s; dataset {pipeline.dataset_name} in {where}"
+    )
+    if summary.rejected:
+        print(f"{summary.rejected} values or records were rejected: see rejected_records")
+    for name, reason in summary.failed.items():
+        print(f"{name} failed and stays where it was: {reason}", file=sys.stderr)
+
+
+def _lines(summary: Summary) -> list[tuple[str, str, str, str]]:
+    lines = []
+    for name, rows in sorted(summary.rows.items()):
+        start, end = summary.windows.get(name, ("", ""))
+        columns = ", ".join(summary.new_columns.get(name, ()))
+        lines.append((name, str(rows), f"{start} to {end}" if start else "", columns))
+    return lines
+
+
+def _fail(message: str, code: int) -> int:
+    print(message, file=sys.stderr)
+    return code
+
+
+def _explain(error: ConfigurationException) -> str:
+    """The first line of dlt's own message, and where settings go."""
+    return (
+        f"{str(error).strip().splitlines()[0]}\n"
+        "Set it in .dlt/config.toml or .dlt/secrets.toml, or in the environment."
+    )

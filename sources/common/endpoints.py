@@ -1,0 +1,142 @@
+"""What a source says about an endpoint: data, no behaviour.
+
+Columns are named by their path in the record, joined with ``__``. Attributes and elements are not
+told apart: ``<address><city>`` and ``<address city="…">`` are both ``address__city``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import Enum
+
+
+class ColumnType(Enum):
+    """The types of the warehouse contract."""
+
+    BIGINT = "bigint"
+    BOOLEAN = "bool"
+    DECIMAL = "decimal"
+    DOUBLE = "double"
+    TEXT = "text"
+    TIMESTAMP = "timestamp"
+
+
+Columns = Mapping[str, ColumnType]
+
+
+class Paging(Enum):
+    """How an endpoint hands out more rows than fit one answer."""
+
+    SINGLE = "one answer holds every row"
+    COUNTED = "every page says how many pages there are"
+    OPEN = "pages go on until one has no rows, or fewer than a known limit"
+
+
+@dataclass(frozen=True)
+class ChildList:
+    """A list inside a record, loaded as a table of its own.
+
+    Attributes:
+        item: Name of one entry.
+        columns: Types of the entry's known columns.
+        text: Column for the text of an entry, where an entry has text.
+        aliases: Path in the entry → column, where the two differ.
+        lists: Path in the entry → list inside the entry.
+        id_column: Column that carries this entry's ``id`` in the tables of its own lists.
+        table: Suffix of the table's name, where it is not the last part of the path.
+    """
+
+    item: str
+    columns: Columns
+    text: str | None = None
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    lists: Mapping[str, ChildList] = field(default_factory=dict)
+    id_column: str | None = None
+    table: str | None = None
+
+
+@dataclass(frozen=True)
+class WindowParams:
+    """How an endpoint is read by time.
+
+    Attributes:
+        start: Name of the parameter for the first second wanted.
+        end: Name of the parameter for the last second wanted.
+        cursor: Column the two parameters filter on.
+        lookback: How far before the cursor each run reads again, for rows that change after it.
+        ahead: How far into the future rows can lie.
+        undated: Parameters of one further question, for rows that have no time yet.
+    """
+
+    start: str
+    end: str
+    cursor: str
+    lookback: timedelta
+    ahead: timedelta = timedelta(0)
+    undated: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Parent:
+    """The endpoint whose every row is asked for its rows.
+
+    Attributes:
+        endpoint: Name of the endpoint that lists the parents.
+        param: Parameter that names the parent.
+        column: Column of the rows that carries the parent's key.
+    """
+
+    endpoint: str
+    param: str
+    column: str
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One endpoint of a service, and the table its rows go to.
+
+    Attributes:
+        name: Name of the resource and of its table.
+        path: Path below the service's base URL.
+        rows: Where the rows are in an answer: ``container/row``; ``.`` if the answer is the row.
+        columns: Types of the known columns. All others become text.
+        key: Columns that identify a row.
+        identity: Columns that never change, for rows without an id; ``key`` is computed from them.
+        aliases: Path in the record → column, where the two differ.
+        lists: Path in the record → list that becomes a table of its own.
+        skip: Paths that are left out, with all below them.
+        params: Parameters sent with every question.
+        paging: How further rows are asked for.
+        page_limit: Most rows on a page; ``None`` where the service names no limit.
+        window: How the endpoint is read by time; ``None`` for a snapshot.
+        parent: The endpoint whose rows this one is asked for, if any.
+        configured: Parameters whose values come from the configuration, for an endpoint that is
+            asked for each set of them; they are columns as well.
+        gone: Error ids by which the service says that what is asked for is not there any more.
+        whole_every: How often all rows of each parent are read and replaced as a set, for rows
+            that change without coming back into a window.
+    """
+
+    name: str
+    path: str
+    rows: str
+    columns: Columns
+    key: tuple[str, ...] = ("id",)
+    identity: tuple[str, ...] = ()
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    lists: Mapping[str, ChildList] = field(default_factory=dict)
+    skip: frozenset[str] = frozenset()
+    params: Mapping[str, str] = field(default_factory=dict)
+    paging: Paging = Paging.SINGLE
+    page_limit: int | None = None
+    window: WindowParams | None = None
+    parent: Parent | None = None
+    configured: tuple[str, ...] = ()
+    gone: frozenset[int] = frozenset()
+    whole_every: timedelta | None = None
+
+    def child_key(self, column: str) -> str:
+        """Name of a key column in the tables of this endpoint's lists."""
+        return f"{self.name.removesuffix('s')}_id" if column == "id" else column

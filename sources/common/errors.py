@@ -1,0 +1,56 @@
+"""The exceptions of all sources.
+
+::
+
+    TextliftError
+    ├── ConfigurationError       a setting is missing or cannot be used
+    │   └── CredentialsError     the service refused the credentials or the company
+    └── ServiceError             the service could not be read
+        ├── TransientError       may pass: the client tries again
+        │   └── AnswerTimeout    no answer in time
+        ├── ParentGone           the parent of the rows asked for is not there any more
+        └── WindowTooLarge       the service asks for a shorter window
+"""
+
+from __future__ import annotations
+
+
+class TextliftError(Exception):
+    """Base of every error this project raises; its text is meant for the person who runs it."""
+
+
+class ConfigurationError(TextliftError):
+    """A setting is missing or cannot be used. Nothing was loaded."""
+
+
+class CredentialsError(ConfigurationError):
+    """The service refused the credentials or the company. Trying again cannot help."""
+
+
+class ServiceError(TextliftError):
+    """The service answered with something that cannot be loaded."""
+
+
+class TransientError(ServiceError):
+    """A failure that may pass.
+
+    Args:
+        message: What happened.
+        retry_after: Seconds the service asked to wait, if it did.
+    """
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class AnswerTimeout(TransientError):
+    """The service did not answer in time."""
+
+
+class ParentGone(ServiceError):
+    """The campaign, group, mConnect … whose rows were asked for no longer exists."""
+
+
+class WindowTooLarge(ServiceError):
+    """The service refuses a window because there is too much in it."""

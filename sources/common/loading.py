@@ -1,0 +1,176 @@
+"""Runs a source through a dlt pipeline until it has nothing left, in packages of bounded size.
+
+``pipeline.run(source)`` is all that is needed for a source without ``package_rows``. This is the
+loop around it for the others, as the command line and the schedulers' definitions use it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dlt import Pipeline
+from dlt.common import logger
+from dlt.common.pipeline import LoadInfo
+from dlt.common.schema.typing import C_DLT_LOAD_ID
+from dlt.extract import DltSource
+from dlt.extract.exceptions import ResourceExtractionError
+from dlt.pipeline.exceptions import PipelineStepFailed
+
+from .errors import ConfigurationError, ServiceError, TextliftError
+
+#: Rows of one resource in one load package: a crash costs no more than reading these again.
+PACKAGE_ROWS = 100_000
+
+_DESTINATION = "textlift_destination"
+
+
+@dataclass
+class Summary:
+    """What a run did.
+
+    Attributes:
+        rows: Table → rows loaded.
+        windows: Resource → first and last second read, ISO 8601.
+        new_columns: Table that existed → columns it got.
+        requests: Requests made, repeated ones included.
+        rejected: Rows for ``rejected_records``.
+        failed: Resource → why it could not be loaded.
+        packages: Load packages committed.
+        seconds: Time taken.
+    """
+
+    rows: dict[str, int] = field(default_factory=dict)
+    windows: dict[str, tuple[str, str]] = field(default_factory=dict)
+    new_columns: dict[str, list[str]] = field(default_factory=dict)
+    requests: int = 0
+    rejected: int = 0
+    failed: dict[str, str] = field(default_factory=dict)
+    packages: int = 0
+    seconds: float = 0.0
+
+
+def load(
+    pipeline: Pipeline,
+    make_source: Callable[[], DltSource],
+    resources: Sequence[str] | None = None,
+    full_refresh: bool = False,
+) -> Summary:
+    """Load all that is new.
+
+    A resource that cannot be read is left where it was and named in the summary; the others go on.
+
+    Args:
+        pipeline: Where to load to.
+        make_source: Makes the source; called again after a failure, for what is left to do.
+        resources: Names of the resources to load; all of them if ``None``.
+        full_refresh: Drop the tables and the state of these resources first.
+
+    Returns:
+        What was done.
+
+    Raises:
+        ConfigurationError: A setting is wrong, a resource is unknown, or the service refuses the
+            credentials. What was committed before stays.
+        PipelineStepFailed: The destination could not be loaded. The next run tries again.
+    """
+    started = time.monotonic()
+    summary = Summary()
+    source = make_source()
+    remaining = list(source.resources) if resources is None else _known(source, resources)
+    _stick_to_destination(pipeline)
+    if pipeline.has_pending_data:
+        logger.warning("A package of an earlier run was not loaded; it goes first")
+        _note_package(summary, pipeline.run())
+    refresh: Any = None
+    if full_refresh:
+        refresh = "drop_sources" if resources is None else "drop_resources"
+    while remaining:
+        for resource in source.resources.values():
+            resource.selected = resource.name in remaining
+        try:
+            info = pipeline.run(source, refresh=refresh)
+        except PipelineStepFailed as error:
+            name, reason = _failed_resource(error)
+            _note_requests(summary, source)
+            summary.failed[name] = str(reason)
+            logger.error(str(reason))
+            remaining.remove(name)
+            source = make_source()
+            continue
+        refresh = None
+        _note_package(summary, info)
+        remaining = _note_resources(summary, source, remaining)
+    _note_requests(summary, source)
+    summary.seconds = time.monotonic() - started
+    return summary
+
+
+def _known(source: DltSource, names: Iterable[str]) -> list[str]:
+    unknown = [name for name in names if name not in source.resources]
+    if unknown:
+        raise ConfigurationError(
+            f"Unknown resource: {', '.join(unknown)}\n"
+            f"Choose from {', '.join(sorted(source.resources))}."
+        )
+    return list(dict.fromkeys(names))
+
+
+def _stick_to_destination(pipeline: Pipeline) -> None:
+    """Forget cursors that belong to another destination; those of this one are kept in it."""
+    with pipeline.destination_client() as client:
+        destination = f"{client.config} {pipeline.dataset_name}"
+    try:
+        known = pipeline.get_local_state_val(_DESTINATION)
+    except KeyError:
+        known = destination
+    if known != destination:
+        logger.warning("The destination is another than in the last run; its own state is restored")
+        pipeline.drop()
+    pipeline.set_local_state_val(_DESTINATION, destination)
+
+
+def _failed_resource(error: PipelineStepFailed) -> tuple[str, ServiceError]:
+    """The resource that could not be read, and why; raises what concerns the whole run."""
+    cause: BaseException | None = error
+    name = ""
+    while cause is not None:
+        if isinstance(cause, ResourceExtractionError):
+            name = cause.pipe_name
+        if isinstance(cause, ServiceError) and name:
+            return name, cause
+        if isinstance(cause, TextliftError):
+            raise cause
+        cause = cause.__cause__
+    raise error
+
+
+def _note_package(summary: Summary, info: LoadInfo) -> None:
+    summary.packages += len(info.loads_ids)
+    for package in info.load_packages:
+        for name, table in package.schema_update.items():
+            columns = list(table.get("columns", {}))
+            if C_DLT_LOAD_ID not in columns and not name.startswith("_dlt"):
+                summary.new_columns.setdefault(name, []).extend(columns)
+
+
+def _note_resources(summary: Summary, source: DltSource, names: Iterable[str]) -> list[str]:
+    """Add up what the resources say of the package; return those that another one goes on with."""
+    left = []
+    for name in names:
+        metrics = source.resources[name].custom_metrics
+        for table, rows in metrics.get("rows", {}).items():
+            summary.rows[table] = summary.rows.get(table, 0) + rows
+        summary.rejected += metrics.get("rejected", 0)
+        if metrics.get("window_start"):
+            summary.windows[name] = (metrics["window_start"], metrics["window_end"])
+        if metrics.get("unfinished"):
+            left.append(name)
+    return left
+
+
+def _note_requests(summary: Summary, source: DltSource) -> None:
+    for resource in source.resources.values():
+        summary.requests += resource.custom_metrics.get("requests", 0)

@@ -1,0 +1,278 @@
+"""Windows to rows: plans, asks and puts together, many pages, windows and parents at a time.
+
+A :class:`Reader` never waits. Its owner polls it; questions run in the threads of the client, and
+what they bring is handled by the thread that polls.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from queue import Empty, SimpleQueue
+
+from dlt.common import logger
+
+from .client import Client
+from .endpoints import Endpoint
+from .errors import AnswerTimeout, ParentGone, ServiceError, WindowTooLarge
+from .paging import UNKNOWN_PARTS, PagePlan
+from .tables import (
+    Layout,
+    Page,
+    add_row_keys,
+    concat_pages,
+    constant,
+    empty_page,
+    filter_page,
+    key_values,
+)
+from .windows import Window, format_time
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Something to read: all of a window, or all there is, of one parent or of the account.
+
+    Attributes:
+        parent: Id of the parent whose rows are asked for.
+        window: The time to ask for; ``None`` asks for all rows.
+        params: Further parameters.
+        values: Column → value it has in every row.
+        crowded: The time to cut into windows if there are too many rows to page through.
+    """
+
+    parent: int | None = None
+    window: Window | None = None
+    params: Mapping[str, str] = field(default_factory=dict)
+    values: Mapping[str, int | str] = field(default_factory=dict)
+    crowded: Window | None = None
+
+
+@dataclass(frozen=True)
+class WindowRows:
+    """All rows of one unit, or of one part of a unit that was cut.
+
+    Attributes:
+        unit: What was read.
+        page: Its rows.
+        gone: Whether the service says that the parent is not there any more.
+        ends_parent: Whether what comes next belongs to another parent.
+    """
+
+    unit: Unit
+    page: Page
+    gone: bool
+    ends_parent: bool
+
+
+Decode = Callable[[bytes, Endpoint, Layout], Page]
+#: Turns the error of a question for a parent's rows into :class:`ParentGone` where it means that.
+Judge = Callable[[ServiceError, frozenset[int]], ServiceError]
+
+
+@dataclass(frozen=True)
+class Service:
+    """How to talk to a service: its client and the three functions that know its dialect."""
+
+    client: Client
+    decode: Decode
+    judge: Judge
+
+
+class _Read:
+    """A unit that is being read."""
+
+    def __init__(self, unit: Unit, endpoint: Endpoint, limit: int | None) -> None:
+        self.unit = unit
+        self.limit = limit
+        whole = unit.window or unit.crowded
+        self.plan = PagePlan(
+            endpoint.paging,
+            limit if endpoint.page_limit else None,
+            splittable=whole is not None and whole.splittable,
+            keyed=not endpoint.identity,
+        )
+        self.started = False
+        self.gone = False
+
+    @property
+    def done(self) -> bool:
+        return self.plan.done or self.gone
+
+
+class Reader:
+    """Reads units of one endpoint and hands out their rows in the order of the units.
+
+    Args:
+        service: Whom to ask.
+        endpoint: What to ask for.
+        units: What to read.
+        page_size: Rows wanted on a page; the endpoint's own limit is kept.
+
+    Attributes:
+        requests: Questions asked so far, repeated ones included.
+    """
+
+    def __init__(
+        self, service: Service, endpoint: Endpoint, units: Iterable[Unit], page_size: int
+    ) -> None:
+        self.requests = 0
+        self._service = service
+        self._endpoint = endpoint
+        self._layout = Layout.of(endpoint)
+        self._limit = min(page_size, endpoint.page_limit) if endpoint.page_limit else None
+        self._units = iter(units)
+        self._order: list[_Read] = []
+        self._wanted: deque[tuple[_Read, int]] = deque()
+        self._answers: SimpleQueue[tuple[_Read, int, Future[Page]]] = SimpleQueue()
+        self._under_way = 0
+        self._exhausted = False
+
+    @property
+    def finished(self) -> bool:
+        """Whether every unit has been handed out."""
+        return self._exhausted and not self._order
+
+    def poll(self) -> WindowRows | None:
+        """The next rows if they are there, without waiting.
+
+        Raises:
+            ServiceError: The service could not be read; the message says where.
+        """
+        while True:
+            try:
+                read, number, future = self._answers.get_nowait()
+            except Empty:
+                break
+            self._under_way -= 1
+            self._take(read, number, future)
+        self._ask_on()
+        if self._order and self._order[0].done:
+            read = self._order.pop(0)
+            self._ask_on()
+            ends_parent = not self._order or self._order[0].unit.parent != read.unit.parent
+            return WindowRows(read.unit, self._rows(read), read.gone, ends_parent)
+        return None
+
+    def _ask_on(self) -> None:
+        room = self._service.client.concurrency
+        while self._under_way < room:
+            if not self._wanted and not self._start_next():
+                return
+            if self._wanted:
+                self._submit(*self._wanted.popleft())
+
+    def _start_next(self) -> bool:
+        """Begin with one more unit; false if there is none, or enough is open already."""
+        waiting = next((read for read in self._order if not read.started), None)
+        if waiting is None:
+            if len(self._order) >= 4 * self._service.client.concurrency:
+                return False
+            unit = next(self._units, None)
+            if unit is None:
+                self._exhausted = True
+                return False
+            waiting = _Read(unit, self._endpoint, self._limit)
+            self._order.append(waiting)
+        waiting.started = True
+        self._wanted.extend((waiting, number) for number in waiting.plan.FIRST)
+        return True
+
+    def _submit(self, read: _Read, number: int) -> None:
+        self._under_way += 1
+        future = self._service.client.submit(lambda: self._fetch(read, number))
+        future.add_done_callback(lambda done: self._answers.put((read, number, done)))
+
+    def _fetch(self, read: _Read, number: int) -> Page:
+        endpoint = self._endpoint
+        params = {**endpoint.params, **read.unit.params}
+        if endpoint.window and read.unit.window:
+            params[endpoint.window.start] = format_time(read.unit.window.start)
+            params[endpoint.window.end] = format_time(read.unit.window.end)
+        if read.limit is not None:
+            params["limit"] = str(read.limit)
+        if read.limit is not None or number > 1:
+            params["page"] = str(number)
+        window = read.unit.window
+        body = self._service.client.get(
+            endpoint.path,
+            params,
+            # A long window that is too slow for an answer gets none the second time either.
+            retry_timeouts=window is None or not window.splittable,
+            on_request=self._count,
+        )
+        return self._service.decode(body, endpoint, self._layout)
+
+    def _count(self) -> None:
+        self.requests += 1
+
+    def _take(self, read: _Read, number: int, future: Future[Page]) -> None:
+        if read.done or read.plan.parts:
+            return
+        try:
+            page = future.result()
+        except (WindowTooLarge, AnswerTimeout) as error:
+            window = read.unit.window or read.unit.crowded
+            if window is None or not window.splittable:
+                raise self._located(error, read, number) from error
+            logger.info(f"{self._where(read, number)}: {error}; asking for shorter windows")
+            self._split(read, window, UNKNOWN_PARTS)
+            return
+        except ServiceError as error:
+            judged = self._service.judge(error, self._endpoint.gone)
+            if not isinstance(judged, ParentGone):
+                raise self._located(error, read, number) from error
+            logger.warning(f"{self._where(read, number)}: {judged}; it has no rows to load")
+            read.gone = True
+            return
+        for wanted in read.plan.receive(number, page):
+            self._wanted.append((read, wanted))
+        if read.plan.parts:
+            window = read.unit.window or read.unit.crowded
+            assert window is not None
+            self._split(read, window, read.plan.parts)
+
+    def _split(self, read: _Read, window: Window, parts: int) -> None:
+        read.plan.parts = parts
+        self._wanted = deque(item for item in self._wanted if item[0] is not read)
+        at = self._order.index(read)
+        self._order[at : at + 1] = [
+            _Read(replace(read.unit, window=part, crowded=None), self._endpoint, self._limit)
+            for part in window.split(parts)
+        ]
+
+    def _rows(self, read: _Read) -> Page:
+        endpoint = self._endpoint
+        pages: Sequence[Page] = [] if read.gone else read.plan.pages()
+        if not pages:
+            return empty_page(endpoint)
+        page = concat_pages(pages)
+        for column, value in reversed(list(read.unit.values.items())):
+            page.table = constant(page.table, column, value)
+        if endpoint.identity:
+            page.table = add_row_keys(page.table, endpoint.key[0], endpoint.identity)
+        elif len(pages) > 1:
+            page = _newest(page, endpoint.key)
+        return page
+
+    def _where(self, read: _Read, number: int) -> str:
+        parts = [self._endpoint.name]
+        if self._endpoint.parent:
+            parts.append(f"{self._endpoint.parent.param} {read.unit.parent}")
+        if read.unit.window:
+            parts.append(str(read.unit.window))
+        return ", ".join([*parts, f"page {number}"])
+
+    def _located(self, error: ServiceError, read: _Read, number: int) -> ServiceError:
+        return ServiceError(f"{self._where(read, number)}: {error}")
+
+
+def _newest(page: Page, key: Sequence[str]) -> Page:
+    """Of records with the same key only the last one."""
+    last = {value: n for n, value in enumerate(key_values(page.table, key))}
+    if len(last) == page.table.num_rows:
+        return page
+    kept = set(last.values())
+    return filter_page(page, [n in kept for n in range(page.table.num_rows)])

@@ -1,0 +1,629 @@
+"""Endpoints to dlt resources: cursors, tables and hints.
+
+A resource yields one :class:`Batch` for some thousands of rows: the rows, the entries of their
+lists and what was rejected. The cursor moves in the resource's state before the batch is yielded,
+so that dlt commits both in the same package or neither.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import dlt
+import pyarrow as pa
+import pyarrow.compute as pc
+from dlt.common.configuration import resolve_configuration
+from dlt.common.configuration.specs import RuntimeConfiguration
+from dlt.common.schema.typing import TColumnSchema
+from dlt.extract import DltResource
+
+from .client import Retries
+from .endpoints import Endpoint
+from .reading import Reader, Service, Unit, WindowRows
+from .tables import (
+    ROW,
+    Page,
+    Reject,
+    concat_pages,
+    empty_page,
+    filter_page,
+    key_values,
+)
+from .windows import Window, format_time, parse_time
+
+REJECTED_RECORDS = "rejected_records"
+#: Marks a row that removes the rows with its merge key and is not loaded itself.
+DELETED = "_deleted"
+#: Rows handed to dlt at a time; handing over costs a millisecond for each table.
+BATCH_ROWS = 20_000
+
+_REJECTED_SCHEMA = pa.schema(
+    [
+        pa.field("rejection_key", pa.string(), nullable=False),
+        ("resource", pa.string()),
+        ("window_start", pa.timestamp("us", "UTC")),
+        ("window_end", pa.timestamp("us", "UTC")),
+        ("row_key", pa.string()),
+        ("column_name", pa.string()),
+        ("reason", pa.string()),
+        ("payload", pa.string()),
+        ("rejected_at", pa.timestamp("us", "UTC")),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run is asked to load.
+
+    Attributes:
+        start_date: First second of a first load.
+        since: Load from here, instead of from the cursor.
+        until: Load up to here, instead of up to now.
+        page_size: Rows wanted on a page.
+        lookback: Resource → how far before its cursor to read again; the endpoint's own if absent.
+        whole_every: How often resources whose old rows change unseen are read whole; the endpoint's
+            own if ``None``.
+        configured: Resource → the sets of parameters it is asked for.
+        package_rows: About how many rows of a resource go into one load package; ``None`` for all.
+    """
+
+    start_date: datetime
+    since: datetime | None = None
+    until: datetime | None = None
+    page_size: int = 1000
+    lookback: Mapping[str, timedelta] = field(default_factory=dict)
+    whole_every: timedelta | None = None
+    configured: Mapping[str, Sequence[Mapping[str, int | str]]] = field(default_factory=dict)
+    package_rows: int | None = None
+
+    @property
+    def is_range(self) -> bool:
+        """Whether exactly one range is wanted, which leaves the cursors alone."""
+        return self.since is not None and self.until is not None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows that go to dlt together.
+
+    Attributes:
+        endpoint: Whose rows they are.
+        page: The rows and the entries of their lists.
+        rejected: Rows for ``rejected_records``.
+        whole_parents: Parents of which these are all rows, to be replaced as a set; ``None`` if
+            the rows are merged one by one.
+    """
+
+    endpoint: Endpoint
+    page: Page
+    rejected: Sequence[Mapping[str, Any]]
+    whole_parents: Sequence[int] | None
+
+
+class Run:
+    """What the resources of one source share: the service, the settings, the lists of parents."""
+
+    def __init__(self, service: Service, settings: Settings, endpoints: Iterable[Endpoint]) -> None:
+        self.service = service
+        self.settings = settings
+        self._endpoints = {endpoint.name: endpoint for endpoint in endpoints}
+        self._now: datetime | None = None
+        self._unfinished: dict[str, _Load] = {}
+        self._listings: dict[str, Reader] = {}
+        self._listed: dict[str, WindowRows] = {}
+        self._active: set[str] = set()
+
+    @property
+    def until(self) -> datetime:
+        """The last second to load, the same for all resources."""
+        if self._now is None:
+            self._now = datetime.now(timezone.utc).replace(microsecond=0)
+        return self.settings.until or self._now
+
+    def poll_listing(self, name: str) -> WindowRows | None:
+        """All rows of the snapshot ``name``, which is asked for once in a run, or not yet."""
+        if name not in self._listings:
+            self._listings[name] = self.reader(self._endpoints[name], [Unit()])
+        if name not in self._listed:
+            rows = self._listings[name].poll()
+            if rows is None:
+                return None
+            self._listed[name] = rows
+        return self._listed[name]
+
+    def listing_requests(self, name: str) -> int:
+        """Requests made so far for the snapshot ``name``."""
+        return self._listings[name].requests if name in self._listings else 0
+
+    def reader(self, endpoint: Endpoint, units: Iterable[Unit]) -> Reader:
+        """A reader with this run's service and page size."""
+        return Reader(self.service, endpoint, units, self.settings.page_size)
+
+    def enter(self, endpoint: Endpoint, state: Mapping[str, Any]) -> _Load:
+        """Begin a resource's part in a package: go on with an unfinished load, or start one."""
+        self._active.add(endpoint.name)
+        load = self._unfinished.pop(endpoint.name, None)
+        if load is None or load.packages != state.get("packages"):
+            # Rows taken for a package that was not committed have to be read again.
+            load = _Load(self, endpoint, state)
+        return load
+
+    def leave(self, load: _Load, unfinished: bool) -> None:
+        """End a resource's part in a package; an unfinished load goes on in the next one."""
+        self._active.discard(load.endpoint.name)
+        if unfinished:
+            self._unfinished[load.endpoint.name] = load
+        if not self._active and not self._unfinished:
+            self._now = None
+            self._listings.clear()
+            self._listed.clear()
+            self.service.client.close()
+
+
+class _Load:
+    """One load of a resource, in one package or several.
+
+    Attributes:
+        packages: How many packages have been filled so far, as the resource's state has it.
+        whole: Whether all rows of each parent are read and replaced as a set.
+    """
+
+    def __init__(self, run: Run, endpoint: Endpoint, state: Mapping[str, Any]) -> None:
+        self.endpoint = endpoint
+        self.packages: int | None = None
+        self.start: datetime | None = None
+        self._run = run
+        self._reader: Reader | None = None
+        self._listed = False
+        self._cursors = {
+            parent: parse_time(cursor, "cursor")
+            for parent, cursor in state.get("cursors", {}).items()
+        }
+        self._holds: dict[str, datetime] = {}
+        self._whole_at = state.get("whole_at")
+        self.whole = self._whole_is_due()
+
+    def _whole_is_due(self) -> bool:
+        every = self._run.settings.whole_every or self.endpoint.whole_every
+        if not self.endpoint.whole_every or not every or self._whole_at is None:
+            return False
+        if self._run.settings.since or self._run.settings.until:
+            return False
+        return self._run.until - parse_time(self._whole_at, "whole_at") >= every
+
+    @property
+    def requests(self) -> int:
+        """Requests made so far."""
+        if self._is_listing:
+            return self._run.listing_requests(self.endpoint.name)
+        return self._reader.requests if self._reader else 0
+
+    @property
+    def finished(self) -> bool:
+        """Whether all rows have been handed out."""
+        return self._listed if self._is_listing else bool(self._reader and self._reader.finished)
+
+    @property
+    def _is_listing(self) -> bool:
+        endpoint = self.endpoint
+        return not (endpoint.window or endpoint.parent or endpoint.configured)
+
+    def poll(self) -> WindowRows | None:
+        """The next rows if they are there, without waiting."""
+        if self._is_listing:
+            rows = self._run.poll_listing(self.endpoint.name)
+            self._listed = rows is not None
+            return rows
+        if self._reader is None:
+            units = self._find_units()
+            if units is None:
+                return None
+            self._reader = self._run.reader(self.endpoint, units)
+        return self._reader.poll()
+
+    def _find_units(self) -> Iterable[Unit] | None:
+        endpoint = self.endpoint
+        if endpoint.configured:
+            return [
+                Unit(params={name: str(value) for name, value in values.items()}, values=values)
+                for values in self._run.settings.configured.get(endpoint.name, ())
+            ]
+        if endpoint.parent is None:
+            return list(self._units_of(Unit()))
+        parents = self._run.poll_listing(endpoint.parent.endpoint)
+        if parents is None:
+            return None
+        return [
+            unit
+            for parent in dict.fromkeys(parents.page.table["id"].to_pylist())
+            for unit in self._units_of(
+                Unit(
+                    parent,
+                    params={endpoint.parent.param: str(parent)},
+                    values={endpoint.parent.column: parent},
+                )
+            )
+        ]
+
+    def _units_of(self, unit: Unit) -> Iterator[Unit]:
+        """What to read of one parent, or of the account."""
+        settings, asked = self._run.settings, self.endpoint.window
+        if asked is None:
+            yield unit
+            return
+        end = self._run.until + (timedelta(0) if settings.until else asked.ahead)
+        cursor = self._cursors.get(_cursor_key(unit))
+        everything = Window(min(settings.start_date, end), end)
+        if self.whole or (self.endpoint.whole_every and not cursor and not settings.since):
+            yield _with(unit, crowded=everything)
+            return
+        if settings.since:
+            start = settings.since
+        elif cursor:
+            lookback = settings.lookback.get(self.endpoint.name, asked.lookback)
+            start = max(settings.start_date, cursor - lookback)
+        else:
+            start = settings.start_date
+        if start <= end:
+            self.start = min(start, self.start or start)
+            yield _with(unit, window=Window(start, end))
+        if asked.undated and not settings.is_range:
+            yield _with(unit, params={**unit.params, **asked.undated})
+
+    def advance(self, rows: WindowRows, hold: datetime | None) -> None:
+        """Move the cursor over rows that go into the package.
+
+        Args:
+            rows: The rows, all up to the end of their window.
+            hold: A time the cursor may not pass, because a row of that time has to come again.
+        """
+        window = self.endpoint.window
+        if window is None or rows.gone:
+            return
+        key = _cursor_key(rows.unit)
+        latest = pc.max(rows.page.table[window.cursor]).as_py()
+        cursor = self._cursors.get(key)
+        if latest is not None:
+            # A row from the future must not take the cursor past what is there to be read now.
+            latest = min(latest.replace(microsecond=0), self._run.until)
+            cursor = max(latest, cursor or latest)
+        if hold is not None:
+            self._holds[key] = min(hold, self._holds.get(key, hold))
+        if cursor is not None:
+            self._cursors[key] = min(cursor, self._holds.get(key, cursor))
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Write the cursors into the resource's state, for the package that is being filled."""
+        settings = self._run.settings
+        if self.endpoint.window is None or settings.is_range:
+            return
+        before = state.get("cursors", {})
+        cursors = {key: format_time(cursor) for key, cursor in self._cursors.items()}
+        if settings.since:
+            # From after a cursor on, there would be a hole between the cursor and the new rows.
+            since = format_time(settings.since)
+            cursors = {
+                key: cursor
+                for key, cursor in cursors.items()
+                if key not in before or since <= before[key]
+            }
+        if cursors:
+            state["cursors"] = {**before, **cursors}
+        was_whole = self.whole or self._whole_at is None
+        if self.endpoint.whole_every and was_whole and self.finished:
+            state["whole_at"] = format_time(self._run.until)
+
+    def end_package(self, state: dict[str, Any]) -> None:
+        """Note in the state whether another package goes on with this load."""
+        if self.finished:
+            self.packages = None
+            state.pop("packages", None)
+        else:
+            self.packages = state["packages"] = (self.packages or 0) + 1
+
+
+def _cursor_key(unit: Unit) -> str:
+    return "" if unit.parent is None else str(unit.parent)
+
+
+def _with(unit: Unit, **changes: Any) -> Unit:
+    return Unit(**{**unit.__dict__, **changes})
+
+
+class _Package:
+    """The part of a load that goes into one load package."""
+
+    def __init__(self, load: _Load, until: datetime, start_date: datetime) -> None:
+        self.rows = 0
+        self.table_rows: dict[str, int] = {}
+        self.rejected: set[str] = set()
+        self._load = load
+        self._until = until
+        self._start_date = start_date
+        self._seen: dict[Any, int | None] = {}
+        self._pages: list[Page] = []
+        self._rejects: dict[str, dict[str, Any]] = {}
+        self._whole_parents: list[int] = []
+        self._waiting = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether there is enough for a batch."""
+        return self._waiting >= BATCH_ROWS
+
+    def add(self, rows: WindowRows) -> None:
+        """Take rows that were read; each key goes into a package once."""
+        load, page = self._load, rows.page
+        hold = None
+        if load.endpoint.window:
+            page = self._from_start_date(page, load.endpoint.window.cursor)
+            page, hold = self._unseen(page, load.endpoint.key, load.endpoint.window.cursor)
+        load.advance(rows, hold)
+        if load.whole and rows.unit.parent is not None and not rows.gone:
+            self._whole_parents.append(rows.unit.parent)
+        for reject in page.rejects:
+            self._reject(reject, rows.unit.window)
+        self._pages.append(page)
+        self.rows += page.table.num_rows
+        self._waiting += page.table.num_rows
+
+    def _from_start_date(self, page: Page, cursor: str) -> Page:
+        """Rows read without a window reach back before the start date."""
+        times = page.table[cursor]
+        wanted = pc.fill_null(
+            pc.greater_equal(times, pa.scalar(self._start_date, times.type)), True
+        )
+        return (
+            page if pc.all(wanted).as_py() is not False else filter_page(page, wanted.to_pylist())
+        )
+
+    def _unseen(self, page: Page, key: Sequence[str], cursor: str) -> tuple[Page, datetime | None]:
+        """Without the rows this package has already, and the time to come back to.
+
+        Neighbouring windows share a second, so the same row comes twice. A row that comes back
+        changed cannot go into the same package: the entries of its lists would be there twice.
+        """
+        times = page.table[cursor].cast(pa.int64()).to_pylist()
+        keep, changed = [], []
+        for value, time in zip(key_values(page.table, key), times):
+            new = value not in self._seen
+            keep.append(new)
+            if new:
+                self._seen[value] = time
+            elif time is not None and time != self._seen[value]:
+                changed.append(time)
+        hold = datetime.fromtimestamp(min(changed) // 10**6, timezone.utc) if changed else None
+        return (page if all(keep) else filter_page(page, keep)), hold
+
+    def _reject(self, reject: Reject, window: Window | None) -> None:
+        name = self._load.endpoint.name
+        column = reject.column
+        if column and reject.table:
+            column = f"{reject.table}__{column}"
+        identity = "\0".join([name, reject.row_key or "", column or "", reject.payload])
+        key = hashlib.sha256(identity.encode()).hexdigest()[:32]
+        self.rejected.add(key)
+        self._rejects[key] = {
+            "rejection_key": key,
+            "resource": name,
+            "window_start": window.start if window else None,
+            "window_end": window.end if window else None,
+            "row_key": reject.row_key,
+            "column_name": column,
+            "reason": reject.reason,
+            "payload": reject.payload,
+            "rejected_at": self._until,
+        }
+
+    def _count(self, name: str, table: pa.Table) -> None:
+        self.table_rows[name] = self.table_rows.get(name, 0) + table.num_rows
+
+    def batch(self, empty: Page) -> Batch:
+        """What was added since the last batch."""
+        load = self._load
+        page = concat_pages([empty, *self._pages])
+        self._count(load.endpoint.name, page.table)
+        for suffix, entries in page.children.items():
+            self._count(f"{load.endpoint.name}__{suffix}", entries)
+        batch = Batch(
+            load.endpoint,
+            page,
+            list(self._rejects.values()),
+            list(dict.fromkeys(self._whole_parents)) if load.whole else None,
+        )
+        self._pages, self._rejects, self._whole_parents, self._waiting = [], {}, [], 0
+        return batch
+
+
+def build_resource(run: Run, endpoint: Endpoint) -> DltResource:
+    """The dlt resource of an endpoint.
+
+    It yields Arrow tables, one for the endpoint's rows and one for each of their lists, named
+    ``<resource>__<list>``; and one for ``rejected_records``. Its custom metrics are ``rows`` (for
+    each table) and ``rejected`` (rows) of this package, ``requests`` of the whole load,
+    ``window_start`` and ``window_end`` (ISO 8601), and ``unfinished``: whether another run goes on
+    with what this one left.
+
+    Raises, when extracted:
+        CredentialsError: The service refuses the credentials or the company.
+        ServiceError: The service could not be read.
+    """
+
+    def rows() -> Iterator[Batch | None]:
+        state = dlt.current.resource_state()
+        metrics = dlt.current.resource_metrics()
+        lists = _known_lists(endpoint)
+        load = run.enter(endpoint, state)
+        package = _Package(load, run.until, run.settings.start_date)
+        empty = _with_lists(empty_page(endpoint), lists)
+        unfinished = False
+        try:
+            while not load.finished:
+                found = load.poll()
+                if found is None:
+                    # Nothing is there yet: dlt asks the other resources and comes back.
+                    yield None
+                    continue
+                package.add(found)
+                # A parent that is replaced as a set has to be in one package.
+                divisible = endpoint.window and (found.ends_parent or not load.whole)
+                limit = run.settings.package_rows
+                if limit and divisible and package.rows >= limit and not load.finished:
+                    break
+                if package.full:
+                    load.save(state)
+                    yield package.batch(empty)
+            load.save(state)
+            load.end_package(state)
+            unfinished = not load.finished
+            last = package.batch(empty)
+            metrics.update(_metrics(load, package, run, unfinished))
+            yield last
+        except GeneratorExit:
+            unfinished = False
+            raise
+        finally:
+            metrics["requests"] = load.requests
+            run.leave(load, unfinished)
+
+    resource: DltResource = dlt.resource(
+        rows,
+        name=endpoint.name,
+        primary_key=list(endpoint.key),
+        write_disposition="merge" if endpoint.window else "replace",
+    )
+    return resource.add_yield_map(_tables)
+
+
+def _metrics(load: _Load, package: _Package, run: Run, unfinished: bool) -> dict[str, Any]:
+    windowed = load.endpoint.window is not None
+    return {
+        "rows": dict(package.table_rows),
+        "rejected": len(package.rejected),
+        "window_start": format_time(load.start) if windowed and load.start else None,
+        "window_end": format_time(run.until) if windowed else None,
+        "unfinished": unfinished,
+    }
+
+
+def _known_lists(endpoint: Endpoint) -> list[str]:
+    """Lists seen in earlier runs: their old entries must go also if no record has any now."""
+    prefix = f"{endpoint.name}__"
+    tables = dlt.current.source_schema().tables
+    return [name.removeprefix(prefix) for name in tables if name.startswith(prefix)]
+
+
+def _with_lists(page: Page, lists: Iterable[str]) -> Page:
+    """The page with at least an empty table for each of ``lists``."""
+    nothing = pa.table({ROW: pa.array([], pa.int64())})
+    return replace(page, children={**dict.fromkeys(lists, nothing), **page.children})
+
+
+def _tables(batch: Batch) -> Iterator[Any]:
+    """The Arrow tables of a batch, each with the name and the hints of its dlt table."""
+    endpoint, page = batch.endpoint, batch.page
+    for suffix, entries in page.children.items():
+        yield _child_item(endpoint, suffix, page.table, entries)
+    yield _root_item(batch)
+    rejected = pa.Table.from_pylist([dict(row) for row in batch.rejected], _REJECTED_SCHEMA)
+    hints = dlt.mark.make_hints(
+        table_name=REJECTED_RECORDS,
+        # A record that is rejected again keeps the time at which it was first rejected.
+        write_disposition={"disposition": "merge", "strategy": "insert-only"},
+        primary_key="rejection_key",
+    )
+    yield dlt.mark.with_hints(rejected, hints, create_table_variant=True)
+
+
+def _root_item(batch: Batch) -> Any:
+    endpoint, table = batch.endpoint, _require(batch.page.table, batch.endpoint.key)
+    if not endpoint.whole_every or not endpoint.parent:
+        return table
+    table = table.append_column(DELETED, pa.nulls(table.num_rows, pa.bool_()))
+    whole = batch.whole_parents is not None
+    if batch.whole_parents:
+        marks = {
+            endpoint.parent.column: list(batch.whole_parents),
+            **{key: [0] * len(batch.whole_parents) for key in endpoint.key[1:]},
+            DELETED: [True] * len(batch.whole_parents),
+        }
+        table = pa.concat_tables([table, _conform(pa.table(marks), table.schema)])
+    columns: dict[str, TColumnSchema] = {
+        endpoint.parent.column: {"name": endpoint.parent.column, "merge_key": whole},
+        DELETED: {"name": DELETED, "data_type": "bool", "hard_delete": True},
+    }
+    # A variant of its own: hints of the resource itself would go to the tables of its lists too.
+    hints = dlt.mark.make_hints(
+        table_name=endpoint.name,
+        write_disposition="merge",
+        primary_key=list(endpoint.key),
+        columns=columns,
+    )
+    return dlt.mark.with_hints(_require(table, endpoint.key), hints, create_table_variant=True)
+
+
+def _child_item(endpoint: Endpoint, suffix: str, roots: pa.Table, entries: pa.Table) -> Any:
+    """The entries of a list with the keys of their records.
+
+    Entries are replaced as a set for each record. A record without entries gets a row that removes
+    the ones it had.
+    """
+    merge = endpoint.window is not None
+    keys = {
+        endpoint.child_key(key): roots[key] for key in endpoint.key if key in roots.schema.names
+    }
+    rows = entries[ROW]
+    table = entries.drop_columns([ROW])
+    # A list under its record's own key, such as the clicks of a profile, keeps its own value.
+    table = table.drop_columns([key for key in keys if key in table.schema.names])
+    for position, (name, values) in enumerate(keys.items()):
+        table = table.add_column(position, name, values.take(rows))
+    if merge:
+        table = table.append_column(DELETED, pa.nulls(table.num_rows, pa.bool_()))
+        bare = pc.invert(pc.is_in(pa.array(range(roots.num_rows), pa.int64()), rows))
+        marks = pa.table({name: values.filter(bare) for name, values in keys.items()})
+        marks = marks.append_column(DELETED, pa.array([True] * marks.num_rows, pa.bool_()))
+        table = pa.concat_tables([table, _conform(marks, table.schema)])
+    hints = dlt.mark.make_hints(
+        table_name=f"{endpoint.name}__{suffix}",
+        write_disposition="merge" if merge else "replace",
+        primary_key=(),
+        merge_key=list(keys) if merge else (),
+        columns=[{"name": DELETED, "data_type": "bool", "hard_delete": True}] if merge else None,
+    )
+    return dlt.mark.with_hints(_require(table, list(keys)), hints, create_table_variant=True)
+
+
+def _conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The table with the columns of ``schema``, NULL where it has none."""
+    arrays = [
+        table[field.name].cast(field.type)
+        if field.name in table.schema.names
+        else pa.nulls(table.num_rows, field.type)
+        for field in schema
+    ]
+    return pa.table(arrays, schema)
+
+
+def _require(table: pa.Table, names: Iterable[str]) -> pa.Table:
+    """The table with the columns ``names`` declared as never NULL, as dlt declares keys."""
+    fields = [
+        field.with_nullable(False) if field.name in set(names) else field for field in table.schema
+    ]
+    return table.cast(pa.schema(fields))
+
+
+def runtime_retries() -> Retries:
+    """Patience as dlt's ``runtime.request_*`` settings have it."""
+    config = resolve_configuration(RuntimeConfiguration())
+    return Retries(
+        attempts=config.request_max_attempts,
+        backoff=config.request_backoff_factor,
+        max_pause=config.request_max_retry_delay,
+        timeout=config.request_timeout,
+    )

@@ -1,0 +1,431 @@
+"""Records to Arrow: text values, collected column by column, become typed Arrow tables.
+
+A value that does not fit its column, and a record without its key, are not lost: they come back as
+:class:`Reject`, with the original text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from .endpoints import ChildList, Columns, ColumnType, Endpoint
+
+#: Number of the root row that an entry of a list belongs to; never loaded.
+ROW = "_row"
+
+ARROW_TYPES: Mapping[ColumnType, pa.DataType] = {
+    ColumnType.BIGINT: pa.int64(),
+    ColumnType.BOOLEAN: pa.bool_(),
+    ColumnType.DECIMAL: pa.decimal128(38, 9),
+    ColumnType.DOUBLE: pa.float64(),
+    ColumnType.TEXT: pa.string(),
+    ColumnType.TIMESTAMP: pa.timestamp("us", "UTC"),
+}
+
+_FLAGS = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
+
+
+@dataclass(frozen=True)
+class Reject:
+    """A value or a record that could not be loaded as it should.
+
+    Attributes:
+        row_key: Key of the record, as far as it could be read.
+        column: Column of the value; ``None`` if the whole record is meant.
+        reason: Why, for a person.
+        payload: The original text.
+        table: Suffix of the child table, if the value is an entry's of a list.
+    """
+
+    row_key: str | None
+    column: str | None
+    reason: str
+    payload: str
+    table: str | None = None
+
+
+@dataclass
+class Page:
+    """One decoded answer.
+
+    Attributes:
+        rows: Number of records the service put on the page, also those that cannot be loaded.
+        table: The records, in the types of the contract.
+        children: Suffix of the child table → entries; the column ``_row`` counts the records.
+        rejects: What could not be loaded as it should.
+        page_count: How many pages there are, where the service says so.
+        fingerprint: Equal for two answers with the same records in the same order.
+    """
+
+    rows: int
+    table: pa.Table
+    children: dict[str, pa.Table]
+    rejects: list[Reject]
+    page_count: int | None = None
+    fingerprint: str = ""
+
+
+def column_name(path: str) -> str:
+    """The name of a column in snake case, as dlt's default naming leaves it unchanged."""
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", path)
+    name = re.sub(r"[^a-z0-9_]", "_", words.lower()).rstrip("_")
+    return f"_{name}" if name[:1].isdigit() else name
+
+
+@dataclass
+class Node:
+    """A place in a record: what becomes of the attributes, elements and text found there.
+
+    Attributes:
+        path: Where this is, below the record, joined with ``__``.
+        column: Column that takes the text found here.
+        list: Declaration, if this is a list that becomes a table.
+        skip: Whether this and all below is left out.
+        known: Whether an endpoint declares this place or one below it.
+    """
+
+    path: str
+    column: str
+    list: ChildList | None = None
+    skip: bool = False
+    known: bool = False
+    nodes: dict[str, Node] = field(default_factory=dict)
+
+    def node(self, name: str) -> Node:
+        """The place called ``name`` below this one; a place nobody declared becomes text."""
+        found = self.nodes.get(name)
+        if found is None:
+            part = column_name(name)
+            path = f"{self.path}__{part}" if self.path else part
+            found = self.nodes[name] = Node(path, path, skip=self.skip)
+        return found
+
+    def _reach(self, path: str) -> Node:
+        node = self
+        for part in path.split("__"):
+            node = node.node(part)
+            node.known = True
+        return node
+
+
+@dataclass
+class Layout:
+    """The declaration of one table, made ready for walking records."""
+
+    root: Node
+    columns: Columns
+    text: str | None
+    lists: dict[str, Layout]
+    id_column: str | None = None
+
+    @classmethod
+    def of(cls, declared: Endpoint | ChildList) -> Layout:
+        """Compile an endpoint or a list of an endpoint."""
+        root = Node("", "")
+        layout = cls(root, declared.columns, None, {})
+        if isinstance(declared, ChildList):
+            layout.text, layout.id_column = declared.text, declared.id_column
+        else:
+            for path in declared.skip:
+                root._reach(path).skip = True
+        for column in declared.columns:
+            if column not in declared.aliases.values():
+                root._reach(column).column = column
+        for path, column in declared.aliases.items():
+            node = root._reach(path)
+            node.column, node.skip = column, False
+        for path, child in declared.lists.items():
+            root._reach(path).list = child
+            layout.lists[child.table or path] = cls.of(child)
+        return layout
+
+    def suffix(self, node: Node) -> str:
+        """Suffix of the table for the list at ``node``; an undeclared list gets its layout here."""
+        suffix = (node.list.table if node.list else None) or node.path
+        if suffix not in self.lists:
+            self.lists[suffix] = Layout.of(node.list or ChildList("", {}))
+        return suffix
+
+
+class Rows:
+    """The rows of one table while its records are walked: columns of text, ragged at the end."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self.count = 0
+        self.columns: dict[str, list[str | None]] = {}
+        self.parents: list[int] = []
+        self.lists: dict[str, Rows] = {}
+        self.clashes: list[tuple[int, str, str]] = []
+
+    def put(self, column: str, value: str | None) -> None:
+        """Set ``column`` of the current row; an empty value only makes the column exist."""
+        values = self.columns.get(column)
+        if values is None:
+            values = self.columns[column] = []
+        if not value:
+            return
+        gap = self.count - len(values)
+        if gap > 0:
+            values.extend([None] * gap)
+        if gap >= 0:
+            values.append(value)
+        elif values[-1] is None:
+            values[-1] = value
+        elif values[-1] != value:
+            self.clashes.append((self.count, column, value))
+
+    def entry(self, suffix: str) -> Rows:
+        """The rows of the list ``suffix``, ready for one more entry of the current row."""
+        rows = self.lists.get(suffix)
+        if rows is None:
+            rows = self.lists[suffix] = Rows(self.layout.lists[suffix])
+        rows.parents.append(self.count)
+        return rows
+
+    def end_row(self) -> None:
+        """Go on to the next row."""
+        self.count += 1
+
+    def _text(self, column: str) -> list[str | None]:
+        values = self.columns.get(column, [])
+        return values + [None] * (self.count - len(values))
+
+
+def build_page(
+    endpoint: Endpoint, rows: Rows, originals: Callable[[int], str], rejects: Iterable[Reject] = ()
+) -> Page:
+    """Turn walked records into a page of typed Arrow tables.
+
+    Args:
+        endpoint: Whose records they are.
+        rows: The records.
+        originals: Gives the original text of a record, for the rejects.
+        rejects: Records that could not even be walked.
+    """
+    found = list(rejects)
+    total = rows.count + len(found)
+    table, bad = _build(rows, rows.layout.columns)
+    keys = [_row_key(row) for row in zip(*(rows._text(key) for key in endpoint.key))]
+    in_record = [key for key in endpoint.key if key in table.column_names]
+    lost: set[int] = set()
+    if not endpoint.identity:
+        for key in in_record:
+            lost.update(n for n, known in enumerate(table[key].is_valid().to_pylist()) if not known)
+    for row in sorted(lost):
+        found.append(Reject(keys[row], None, "the record has no usable key", originals(row)))
+    for row, column, reason, payload in bad:
+        if row not in lost:
+            found.append(Reject(keys[row] if keys else None, column, reason, payload))
+    children: dict[str, pa.Table] = {}
+    _build_lists(rows, None, "", children, keys, lost, found)
+    page = Page(total, table, children, found)
+    return filter_page(page, [n not in lost for n in range(rows.count)]) if lost else page
+
+
+def empty_page(endpoint: Endpoint) -> Page:
+    """A page without records, with all known columns."""
+    page = build_page(endpoint, Rows(Layout.of(endpoint)), str)
+    if endpoint.identity:
+        page.table = add_row_keys(page.table, endpoint.key[0], endpoint.identity)
+    return page
+
+
+def _row_key(values: Sequence[str | None]) -> str | None:
+    return "/".join(value or "" for value in values).strip("/") or None
+
+
+def _build_lists(
+    rows: Rows,
+    roots: list[int] | None,
+    prefix: str,
+    children: dict[str, pa.Table],
+    keys: list[str | None],
+    lost: set[int],
+    found: list[Reject],
+) -> None:
+    for suffix in {**rows.layout.lists, **rows.lists}:
+        entries = rows.lists.get(suffix) or Rows(rows.layout.lists[suffix])
+        name = prefix + suffix
+        table, bad = _build(entries, entries.layout.columns)
+        entry_roots = entries.parents if roots is None else [roots[n] for n in entries.parents]
+        for row, column, reason, payload in bad:
+            root = entry_roots[row]
+            if root not in lost:
+                found.append(Reject(keys[root] if keys else None, column, reason, payload, name))
+        if roots is not None and rows.layout.id_column:
+            ids, _ = convert(rows._text("id"), rows.layout.columns.get("id", ColumnType.TEXT))
+            table = table.add_column(
+                0, rows.layout.id_column, ids.take(pa.array(entries.parents, pa.int64()))
+            )
+        children[name] = table.add_column(0, ROW, pa.array(entry_roots, pa.int64()))
+        _build_lists(entries, entry_roots, f"{name}__", children, keys, lost, found)
+
+
+def _build(rows: Rows, types: Columns) -> tuple[pa.Table, list[tuple[int, str, str, str]]]:
+    arrays: dict[str, pa.Array] = {}
+    bad: list[tuple[int, str, str, str]] = [
+        (row, column, "a second value for the same column", value)
+        for row, column, value in rows.clashes
+    ]
+    for column in {**types, **rows.columns}:
+        column_type = types.get(column, ColumnType.TEXT)
+        values = rows._text(column)
+        arrays[column], unfit = convert(values, column_type)
+        for row in unfit:
+            reason = f"not a value of type {column_type.value}"
+            bad.append((row, column, reason, values[row] or ""))
+    if not arrays:
+        # A table without columns forgets how many rows it has.
+        arrays[ROW] = pa.nulls(rows.count, pa.int64())
+    return pa.table(arrays), bad
+
+
+def convert(values: list[str | None], column_type: ColumnType) -> tuple[pa.Array, list[int]]:
+    """Text to an Arrow array of ``column_type``.
+
+    Returns:
+        The array, with NULL where a value does not fit, and the positions of those values.
+    """
+    array = pa.array(values, pa.string())
+    if column_type is ColumnType.TEXT:
+        return array, []
+    array = pc.utf8_trim_whitespace(array)
+    array = pc.if_else(pc.equal(array, ""), None, array)
+    cast = _CASTS[column_type]
+    try:
+        return cast(array), []
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        pass
+    fitting: list[Any] = []
+    unfit: list[int] = []
+    for n, text in enumerate(array):
+        try:
+            fitting.append(cast(pa.array([text.as_py()], pa.string()))[0].as_py())
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            fitting.append(None)
+            unfit.append(n)
+    return pa.array(fitting, ARROW_TYPES[column_type]), unfit
+
+
+def _cast_timestamp(array: pa.Array) -> pa.Array:
+    array = pc.if_else(pc.starts_with(array, "0000-00-00"), None, array)
+    array = pc.replace_substring_regex(array, r"^(\d{4}-\d\d-\d\d)$", r"\1 00:00:00")
+    array = pc.replace_substring_regex(array, r"\s*(UTC|GMT|Z)$", "")
+    offset = pc.match_substring_regex(array, r"[+-]\d\d:?\d\d$")
+    array = pc.if_else(offset, array, pc.binary_join_element_wise(array, "Z", ""))
+    return array.cast(ARROW_TYPES[ColumnType.TIMESTAMP])
+
+
+def _cast_boolean(array: pa.Array) -> pa.Array:
+    texts = array.to_pylist()
+    flags = [None if text is None else _FLAGS.get(text.lower()) for text in texts]
+    if flags.count(None) != texts.count(None):
+        raise pa.ArrowInvalid("not a flag")
+    return pa.array(flags, pa.bool_())
+
+
+def _cast_double(array: pa.Array) -> pa.Array:
+    numbers = array.cast(pa.float64())
+    if not pc.all(pc.is_finite(numbers)).as_py() and len(numbers) > numbers.null_count:
+        raise pa.ArrowInvalid("not a finite number")
+    return numbers
+
+
+_CASTS: Mapping[ColumnType, Callable[[pa.Array], pa.Array]] = {
+    ColumnType.BIGINT: lambda array: array.cast(pa.int64()),
+    ColumnType.BOOLEAN: _cast_boolean,
+    ColumnType.DECIMAL: lambda array: array.cast(ARROW_TYPES[ColumnType.DECIMAL]),
+    ColumnType.DOUBLE: _cast_double,
+    ColumnType.TIMESTAMP: _cast_timestamp,
+}
+
+
+def filter_page(page: Page, keep: list[bool]) -> Page:
+    """The page with only the records for which ``keep`` is true, and the entries of their lists."""
+    mask = pa.array(keep, pa.bool_())
+    moved = pc.subtract(pc.cumulative_sum(mask.cast(pa.int64())), 1)
+    children = {}
+    for suffix, entries in page.children.items():
+        rows = entries[ROW]
+        kept = entries.filter(mask.take(rows))
+        children[suffix] = kept.set_column(
+            kept.schema.get_field_index(ROW), ROW, moved.take(kept[ROW])
+        )
+    return Page(page.rows, page.table.filter(mask), children, page.rejects, page.page_count)
+
+
+def concat_pages(pages: Sequence[Page]) -> Page:
+    """All records of ``pages`` in one, in their order."""
+    if len(pages) == 1:
+        return pages[0]
+    children: dict[str, list[pa.Table]] = {}
+    offset = 0
+    for page in pages:
+        for suffix, entries in page.children.items():
+            moved = pc.add(entries[ROW], offset)
+            index = entries.schema.get_field_index(ROW)
+            children.setdefault(suffix, []).append(entries.set_column(index, ROW, moved))
+        offset += page.table.num_rows
+    return Page(
+        sum(page.rows for page in pages),
+        _concat([page.table for page in pages]),
+        {suffix: _concat(tables) for suffix, tables in children.items()},
+        [reject for page in pages for reject in page.rejects],
+    )
+
+
+def _concat(tables: Sequence[pa.Table]) -> pa.Table:
+    return pa.concat_tables(tables, promote_options="default").combine_chunks()
+
+
+def constant(table: pa.Table, column: str, value: int | str) -> pa.Table:
+    """The table with ``column`` set to ``value`` in every row."""
+    column_type = pa.int64() if isinstance(value, int) else pa.string()
+    array = pa.array([value] * table.num_rows, column_type)
+    if column in table.column_names:
+        return table.set_column(table.schema.get_field_index(column), column, array)
+    return table.add_column(0, column, array)
+
+
+def key_values(table: pa.Table, key: Sequence[str]) -> list[Any]:
+    """The key of each row: a value, or a tuple of values."""
+    columns = [table[name].to_pylist() for name in key]
+    return columns[0] if len(columns) == 1 else list(zip(*columns))
+
+
+def add_row_keys(table: pa.Table, key: str, identity: Sequence[str]) -> pa.Table:
+    """Compute ``key`` for rows that have no id.
+
+    The key is a digest of the columns that never change and an ordinal among the rows that are
+    equal in all of them. The ordinal follows the other columns, not the order in which the service
+    sent the rows, so the same set of rows gets the same set of keys however it is paged.
+    """
+    others = sorted(set(table.column_names) - set(identity))
+    rows = table.select(list(identity)).to_pylist()
+    groups: dict[str, list[int]] = {}
+    for n, row in enumerate(rows):
+        fixed = json.dumps([_plain(row[name]) for name in identity], ensure_ascii=False)
+        groups.setdefault(fixed, []).append(n)
+    keys = [""] * table.num_rows
+    for fixed, members in groups.items():
+        if len(members) > 1:
+            rest = table.select(others).take(pa.array(members)).to_pylist()
+            order = sorted(range(len(members)), key=lambda n: repr(list(rest[n].values())))
+            members = [members[n] for n in order]
+        for ordinal, n in enumerate(members):
+            keys[n] = hashlib.sha256(f"{ordinal}:{fixed}".encode()).hexdigest()[:32]
+    return table.add_column(0, key, pa.array(keys, pa.string()))
+
+
+def _plain(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, datetime) else value

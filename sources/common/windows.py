@@ -1,0 +1,83 @@
+"""Time windows: pure functions over UTC times in whole seconds.
+
+Both ends of a window are inclusive, as the services document it. Neighbouring windows share the
+second at which they meet: a service may keep fractions of a second it does not print, and a row
+stamped between two whole seconds would otherwise fall between the windows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+
+import pendulum
+
+from .errors import ConfigurationError
+
+SECOND = timedelta(seconds=1)
+
+
+@dataclass(frozen=True)
+class Window:
+    """The seconds from ``start`` to ``end``, both inclusive, in UTC."""
+
+    start: datetime
+    end: datetime
+
+    def __post_init__(self) -> None:
+        if self.start > self.end:
+            raise ValueError(f"A window cannot end before it starts: {self}")
+
+    def __str__(self) -> str:
+        return f"{format_time(self.start)} to {format_time(self.end)}"
+
+    @property
+    def splittable(self) -> bool:
+        """Whether there is a whole second inside the window at which it can be cut."""
+        return self.end - self.start > SECOND
+
+    def split(self, parts: int) -> Sequence[Window]:
+        """Cut the window into up to ``parts`` windows of about equal length.
+
+        Args:
+            parts: How many windows are wanted; fewer come back if there are fewer seconds.
+
+        Returns:
+            Windows in order of time, each starting in the second in which the one before ends.
+        """
+        seconds = int((self.end - self.start) / SECOND)
+        parts = max(1, min(parts, seconds))
+        cuts = [self.start + SECOND * (seconds * n // parts) for n in range(parts)] + [self.end]
+        return [Window(start, end) for start, end in zip(cuts, cuts[1:])]
+
+
+def parse_time(value: str | datetime, setting: str) -> datetime:
+    """Read a time a person wrote: ISO 8601, UTC where no offset is given, a date as its first second.
+
+    Args:
+        value: For example ``2024-01-31``, ``2024-01-31T12:00:00``, ``2024-01-31T12:00:00-05:00``.
+        setting: The name of the option or setting, for the message.
+
+    Raises:
+        ConfigurationError: ``value`` is not a time.
+    """
+    if isinstance(value, str):
+        try:
+            parsed = pendulum.parse(value, tz="UTC", exact=False)
+        except ValueError:
+            parsed = None
+        if not isinstance(parsed, datetime):
+            raise ConfigurationError(
+                f"{setting} is not a time: {value!r}\n"
+                "Write a date or an ISO 8601 time, for example 2024-01-31 or 2024-01-31T12:00:00Z."
+            )
+        value = parsed
+    if value.tzinfo is None:
+        value = value.replace(tzinfo=timezone.utc)
+    return datetime.fromtimestamp(int(value.timestamp()), timezone.utc)
+
+
+def format_time(value: datetime) -> str:
+    """A UTC time in whole seconds as ``2024-01-31T12:00:00Z``."""
+    return value.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,283 @@
+"""What a Mobile Commons answer means: success or failure, and the records in it.
+
+Follows "Errors & Troubleshooting" of the vendor's REST API page, and what clients of the API have
+seen beyond it: failures with HTTP 200, HTML pages, XML that is not well-formed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator
+from typing import cast
+
+from lxml import etree
+
+from ..common.client import TRANSIENT_STATUSES, Answer
+from ..common.endpoints import Endpoint
+from ..common.errors import (
+    CredentialsError,
+    ParentGone,
+    ServiceError,
+    TransientError,
+    WindowTooLarge,
+)
+from ..common.tables import Layout, Node, Page, Reject, Rows, build_page
+
+INVALID_COMPANY = 4
+TOO_MANY_MESSAGES = 17
+#: "Unknown error" and "API rate limit exceeded": the same question can succeed later.
+TRANSIENT_ERRORS = frozenset({0, 27})
+
+_ROOT = re.compile(rb"\A\s*(?:<\?xml[^>]*\?>|<!--.*?-->|\s)*<([A-Za-z_][\w.-]*)", re.DOTALL)
+_ERROR = re.compile(rb"<error\b[^>]*>")
+_ATTRIBUTE = re.compile(rb"""\b(id|message)\s*=\s*(?:"([^"]*)"|'([^']*)')""")
+_HTML_REASON = re.compile(rb"<(?:h4|p|title)[^>]*>\s*([^<]{1,200}?)\s*<", re.IGNORECASE)
+
+
+class ApiError(ServiceError):
+    """``success="false"``: the service refuses the question with one of its error ids."""
+
+    def __init__(self, error_id: int, message: str) -> None:
+        super().__init__(f"the service says: {message} (error {error_id})")
+        self.error_id = error_id
+
+
+def check(answer: Answer) -> None:
+    """Raise if ``answer`` is a failure. A body that passes is a whole answer with records.
+
+    Raises:
+        CredentialsError: The login, token or company is refused.
+        TransientError: A failure that may pass.
+        WindowTooLarge: Error 17.
+        ApiError: Any other error id.
+        ServiceError: Any other answer that holds no records.
+    """
+    body = answer.body
+    root = _ROOT.match(body)
+    if root and root[1] == b"response" and re.search(rb'success\s*=\s*["\']false', body[:500]):
+        raise _refusal(body)
+    if answer.status in (401, 403):
+        raise CredentialsError(
+            f"Mobile Commons refuses the credentials (HTTP {answer.status}).\n"
+            "Check sources.mcommons.credentials: username and password of a login with API access, "
+            "or the token of an account migrated to UCM."
+        )
+    if answer.status != 200:
+        problem = f"HTTP {answer.status}{_html_reason(body)}"
+        raise (TransientError if answer.status in TRANSIENT_STATUSES else ServiceError)(problem)
+    if not body.strip():
+        raise TransientError("the answer is empty")
+    if not root or root[1].lower() == b"html":
+        raise TransientError(f"a page instead of data{_html_reason(body)}")
+    end = body.rstrip()
+    if not end.endswith((b"</" + root[1] + b">", b"/>")):
+        raise TransientError("the answer is cut short")
+
+
+def _refusal(body: bytes) -> Exception:
+    error = _ERROR.search(body)
+    found = {
+        name: (double or single).decode("utf-8", "replace")
+        for name, double, single in _ATTRIBUTE.findall(error[0] if error else b"")
+    }
+    message = found.get(b"message") or "no reason given"
+    error_id = int(found[b"id"]) if found.get(b"id", "").isdigit() else 0
+    if error_id == INVALID_COMPANY:
+        return CredentialsError(
+            f"Mobile Commons refuses the company: {message} (error {error_id}).\n"
+            "Set sources.mcommons.company to a company key of this login, or leave it out to read "
+            "the login's own firm."
+        )
+    if error_id in TRANSIENT_ERRORS:
+        return TransientError(f"the service says: {message} (error {error_id})")
+    if error_id == TOO_MANY_MESSAGES:
+        return WindowTooLarge(f"the service says: {message} (error {error_id})")
+    return ApiError(error_id, message)
+
+
+def _html_reason(body: bytes) -> str:
+    reason = _HTML_REASON.search(body[:20000])
+    return f": {reason[1].decode('utf-8', 'replace')}" if reason else ""
+
+
+def gone(error: ServiceError, error_ids: frozenset[int]) -> ServiceError:
+    """The same error, as :class:`ParentGone` if its id is one of ``error_ids``."""
+    if isinstance(error, ApiError) and error.error_id in error_ids:
+        return ParentGone(str(error))
+    return error
+
+
+def decode(body: bytes, endpoint: Endpoint, layout: Layout) -> Page:
+    """Decode one answer into typed rows.
+
+    A body that is not well-formed is taken apart record by record: the good ones load, each bad
+    one is kept whole in the page's rejects.
+
+    Raises:
+        ServiceError: The answer holds something other than the endpoint's records, or declares
+            entities of its own.
+    """
+    rows = Rows(layout)
+    rejects: list[Reject] = []
+    records: list[etree._Element] = []
+    envelope: dict[str, str] = {}
+    try:
+        root = etree.fromstring(body, _parser())
+    except etree.XMLSyntaxError:
+        envelope = _salvage_envelope(body, endpoint)
+        for chunk in _chunks(body, endpoint):
+            try:
+                records.append(etree.fromstring(chunk.encode_for_parser(), _parser()))
+            except etree.XMLSyntaxError as error:
+                rejects.append(chunk.reject(error))
+    else:
+        _refuse_entities(root)
+        records, envelope = _locate(root, endpoint)
+    for record in records:
+        _walk(record, layout.root, rows)
+        rows.end_row()
+    page = build_page(
+        endpoint, rows, lambda n: etree.tostring(records[n], encoding="unicode").strip(), rejects
+    )
+    counted = envelope.get("page_count", "")
+    page.page_count = int(counted) if counted.isdigit() else None
+    page.fingerprint = hashlib.sha256(body).hexdigest()
+    return page
+
+
+def _parser() -> etree.XMLParser:
+    return etree.XMLParser(
+        resolve_entities=False,
+        no_network=True,
+        load_dtd=False,
+        huge_tree=False,
+        remove_comments=True,
+        remove_pis=True,
+    )
+
+
+def _refuse_entities(root: etree._Element) -> None:
+    dtd = root.getroottree().docinfo.internalDTD
+    if dtd is not None and list(dtd.iterentities()):  # type: ignore[attr-defined]
+        raise ServiceError("the answer declares XML entities; it is not read")
+
+
+def _locate(
+    root: etree._Element, endpoint: Endpoint
+) -> tuple[list[etree._Element], dict[str, str]]:
+    """The records of an answer and the attributes of the element that holds them."""
+    *containers, record = endpoint.rows.split("/")
+    if record == ".":
+        return [root], {}
+    # The calls endpoint prints its list without the <response> around it.
+    holder: etree._Element | None = root
+    if containers and root.tag == containers[0]:
+        containers = containers[1:]
+    for name in containers:
+        holder = holder.find(name) if holder is not None else None
+    if holder is None:
+        found = next(root.iter(record), None)
+        holder = found.getparent() if found is not None else None
+    if holder is None:
+        if len(root):
+            # Not an empty list: a snapshot must not be emptied by an answer to something else.
+            raise ServiceError(f"the answer holds <{root[0].tag}>, not {endpoint.rows}")
+        return [], {}
+    envelope = {str(name): str(value) for name, value in holder.items()}
+    return holder.findall(record), envelope
+
+
+def _walk(element: etree._Element, node: Node, rows: Rows) -> None:
+    nodes, put = node.nodes, rows.put
+    # lxml's types allow bytes here; parsed documents have none.
+    for name, value in cast("Iterable[tuple[str, str]]", element.items()):
+        place = nodes.get(name) or node.node(name)
+        if not place.skip:
+            put(place.column, value)
+    for child in element:
+        name = str(child.tag)
+        place = nodes.get(name) or node.node(name)
+        if place.list is not None or (not place.known and _is_list(child)):
+            if not place.skip:
+                _walk_list(child, place, rows)
+        elif len(child) or child.keys():
+            _walk(child, place, rows)
+            text = child.text
+            if text and not text.isspace() and not place.skip:
+                put(place.column, text)
+        elif not place.skip:
+            text = child.text
+            # An empty element that can hold others is an object that is not there.
+            if text or not place.nodes:
+                put(place.column, text)
+
+
+def _is_list(element: etree._Element) -> bool:
+    """Whether an element nobody declared is a list: of several alike, or named for its one entry."""
+    count = len(element)
+    if not count:
+        return False
+    name = element[0].tag
+    if count == 1:
+        return bool(element.tag == f"{name}s")
+    return all(child.tag == name for child in element)
+
+
+def _walk_list(element: etree._Element, node: Node, rows: Rows) -> None:
+    suffix = rows.layout.suffix(node)
+    for child in element:
+        entries = rows.entry(suffix)
+        layout = entries.layout
+        _walk(child, layout.root, entries)
+        text = child.text
+        if text and (not text.isspace() or not len(child)):
+            entries.put(layout.text or column_of(child), text)
+        entries.end_row()
+
+
+def column_of(entry: etree._Element) -> str:
+    """Column for the text of an undeclared list's entry: the entry's own name."""
+    return Node("", "").node(str(entry.tag)).column
+
+
+class _Chunk:
+    """The bytes of one record in a body that is not well-formed."""
+
+    def __init__(self, body: bytes, encoding: bytes, endpoint: Endpoint) -> None:
+        self.body = body
+        self.encoding = encoding
+        self.endpoint = endpoint
+
+    def encode_for_parser(self) -> bytes:
+        return b'<?xml version="1.0" encoding="' + self.encoding + b'"?>' + self.body
+
+    def reject(self, error: etree.XMLSyntaxError) -> Reject:
+        key = self.endpoint.key[-1]
+        found = re.search(rf'\b{key}\s*=\s*"([^"]*)"|<{key}>([^<]*)<'.encode(), self.body)
+        row_key = (found[1] or found[2] or b"").decode("utf-8", "replace") if found else None
+        payload = self.body.decode("utf-8", "backslashreplace").replace("\0", "\\x00").strip()
+        return Reject(row_key or None, None, f"not well-formed XML: {error.msg}", payload)
+
+
+def _salvage_envelope(body: bytes, endpoint: Endpoint) -> dict[str, str]:
+    holder = endpoint.rows.split("/")[-2:-1]
+    opening = re.search(rf"<{holder[0]}\b[^>]*>".encode(), body) if holder else None
+    found = re.findall(rb'([\w.-]+)\s*=\s*"([^"]*)"', opening[0]) if opening else []
+    return {name.decode(): value.decode("utf-8", "replace") for name, value in found}
+
+
+def _chunks(body: bytes, endpoint: Endpoint) -> Iterator[_Chunk]:
+    """Cut a body at the beginnings of its records, so that a lost end tag costs one record."""
+    declared = re.match(rb"""\s*<\?xml[^>]*encoding=["']([\w.-]+)""", body)
+    encoding = declared[1] if declared else b"UTF-8"
+    record = endpoint.rows.split("/")[-1].encode()
+    starts = [found.start() for found in re.finditer(rb"<" + record + rb"(?=[\s/>])", body)]
+    if not starts:
+        yield _Chunk(body, encoding, endpoint)
+    for start, end in zip(starts, [*starts[1:], len(body)]):
+        chunk = body[start:end]
+        closing = chunk.rfind(b"</" + record + b">")
+        if closing >= 0:
+            chunk = chunk[: closing + len(record) + 3]
+        yield _Chunk(chunk, encoding, endpoint)
