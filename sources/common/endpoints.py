@@ -42,6 +42,7 @@ class ChildList:
         item: Name of one entry.
         columns: Types of the entry's known columns.
         text: Column for the text of an entry, where an entry has text.
+        padded: Whether the service prints that text between blanks of its own.
         aliases: Path in the entry → column, where the two differ.
         lists: Path in the entry → list inside the entry.
         id_column: Column that carries this entry's ``id`` in the tables of its own lists.
@@ -51,6 +52,7 @@ class ChildList:
     item: str
     columns: Columns
     text: str | None = None
+    padded: bool = False
     aliases: Mapping[str, str] = field(default_factory=dict)
     lists: Mapping[str, ChildList] = field(default_factory=dict)
     id_column: str | None = None
@@ -111,6 +113,8 @@ class Endpoint:
         paging: How further rows are asked for.
         page_limit: Most rows on a page; ``None`` where the service names no limit.
         window: How the endpoint is read by time; ``None`` for a snapshot.
+        settled: Whether rows never leave a window, so that a page that was followed by an empty one
+            need not be read again.
         parent: The endpoint whose rows this one is asked for, if any.
         configured: Parameters whose values come from the configuration, for an endpoint that is
             asked for each set of them; they are columns as well.
@@ -132,10 +136,17 @@ class Endpoint:
     paging: Paging = Paging.SINGLE
     page_limit: int | None = None
     window: WindowParams | None = None
+    settled: bool = False
     parent: Parent | None = None
     configured: tuple[str, ...] = ()
     gone: frozenset[int] = frozenset()
     whole_every: timedelta | None = None
+
+    @property
+    def record_key(self) -> tuple[str, ...]:
+        """The key columns that a record brings itself; the others come from what was asked."""
+        asked = {*self.configured, *([self.parent.column] if self.parent else ())}
+        return () if self.identity else tuple(key for key in self.key if key not in asked)
 
     def child_key(self, column: str) -> str:
         """Name of a key column in the tables of this endpoint's lists."""

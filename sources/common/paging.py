@@ -3,10 +3,12 @@
 Pages drift. A row that leaves the window while its pages are read moves all rows behind it up by
 one, and the row that crosses from an unread page onto a read one is seen by nobody. So:
 
-1. Pages are read all at once, and then the last one again. Rows before it that left, or came, have
-   changed it; if it is the same, nothing moved and the window is complete.
-2. If it changed, the pages are read again one by one, from the last to the first. A row that leaves
-   now only moves others onto pages that are yet to be read. Then the last page is confirmed again.
+1. The last page is found and read: it tells how many rows there are.
+2. The pages before it are read, all at once.
+3. The last page is read again. Any row that left or came since step 1 has changed it. If it is the
+   same, nothing moved and the window is complete.
+4. If it changed, the pages are read one by one, from the last to the first. A row that leaves now
+   only moves others onto pages that are yet to be read. Then the last page is confirmed again.
 """
 
 from __future__ import annotations
@@ -18,21 +20,20 @@ from .endpoints import Paging
 from .tables import Page
 
 #: Pages of one window; a window with more is cut, if it can be.
-MAX_PAGES = 10
-#: Readings of one window that changes all the time, before what all of them saw is taken.
+MAX_PAGES = 32
+#: Readings of one window that changes all the time, before all that any of them saw is taken.
 MAX_READINGS = 5
-#: Pages asked for at once where nobody knows how many there are.
-MAX_WAVE = 32
 #: Windows made of one with an unknown number of pages.
-UNKNOWN_PARTS = 8
+UNKNOWN_PARTS = 4
 #: Most windows made of one.
 MAX_PARTS = 64
 
 
 class _Phase(Enum):
-    FORWARD = auto()
-    CONFIRM = auto()
+    SEARCH = auto()
+    READ = auto()
     BACKWARD = auto()
+    CONFIRM = auto()
 
 
 class PagePlan:
@@ -46,6 +47,7 @@ class PagePlan:
         limit: Rows on a full page, if the service is known to keep to it.
         splittable: Whether the window can be cut into shorter ones.
         keyed: Whether rows can be told apart, so that two readings can be put together.
+        settled: Whether rows never leave a window once they are in it.
 
     Attributes:
         done: Every row has been seen; they are in :meth:`pages`.
@@ -55,7 +57,12 @@ class PagePlan:
     FIRST = (1,)
 
     def __init__(
-        self, paging: Paging, limit: int | None, splittable: bool, keyed: bool = True
+        self,
+        paging: Paging,
+        limit: int | None,
+        splittable: bool,
+        keyed: bool = True,
+        settled: bool = False,
     ) -> None:
         self.done = False
         self.parts = 0
@@ -63,11 +70,11 @@ class PagePlan:
         self._limit = limit
         self._splittable = splittable
         self._keyed = keyed
-        self._phase = _Phase.FORWARD
+        self._settled = settled
+        self._phase = _Phase.SEARCH
         self._current: dict[int, Page] = {}
         self._earlier: list[Page] = []
         self._waiting = set(self.FIRST)
-        self._top = 1
         self._last = 1
         self._readings = 1
 
@@ -77,85 +84,91 @@ class PagePlan:
 
     def receive(self, number: int, page: Page) -> Sequence[int]:
         """Take page ``number`` and say which pages to ask for next."""
-        if self._phase is _Phase.CONFIRM:
-            return self._confirm(page)
-        self._current[number] = page
         self._waiting.discard(number)
-        if self._phase is _Phase.BACKWARD:
-            return self._backward(number, page)
-        return self._forward(number, page)
+        if self._phase is _Phase.CONFIRM:
+            asked = self._confirm(page)
+        else:
+            self._current[number] = page
+            if self._phase is _Phase.SEARCH:
+                counted = page.page_count is not None
+                asked = self._count(number, page) if counted else self._search(number, page)
+            elif self._phase is _Phase.READ:
+                asked = () if self._waiting else self._ask_to_confirm(self._last)
+            else:
+                asked = self._backward(number, page)
+        self._waiting.update(asked)
+        return asked
 
     def _ends(self, page: Page) -> bool:
+        """Whether no page comes after ``page``."""
         return page.rows == 0 or (self._limit is not None and page.rows < self._limit)
 
-    def _ask(self, numbers: Sequence[int]) -> Sequence[int]:
-        self._waiting.update(numbers)
-        self._top = max(self._top, *numbers)
-        return numbers
-
-    def _forward(self, number: int, page: Page) -> Sequence[int]:
-        if self._paging is Paging.SINGLE:
-            self.done = True
+    def _count(self, number: int, page: Page) -> Sequence[int]:
+        """Find the last page where the service says how many there are."""
+        count = page.page_count or 1
+        if self._splittable and count > MAX_PAGES:
+            self.parts = min(MAX_PARTS, 2 * count // MAX_PAGES)
             return ()
-        if page.page_count is not None:
-            if number == 1 and page.page_count > 1:
-                if page.page_count > MAX_PAGES and self._splittable:
-                    self.parts = min(MAX_PARTS, 2 * page.page_count // MAX_PAGES)
-                    return ()
-                return self._ask(range(2, page.page_count + 1))
-            return () if self._waiting else self._seen_all(self._top)
-        if number > MAX_PAGES and self._splittable and page.rows:
+        return (count,) if count != number else self._read(number)
+
+    def _search(self, number: int, page: Page) -> Sequence[int]:
+        """Find the last page where nobody says how many there are."""
+        if self._splittable and number > MAX_PAGES and page.rows:
             self.parts = UNKNOWN_PARTS
             return ()
+        if self._paging is Paging.SINGLE or (number == 1 and self._ends(page)):
+            return self._read(1)
         if self._waiting:
             return ()
-        ends = [n for n in sorted(self._current) if self._ends(self._current[n])]
-        if ends and ends[0] <= len(self._current):
-            return self._seen_all(max(1, ends[0] if self._current[ends[0]].rows else ends[0] - 1))
-        return self._ask(self._next_wave())
-
-    def _next_wave(self) -> Sequence[int]:
-        read = next(n for n in range(1, self._top + 2) if n not in self._current) - 1
-        wave = list(range(read + 1, read + 1 + min(read, MAX_WAVE)))
+        full = max((n for n, seen in self._current.items() if not self._ends(seen)), default=0)
+        end = min((n for n, seen in self._current.items() if self._ends(seen)), default=None)
+        if end is not None:
+            # Rows may have left since the first looks, so that a later page was still full.
+            return self._read(end) if end <= full + 1 else ((full + end) // 2,)
+        if full == 1:
+            return (2,)
+        steps = [full * 2, full * 4, full * 8]
         if self._splittable:
-            wave = [n for n in wave if n <= MAX_PAGES]
-            if read == 2:
-                # One look past the deepest page tells a crowded window before all of it is read.
-                wave.append(MAX_PAGES + 1)
-        return wave
+            return [n for n in steps if n <= MAX_PAGES] + [MAX_PAGES + 1]
+        return steps
 
-    def _seen_all(self, last: int) -> Sequence[int]:
+    def _read(self, last: int) -> Sequence[int]:
+        """The last page is there; read those before it, also the ones read before it was."""
         self._last = last
-        if last == 1:
+        if last == 1 or (last == 2 and self._settled and not self._current[2].rows):
             self.done = True
             return ()
+        self._current = {last: self._current[last]}
+        self._phase = _Phase.READ
+        return range(1, last)
+
+    def _ask_to_confirm(self, last: int) -> Sequence[int]:
+        self._last = last
         self._phase = _Phase.CONFIRM
         return (last,)
 
     def _confirm(self, page: Page) -> Sequence[int]:
         known = self._current[self._last]
-        if (page.fingerprint, page.page_count) == (known.fingerprint, known.page_count):
-            self.done = True
-            return ()
-        if self._readings == MAX_READINGS:
+        same = (page.fingerprint, page.page_count) == (known.fingerprint, known.page_count)
+        if same or self._readings == MAX_READINGS:
             self.done = True
             return ()
         self._readings += 1
         self._phase = _Phase.BACKWARD
         self._earlier += self._current.values()
         self._current = {self._last: page}
-        self._top = self._last
         return self._backward(self._last, page)
 
     def _backward(self, number: int, page: Page) -> Sequence[int]:
-        if number == self._top:
+        """Read from the last page to the first, after going up to the last if there are more."""
+        if number == max(self._current):
             if page.page_count is not None and page.page_count > number:
-                self._top = page.page_count
-                return (self._top,)
+                return (page.page_count,)
             if page.page_count is None and not self._ends(page):
-                self._top = number + 1
-                return (self._top,)
+                return (number + 1,)
         below = next((n for n in range(number - 1, 0, -1) if n not in self._current), None)
-        if number > 1 and below is not None:
+        if below is not None:
             return (below,)
-        return self._seen_all(max((n for n, page in self._current.items() if page.rows), default=1))
+        return self._ask_to_confirm(
+            max(n for n in self._current if n == 1 or self._current[n].rows)
+        )

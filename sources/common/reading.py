@@ -93,6 +93,7 @@ class _Read:
             limit if endpoint.page_limit else None,
             splittable=whole is not None and whole.splittable,
             keyed=not endpoint.identity,
+            settled=endpoint.settled,
         )
         self.started = False
         self.gone = False

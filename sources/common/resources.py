@@ -189,11 +189,11 @@ class _Load:
         self.whole = self._whole_is_due()
 
     def _whole_is_due(self) -> bool:
-        every = self._run.settings.whole_every or self.endpoint.whole_every
-        if not self.endpoint.whole_every or not every or self._whole_at is None:
+        settings, every = self._run.settings, self.endpoint.whole_every
+        if every is None or self._whole_at is None or settings.since or settings.until:
             return False
-        if self._run.settings.since or self._run.settings.until:
-            return False
+        if settings.whole_every is not None:
+            every = settings.whole_every
         return self._run.until - parse_time(self._whole_at, "whole_at") >= every
 
     @property
@@ -260,6 +260,7 @@ class _Load:
         cursor = self._cursors.get(_cursor_key(unit))
         everything = Window(min(settings.start_date, end), end)
         if self.whole or (self.endpoint.whole_every and not cursor and not settings.since):
+            self.start = everything.start
             yield _with(unit, crowded=everything)
             return
         if settings.since:

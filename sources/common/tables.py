@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -126,6 +126,7 @@ class Layout:
     text: str | None
     lists: dict[str, Layout]
     id_column: str | None = None
+    padded: bool = False
 
     @classmethod
     def of(cls, declared: Endpoint | ChildList) -> Layout:
@@ -133,7 +134,8 @@ class Layout:
         root = Node("", "")
         layout = cls(root, declared.columns, None, {})
         if isinstance(declared, ChildList):
-            layout.text, layout.id_column = declared.text, declared.id_column
+            layout.text, layout.padded = declared.text, declared.padded
+            layout.id_column = declared.id_column
         else:
             for path in declared.skip:
                 root._reach(path).skip = True
@@ -215,12 +217,10 @@ def build_page(
     found = list(rejects)
     total = rows.count + len(found)
     table, bad = _build(rows, rows.layout.columns)
-    keys = [_row_key(row) for row in zip(*(rows._text(key) for key in endpoint.key))]
-    in_record = [key for key in endpoint.key if key in table.column_names]
+    keys = [_row_key(row) for row in zip(*(rows._text(key) for key in endpoint.record_key))]
     lost: set[int] = set()
-    if not endpoint.identity:
-        for key in in_record:
-            lost.update(n for n, known in enumerate(table[key].is_valid().to_pylist()) if not known)
+    for key in endpoint.record_key:
+        lost.update(n for n, known in enumerate(table[key].is_valid().to_pylist()) if not known)
     for row in sorted(lost):
         found.append(Reject(keys[row], None, "the record has no usable key", originals(row)))
     for row, column, reason, payload in bad:
@@ -228,7 +228,7 @@ def build_page(
             found.append(Reject(keys[row] if keys else None, column, reason, payload))
     children: dict[str, pa.Table] = {}
     _build_lists(rows, None, "", children, keys, lost, found)
-    page = Page(total, table, children, found)
+    page = Page(total, table, children, found, fingerprint=_digest(f"{total} {keys}"))
     return filter_page(page, [n not in lost for n in range(rows.count)]) if lost else page
 
 
@@ -361,7 +361,7 @@ def filter_page(page: Page, keep: list[bool]) -> Page:
         children[suffix] = kept.set_column(
             kept.schema.get_field_index(ROW), ROW, moved.take(kept[ROW])
         )
-    return Page(page.rows, page.table.filter(mask), children, page.rejects, page.page_count)
+    return replace(page, table=page.table.filter(mask), children=children)
 
 
 def concat_pages(pages: Sequence[Page]) -> Page:
@@ -423,8 +423,12 @@ def add_row_keys(table: pa.Table, key: str, identity: Sequence[str]) -> pa.Table
             order = sorted(range(len(members)), key=lambda n: repr(list(rest[n].values())))
             members = [members[n] for n in order]
         for ordinal, n in enumerate(members):
-            keys[n] = hashlib.sha256(f"{ordinal}:{fixed}".encode()).hexdigest()[:32]
+            keys[n] = _digest(f"{ordinal}:{fixed}")
     return table.add_column(0, key, pa.array(keys, pa.string()))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def _plain(value: Any) -> Any:

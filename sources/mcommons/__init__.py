@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import dlt
 import requests
 from dlt.common.configuration import configspec
 from dlt.common.configuration.specs import CredentialsConfiguration
+from dlt.common.schema.typing import TSchemaContract
 from dlt.common.typing import TSecretStrValue
 from dlt.extract import DltResource
 from requests.auth import AuthBase, HTTPBasicAuth
@@ -86,6 +87,7 @@ def mcommons_source(
     whole_read_days: float | None = None,
     fundraising_ids: list[int] | None = None,
     mdata_entries: list[dict[str, Any]] | None = None,
+    schema_contract: str | dict[str, str] | None = None,
     package_rows: int | None = None,
 ) -> Iterable[DltResource]:
     """Everything that can be read from a Mobile Commons account, one resource for each table.
@@ -108,6 +110,8 @@ def mcommons_source(
         whole_read_days: How often all subscribers of each campaign are read again.
         fundraising_ids: Fundraising campaigns for ``donation_summaries``.
         mdata_entries: Questions for ``mdata_entries``, each a table with ``mdata_id`` and ``input``.
+        schema_contract: What may become of the schema, as dlt's schema contracts have it: a mode
+            for all, or one each for ``tables``, ``columns`` and ``data_type``.
         package_rows: About how many rows of a resource one run takes; the next goes on from there.
             All of them if left out.
 
@@ -152,6 +156,8 @@ def mcommons_source(
         concurrency=concurrency,
         retries=runtime_retries(),
     )
+    if schema_contract is not None:
+        dlt.current.source_schema().set_schema_contract(cast("TSchemaContract", schema_contract))
     run = Run(Service(client, decode, gone), settings, ENDPOINTS)
     return [build_resource(run, endpoint) for endpoint in ENDPOINTS]
 

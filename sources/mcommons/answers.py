@@ -29,7 +29,10 @@ TOO_MANY_MESSAGES = 17
 #: "Unknown error" and "API rate limit exceeded": the same question can succeed later.
 TRANSIENT_ERRORS = frozenset({0, 27})
 
-_ROOT = re.compile(rb"\A\s*(?:<\?xml[^>]*\?>|<!--.*?-->|\s)*<([A-Za-z_][\w.-]*)", re.DOTALL)
+_ROOT = re.compile(
+    rb"\A(?:\s|<\?xml[^>]*\?>|<!--.*?-->|<!DOCTYPE[^\[>]*(?:\[.*?\]\s*)?>)*<([A-Za-z_][\w.-]*)",
+    re.DOTALL | re.IGNORECASE,
+)
 _ERROR = re.compile(rb"<error\b[^>]*>")
 _ATTRIBUTE = re.compile(rb"""\b(id|message)\s*=\s*(?:"([^"]*)"|'([^']*)')""")
 _HTML_REASON = re.compile(rb"<(?:h4|p|title)[^>]*>\s*([^<]{1,200}?)\s*<", re.IGNORECASE)
@@ -142,7 +145,8 @@ def decode(body: bytes, endpoint: Endpoint, layout: Layout) -> Page:
     )
     counted = envelope.get("page_count", "")
     page.page_count = int(counted) if counted.isdigit() else None
-    page.fingerprint = hashlib.sha256(body).hexdigest()
+    if endpoint.identity:
+        page.fingerprint = hashlib.sha256(body).hexdigest()
     return page
 
 
@@ -231,6 +235,8 @@ def _walk_list(element: etree._Element, node: Node, rows: Rows) -> None:
         layout = entries.layout
         _walk(child, layout.root, entries)
         text = child.text
+        if text and layout.padded:
+            text = text.strip()
         if text and (not text.isspace() or not len(child)):
             entries.put(layout.text or column_of(child), text)
         entries.end_row()

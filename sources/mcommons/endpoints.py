@@ -263,7 +263,7 @@ ENDPOINTS = (
         gone=frozenset({INVALID_MCONNECT}),
     ),
     # List Web Clicks, for each tiny URL. The page prints no limit, so only an empty page is the
-    # end.
+    # end; a click stays where it is, so the full page before it is not read again.
     Endpoint(
         name="clicks",
         path="clicks",
@@ -271,12 +271,14 @@ ENDPOINTS = (
         columns={"tinyurl_id": BIGINT, "profile_id": BIGINT, **_CLICK},
         aliases={"profile": "profile_id", "profile__id": "profile_id"},
         paging=Paging.OPEN,
+        settled=True,
         window=WindowParams("from", "to", cursor="created_at", lookback=timedelta(hours=1)),
         parent=Parent("tinyurls", param="url_id", column="tinyurl_id"),
         gone=frozenset({INVALID_URL}),
     ),
     # List mData Queries, for each mData. Rows have no id: what was asked, when and by whom never
-    # changes; the profile beside it does.
+    # changes; the profile beside it does. The sample prints the values of its custom columns
+    # between blanks, and an empty one as a blank.
     Endpoint(
         name="mdata_queries",
         path="mdata_queries",
@@ -319,6 +321,7 @@ ENDPOINTS = (
                 item="custom_column",
                 columns={"name": TEXT, "value": TEXT},
                 text="value",
+                padded=True,
                 table="custom_columns",
             )
         },
@@ -456,13 +459,12 @@ ENDPOINTS = (
         rows="mdatas/mdata",
         columns={"id": BIGINT, "name": TEXT, "type": TEXT, "uuid": TEXT},
     ),
-    # List Tags.
+    # List Tags. What a tag carries of the object it is on is in no sample: it becomes text.
     Endpoint(
         name="tags",
         path="tags",
         rows="tags/tag",
-        columns={"id": BIGINT, "name": TEXT, "taggable_id": BIGINT, "taggable_type": TEXT},
-        aliases={"taggable__id": "taggable_id", "taggable__type": "taggable_type"},
+        columns={"id": BIGINT, "name": TEXT},
     ),
     # Attachments.
     Endpoint(

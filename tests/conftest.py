@@ -1,0 +1,120 @@
+"""A sandbox, a DuckDB file and a pipeline between them, all real, for each test that asks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import dlt
+import duckdb as duckdb_client
+import pytest
+
+from sandbox import Sandbox
+from sandbox.mcommons import MobileCommons
+from sources.common.destinations import duckdb
+from sources.common.loading import Summary, load
+from sources.mcommons import mcommons_source
+
+USERNAME = "sandbox@example.org"
+PASSWORD = "sandbox-password"
+PROJECT = Path(__file__).resolve().parents[1]
+
+
+class Warehouse:
+    """A DuckDB file that ``load`` fills from ``box``.
+
+    ``state`` can be changed to another folder: a machine that has never run before.
+    """
+
+    def __init__(self, box: Sandbox, folder: Path) -> None:
+        self.box = box
+        self.folder = folder
+        self.file = folder / "warehouse.duckdb"
+        self.state = folder / "state"
+
+    def pipeline(self) -> dlt.Pipeline:
+        return dlt.pipeline(
+            "mcommons",
+            pipelines_dir=str(self.state),
+            destination=duckdb(str(self.file)),
+            dataset_name="mcommons",
+        )
+
+    def source(self, **settings: Any) -> Any:
+        return mcommons_source(base_url=self.box.url, **settings)
+
+    def load(
+        self,
+        *resources: str,
+        full_refresh: bool = False,
+        package_rows: int = 10**6,
+        **settings: Any,
+    ) -> Summary:
+        """Run the pipeline as the command line does."""
+        return load(
+            self.pipeline(),
+            lambda: self.source(package_rows=package_rows, **settings),
+            resources or None,
+            full_refresh,
+        )
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        with duckdb_client.connect(str(self.file), read_only=True) as connection:
+            connection.execute("SET TimeZone = 'UTC'")
+            connection.execute("USE mcommons")
+            return connection.execute(sql).fetchall()
+
+    def columns(self, table: str) -> dict[str, str]:
+        return {name: kind for name, kind, *_ in self.query(f"DESCRIBE {table}")}
+
+    def tables(self) -> set[str]:
+        rows = self.query(
+            "SELECT table_name FROM information_schema.tables WHERE table_schema = 'mcommons'"
+        )
+        return {name for (name,) in rows if not name.startswith("_dlt")}
+
+    def content(self, table: str) -> list[tuple[Any, ...]]:
+        """All rows of a table in a stable order, without what dlt notes beside them."""
+        columns = sorted(name for name in self.columns(table) if not name.startswith("_"))
+        names = ", ".join(f'"{name}"' for name in columns)
+        return self.query(f"SELECT {names} FROM {table} ORDER BY ALL")
+
+    def everything(self) -> dict[str, list[tuple[Any, ...]]]:
+        return {table: self.content(table) for table in sorted(self.tables())}
+
+
+@pytest.fixture(autouse=True)
+def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Settings of the project alone, whatever the machine's environment says."""
+    for name in list(os.environ):
+        if name.startswith(("SOURCES__", "DESTINATION__", "RUNTIME__", "DLT_")):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(PROJECT)
+    monkeypatch.setenv("SOURCES__MCOMMONS__CREDENTIALS__USERNAME", USERNAME)
+    monkeypatch.setenv("SOURCES__MCOMMONS__CREDENTIALS__PASSWORD", PASSWORD)
+    monkeypatch.setenv("SOURCES__MCOMMONS__START_DATE", "2024-01-01")
+    monkeypatch.setenv("RUNTIME__REQUEST_BACKOFF_FACTOR", "0.01")
+    monkeypatch.setenv("PIPELINES_DIR", str(tmp_path / "pipelines"))
+
+
+Open = Callable[..., Warehouse]
+
+
+@pytest.fixture
+def account(tmp_path: Path) -> Iterator[Open]:
+    """Opens an account in a sandbox, and an empty warehouse for it."""
+    boxes: list[Sandbox] = []
+
+    def open_account(**options: Any) -> Warehouse:
+        options.setdefault("now", "2025-06-01T12:00:00Z")
+        options.setdefault("profiles", 60)
+        box = Sandbox(MobileCommons(**options))
+        box.start()
+        boxes.append(box)
+        return Warehouse(box, tmp_path)
+
+    yield open_account
+    for box in boxes:
+        box.close()

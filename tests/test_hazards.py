@@ -1,0 +1,419 @@
+"""What must hold when the service, the network or the data is not as one would like."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from sandbox import Request, Response
+from sources.common.errors import ConfigurationError, CredentialsError
+from tests.conftest import Open, Warehouse
+from tests.test_contract import assert_same
+
+REFUSED = '<?xml version="1.0"?><response success="false"><error id="{}" message="{}"/></response>'
+PAGE = b"<!DOCTYPE html><html><body><h4>Sorry</h4><p>We are down for repairs.</p></body></html>"
+
+
+def ids(warehouse: Warehouse, table: str) -> list[int]:
+    return [row_id for (row_id,) in warehouse.query(f"SELECT id FROM {table} ORDER BY id")]
+
+
+def refused(error_id: int, message: str) -> Response:
+    return Response(200, REFUSED.format(error_id, message).encode(), {})
+
+
+def first_times(
+    count: int, endpoint: str, response: Callable[[], Response]
+) -> Callable[[Request], Response | None]:
+    """A fault that answers the first ``count`` questions to ``endpoint``."""
+    left = [count]
+    lock = threading.Lock()
+
+    def fault(request: Request) -> Response | None:
+        with lock:
+            if request.endpoint != endpoint or not left[0]:
+                return None
+            left[0] -= 1
+        return response()
+
+    return fault
+
+
+@contextmanager
+def corrupted(warehouse: Warehouse, endpoint: str, old: bytes, new: bytes) -> Iterator[None]:
+    """Answers of ``endpoint`` with ``old`` replaced by ``new``."""
+
+    def corrupt(request: Request, response: Response) -> Response | None:
+        if request.endpoint != endpoint or old not in response.body:
+            return None
+        return Response(response.status, response.body.replace(old, new), dict(response.headers))
+
+    warehouse.box.hooks.append(corrupt)
+    yield
+    warehouse.box.hooks.remove(corrupt)
+
+
+# Hazard 1: pages drift.
+
+
+@pytest.mark.parametrize("order", ["id", "updated_at", "-updated_at"])
+@pytest.mark.parametrize("drifts", [1, 3, 40])
+def test_no_profile_is_lost_while_others_move_between_pages(
+    account: Open, order: str, drifts: int
+) -> None:
+    warehouse = account(profiles=120, order=order)
+    service = warehouse.box.service
+    left = [drifts]
+    lock = threading.Lock()
+
+    def drift(request: Request, response: Response) -> None:
+        if request.endpoint == "profiles" and response.body.count(b"<profile "):
+            with lock:
+                if not left[0]:
+                    return
+                left[0] -= 1
+                rows = service.rows("profiles")
+                moved = rows[left[0] % 20]
+                service.update("profiles", moved["id"], updated_at=service.now())
+
+    warehouse.box.hooks.append(drift)
+    # 14 to a page and 9 pages, all in one window, which ends before the moved rows' new times.
+    warehouse.load("profiles", page_size=14, until="2025-06-01T11:59:59Z")
+    warehouse.box.hooks.clear()
+    warehouse.load("profiles", page_size=14)
+    assert ids(warehouse, "profiles") == sorted(row["id"] for row in service.rows("profiles"))
+
+
+def test_no_member_is_lost_while_others_leave_the_group(account: Open) -> None:
+    warehouse = account(profiles=150)
+    service = warehouse.box.service
+    group = max(service.rows("groups"), key=lambda row: row["size"] or 0)["id"]
+    before = [row["id"] for row in service.truth("group_members", group_id=group)]
+    leaving = before[:2]
+
+    def leave(request: Request, response: Response) -> None:
+        if request.params.get("group_id") == str(group) and leaving:
+            service.remove_member(group, leaving.pop())
+
+    warehouse.box.hooks.append(leave)
+    warehouse.load("group_members", page_size=7)
+    sql = f"SELECT profile_id FROM group_members WHERE group_id = {group}"
+    assert {member for (member,) in warehouse.query(sql)} >= set(before[2:])
+
+
+# Hazard 2: window edges.
+
+
+def test_rows_on_the_edges_of_windows_are_there_once(account: Open) -> None:
+    warehouse = account(empty=True)
+    start = datetime(2025, 1, 1, tzinfo=timezone.utc)
+    for number in range(400):
+        received_at = start + timedelta(seconds=number // 2)
+        warehouse.box.service.put("incoming_messages", {"id": number, "received_at": received_at})
+    # Three to a page force windows of a few seconds, each sharing its edges with the next.
+    warehouse.load("incoming_messages", page_size=3)
+    assert ids(warehouse, "incoming_messages") == list(range(400))
+
+
+def test_since_and_until_are_inclusive_and_leave_the_cursors_alone(account: Open) -> None:
+    warehouse = account(empty=True)
+    start = datetime(2025, 1, 1, tzinfo=timezone.utc)
+    for number in range(100):
+        received_at = start + timedelta(minutes=number)
+        warehouse.box.service.put("incoming_messages", {"id": number, "received_at": received_at})
+    exactly = {"since": "2025-01-01T00:10:00Z", "until": "2025-01-01T00:20:00Z"}
+    warehouse.load("incoming_messages", **exactly)
+    assert ids(warehouse, "incoming_messages") == list(range(10, 21))
+    warehouse.load("incoming_messages")
+    assert ids(warehouse, "incoming_messages") == list(range(100))
+
+
+def test_since_after_the_cursor_leaves_no_hole(account: Open) -> None:
+    warehouse = account(empty=True)
+    service = warehouse.box.service
+    start = datetime(2025, 1, 1, tzinfo=timezone.utc)
+    service.put("incoming_messages", {"id": 0, "received_at": start})
+    warehouse.load("incoming_messages")
+    for number in (1, 2, 3):
+        received_at = start + timedelta(days=number)
+        service.put("incoming_messages", {"id": number, "received_at": received_at})
+    warehouse.load("incoming_messages", since="2025-01-03")
+    assert ids(warehouse, "incoming_messages") == [0, 2, 3]
+    warehouse.load("incoming_messages")
+    assert ids(warehouse, "incoming_messages") == [0, 1, 2, 3]
+
+
+# Hazard 3 is in test_contract. Hazard 4: quiet years and crowded days.
+
+
+def test_an_empty_decade_costs_one_question(account: Open) -> None:
+    warehouse = account(empty=True)
+    warehouse.load("incoming_messages", "profiles", start_date="2005-01-01")
+    assert len(warehouse.box.requests) == 2
+
+
+@pytest.mark.parametrize(
+    ("resource", "kind", "cursor"),
+    [
+        ("incoming_messages", "incoming_messages", "received_at"),
+        ("profiles", "profiles", "updated_at"),
+    ],
+)
+def test_a_crowded_day_after_a_quiet_decade_is_split(
+    account: Open, resource: str, kind: str, cursor: str
+) -> None:
+    warehouse = account(empty=True)
+    start = datetime(2025, 1, 1, tzinfo=timezone.utc)
+    for number in range(600):
+        row = {"id": number, cursor: start + timedelta(minutes=number)}
+        warehouse.box.service.put(kind, row)
+    warehouse.load(resource, page_size=10, start_date="2005-01-01")
+    assert ids(warehouse, resource) == list(range(600))
+    pages = [int(request.params.get("page", 1)) for request in warehouse.box.requests]
+    assert max(pages) <= 33
+    # 60 pages hold the rows; finding them must not cost many times that.
+    assert len(pages) < 200
+
+
+def test_a_crowded_second_is_paged_through(account: Open) -> None:
+    warehouse = account(empty=True)
+    service = warehouse.box.service
+    second = datetime(2025, 1, 1, tzinfo=timezone.utc)
+    for number in range(300):
+        service.put("profiles", {"id": number, "updated_at": second})
+    warehouse.load("profiles", page_size=10)
+    assert ids(warehouse, "profiles") == list(range(300))
+
+
+# Hazard 6: success is not HTTP 200.
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        lambda: Response(200, PAGE, {"Content-Type": "text/html"}),
+        lambda: Response(200, b"", {}),
+        lambda: Response(200, b'<?xml version="1.0"?><response success="true"><profiles num="', {}),
+        lambda: Response(200, b"<response success='true'>" + b" " * 500, {}, truncate=100),
+        lambda: Response(500, PAGE, {"Content-Type": "text/html"}),
+        lambda: Response(429, b"", {"Retry-After": "0"}),
+        lambda: refused(0, "Unknown error"),
+        lambda: refused(27, "API rate limit exceeded"),
+    ],
+    ids=["page", "empty", "cut", "truncated", "500", "429", "unknown", "rate limit"],
+)
+def test_a_failure_that_passes_costs_nothing_but_time(
+    account: Open, response: Callable[[], Response]
+) -> None:
+    warehouse = account()
+    warehouse.box.faults.append(first_times(3, "profiles", response))
+    summary = warehouse.load()
+    assert summary.failed == {}
+    assert summary.rejected == 0
+    assert_same(warehouse)
+
+
+def test_a_resource_that_cannot_be_read_stays_where_it_was_and_the_others_load(
+    account: Open,
+) -> None:
+    warehouse = account()
+    down = first_times(10**6, "sent_messages", lambda: Response(500, PAGE, {}))
+    warehouse.box.faults.append(down)
+    summary = warehouse.load()
+    assert list(summary.failed) == ["outgoing_messages"]
+    assert "HTTP 500" in summary.failed["outgoing_messages"]
+    assert ids(warehouse, "incoming_messages") == [
+        row["id"] for row in warehouse.box.service.rows("incoming_messages")
+    ]
+    warehouse.box.faults.clear()
+    warehouse.load()
+    assert_same(warehouse)
+
+
+def test_a_snapshot_that_fails_half_way_replaces_nothing(account: Open) -> None:
+    warehouse = account(profiles=150)
+    warehouse.load("group_members")
+    before = warehouse.content("group_members")
+
+    def last_group_fails(request: Request) -> Response | None:
+        last = warehouse.box.service.rows("groups")[-1]["id"]
+        if request.params.get("group_id") == str(last):
+            return Response(500, PAGE, {})
+        return None
+
+    warehouse.box.faults.append(last_group_fails)
+    summary = warehouse.load("group_members")
+    assert list(summary.failed) == ["group_members"]
+    assert warehouse.content("group_members") == before != []
+
+
+@pytest.mark.parametrize(
+    "response",
+    [lambda: Response(401, PAGE, {}), lambda: refused(4, "Invalid company id")],
+    ids=["credentials", "company"],
+)
+def test_refused_credentials_stop_the_run_at_once(
+    account: Open, response: Callable[[], Response]
+) -> None:
+    warehouse = account()
+    warehouse.box.faults.append(lambda request: response())
+    with pytest.raises(CredentialsError, match=r"sources\.mcommons\.(credentials|company)"):
+        warehouse.load("profiles")
+    assert len(warehouse.box.requests) == 1
+
+
+def test_too_many_messages_asks_for_shorter_windows(account: Open) -> None:
+    warehouse = account(profiles=150)
+
+    def too_many(request: Request) -> Response | None:
+        if request.endpoint != "sent_messages":
+            return None
+        start, end = (request.params[name][:10] for name in ("start_time", "end_time"))
+        days = (datetime.fromisoformat(end) - datetime.fromisoformat(start)).days
+        return refused(17, "Too many messages") if days > 40 else None
+
+    warehouse.box.faults.append(too_many)
+    assert warehouse.load("outgoing_messages").failed == {}
+    rows = warehouse.box.service.rows("outgoing_messages")
+    assert ids(warehouse, "outgoing_messages") == sorted(row["id"] for row in rows)
+
+
+# Hazard 7: a parent can vanish.
+
+
+@pytest.mark.parametrize(
+    ("resource", "kind", "param", "error_id"),
+    [
+        ("campaign_subscribers", "campaigns", "campaign_id", 1),
+        ("group_members", "groups", "group_id", 6),
+        ("mdata_queries", "mdatas", "mdata_id", 9),
+        ("calls", "mconnects", "mconnect_id", 15),
+        ("clicks", "tinyurls", "url_id", 20),
+    ],
+)
+def test_a_parent_that_vanishes_is_a_warning(
+    account: Open, resource: str, kind: str, param: str, error_id: int
+) -> None:
+    warehouse = account(profiles=150)
+    vanished = str(warehouse.box.service.rows(kind)[0]["id"])
+
+    def vanish(request: Request) -> Response | None:
+        return refused(error_id, "Invalid id") if request.params.get(param) == vanished else None
+
+    warehouse.box.faults.append(vanish)
+    summary = warehouse.load(resource)
+    assert summary.failed == {}
+    assert summary.rejected == 0
+    column = {"url_id": "tinyurl_id"}.get(param, param)
+    parents = {str(row[0]) for row in warehouse.query(f"SELECT DISTINCT {column} FROM {resource}")}
+    assert parents
+    assert vanished not in parents
+
+
+# Hazard 8: one bad record must not cost its page.
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [b"Fish & Chips", b"bell\x07", b"\xff\xfe", b"<b>open", b"&nosuch;"],
+    ids=["ampersand", "control character", "invalid UTF-8", "lost end tag", "unknown entity"],
+)
+def test_a_record_that_is_no_xml_is_kept_whole_and_the_others_load(
+    account: Open, bad: bytes
+) -> None:
+    warehouse = account(empty=True)
+    service = warehouse.box.service
+    for number in range(1, 6):
+        service.put("profiles", {"id": number, "first_name": f"name{number}"})
+    with corrupted(warehouse, "profiles", b"name3", bad):
+        summary = warehouse.load("profiles")
+    assert summary.rejected == 1
+    assert ids(warehouse, "profiles") == [1, 2, 4, 5]
+    sql = "SELECT resource, row_key, column_name, payload FROM rejected_records"
+    ((resource, row_key, column, payload),) = warehouse.query(sql)
+    assert (resource, row_key, column) == ("profiles", "3", None)
+    assert payload.startswith("<profile ")
+    assert payload.endswith("</profile>")
+    # Set right at the service, the record loads; what was rejected stays on record.
+    service.update("profiles", 3, updated_at=service.now())
+    assert warehouse.load("profiles").rejected == 0
+    assert ids(warehouse, "profiles") == [1, 2, 3, 4, 5]
+
+
+def test_a_value_that_does_not_fit_is_null_and_kept(account: Open) -> None:
+    warehouse = account(empty=True)
+    service = warehouse.box.service
+    service.put("broadcasts", {"id": 1})
+    service.update("broadcasts", 1, replies_count="many", throttled="perhaps", tags=["a"])
+    for _ in range(2):
+        assert warehouse.load("broadcasts").rejected == 2
+    rows = warehouse.query("SELECT id, replies_count, throttled FROM broadcasts")
+    assert rows == [(1, None, None)]
+    kept = warehouse.query(
+        "SELECT row_key, column_name, payload FROM rejected_records ORDER BY column_name"
+    )
+    assert kept == [("1", "replies_count", "many"), ("1", "throttled", "perhaps")]
+
+
+def test_a_record_without_a_key_is_kept_whole(account: Open) -> None:
+    warehouse = account(empty=True)
+    for number in (1, 2):
+        warehouse.box.service.put("profiles", {"id": number})
+    with corrupted(warehouse, "profiles", b'id="2"', b'id=""'):
+        assert warehouse.load("profiles").rejected == 1
+    assert ids(warehouse, "profiles") == [1]
+    ((payload,),) = warehouse.query("SELECT payload FROM rejected_records")
+    assert payload.startswith("<profile id=")
+
+
+# Hazard 11: XML is hostile.
+
+
+def test_entities_are_never_expanded(account: Open, tmp_path: object) -> None:
+    warehouse = account(empty=True)
+    warehouse.box.service.put("profiles", {"id": 1, "first_name": "name"})
+    prolog = b'<?xml version="1.0" encoding="UTF-8"?>'
+    hostile = prolog + b'<!DOCTYPE response [<!ENTITY x SYSTEM "file:///etc/hostname">]>'
+    with corrupted(warehouse, "profiles", prolog, hostile):
+        summary = warehouse.load("profiles")
+    assert "entities" in summary.failed["profiles"]
+
+
+# Hazard 12: secrets and people.
+
+
+def test_no_secret_and_no_phone_number_in_logs_or_state(
+    account: Open, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUNTIME__LOG_LEVEL", "DEBUG")
+    warehouse = account()
+    warehouse.box.faults.append(first_times(2, "profiles", lambda: Response(500, PAGE, {})))
+    company = "COSANDBOX00000000000000000000000001"
+    warehouse.load(company=company)
+    pipeline = warehouse.pipeline()
+    state = str(pipeline.state)
+    names = [path.name for path in warehouse.state.rglob("*")]
+    for secret in ("sandbox-password", company, "1202555"):
+        assert secret not in caplog.text
+        assert secret not in state
+        assert not any(secret in name for name in names)
+
+
+# Hazard 13: one limit for the whole run.
+
+
+@pytest.mark.parametrize("concurrency", [1, 3, 16])
+def test_calls_at_a_time_reach_the_limit_and_stay_below_it(account: Open, concurrency: int) -> None:
+    warehouse = account(profiles=150)
+    warehouse.box.latency = 0.1
+    warehouse.load(concurrency=concurrency, page_size=20)
+    assert warehouse.box.peak == concurrency
+
+
+def test_more_calls_than_the_vendor_allows_cannot_be_configured(account: Open) -> None:
+    with pytest.raises(ConfigurationError, match="between 1 and 160"):
+        account(empty=True).load(concurrency=161)

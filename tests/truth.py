@@ -1,0 +1,137 @@
+"""What the warehouse has to hold, from what the sandbox holds: the contract in a second hand.
+
+Nothing here is taken from the sources; the names and types follow the contract's tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from sandbox.mcommons import MobileCommons
+
+Row = dict[str, Any]
+
+FOREIGN_KEYS = {
+    "campaign__id": "campaign_id",
+    "keyword__id": "keyword_id",
+    "mconnect__id": "mconnect_id",
+    "profile__id": "profile_id",
+}
+
+
+def flatten(value: Mapping[str, Any], prefix: str = "") -> Row:
+    """Nested objects joined with ``__``; lists left out; empty is NULL."""
+    row: Row = {}
+    for name, item in value.items():
+        path = prefix + name.lstrip("@")
+        if isinstance(item, Mapping):
+            row.update(flatten(item, f"{path}__"))
+        elif not isinstance(item, list):
+            row[FOREIGN_KEYS.get(path, path)] = None if item == "" else item
+    return row
+
+
+def _flatten_all(rows: Iterable[Row]) -> list[Row]:
+    rows = list(rows)
+    objects = {name for row in rows for name, value in row.items() if isinstance(value, Mapping)}
+    # An object that is not there is no column of its own.
+    return [
+        flatten({k: v for k, v in row.items() if v is not None or k not in objects}) for row in rows
+    ]
+
+
+def _children(rows: Iterable[Row], name: str, key: str) -> list[Row]:
+    return [
+        {**flatten(entry if isinstance(entry, Mapping) else {"tag": entry}), key: row["id"]}
+        for row in rows
+        for entry in row.get(name) or ()
+    ]
+
+
+def _groups(rows: Iterable[Row], name: str) -> list[Row]:
+    return [
+        {"broadcast_id": row["id"], "group_id": group["id"], **_without(group, "id")}
+        for row in rows
+        for group in row.get(name) or ()
+    ]
+
+
+def _without(row: Mapping[str, Any], *names: str) -> Row:
+    return {name: value for name, value in row.items() if name not in names}
+
+
+def _profile_id_only(row: Row) -> Row:
+    profile = row.get("profile")
+    return {**row, "profile": {"id": profile["id"]}} if isinstance(profile, Mapping) else row
+
+
+def _members(service: MobileCommons) -> list[Row]:
+    return [
+        {"group_id": group["id"], **{("profile_id" if k == "id" else k): v for k, v in row.items()}}
+        for group in service.rows("groups")
+        for row in map(flatten, service.truth("group_members", group_id=group["id"]))
+    ]
+
+
+def expected(service: MobileCommons) -> dict[str, list[Row]]:
+    """Table → its rows, apart from the computed keys of rows without an id."""
+    rows: Callable[[str], list[Row]] = service.rows
+    profiles, campaigns, broadcasts = rows("profiles"), rows("campaigns"), rows("broadcasts")
+    queries = [_without(row, "id") for row in rows("mdata_queries")]
+    flat = {
+        "profiles": profiles,
+        "incoming_messages": rows("incoming_messages"),
+        "outgoing_messages": rows("outgoing_messages"),
+        "broadcasts": broadcasts,
+        "calls": [_profile_id_only(row) for row in rows("calls")],
+        "clicks": rows("clicks"),
+        "mdata_queries": queries,
+        "campaigns": campaigns,
+        "campaign_subscribers": [_without(row, "opt_in_path_id") for row in rows("subscribers")],
+        **{
+            name: rows(name)
+            for name in ("groups", "keywords", "mconnects", "tinyurls", "mdatas", "attachments")
+        },
+    }
+    return {
+        **{name: _flatten_all(found) for name, found in flat.items()},
+        "profiles__subscriptions": _children(profiles, "subscriptions", "profile_id"),
+        "profiles__custom_columns": _children(profiles, "custom_columns", "profile_id"),
+        "profiles__clicks": [
+            _without(row, "tinyurl_id") for row in _children(profiles, "clicks", "profile_id")
+        ],
+        "profiles__integrations": _children(profiles, "integrations", "profile_id"),
+        "broadcasts__included_groups": _groups(broadcasts, "included_groups"),
+        "broadcasts__excluded_groups": _groups(broadcasts, "excluded_groups"),
+        "broadcasts__tags": _children(broadcasts, "tags", "broadcast_id"),
+        "campaigns__opt_in_paths": _children(campaigns, "opt_in_paths", "campaign_id"),
+        "campaigns__tags": _children(campaigns, "tags", "campaign_id"),
+        "mconnects__tags": _children(rows("mconnects"), "tags", "mconnect_id"),
+        "mdata_queries__custom_columns": [
+            flatten(column)
+            for row in queries
+            for column in (row.get("profile") or {}).get("custom_columns") or ()
+        ],
+        "group_members": _members(service),
+        "tags": [
+            {name: None if value is None else str(value) for name, value in flatten(row).items()}
+            | {"id": row["id"]}
+            for row in rows("tags")
+        ],
+    }
+
+
+def comparable(rows: Iterable[Mapping[str, Any]], columns: Iterable[str]) -> list[tuple[str, ...]]:
+    """Rows as sorted tuples of text, so that NULL, numbers and times have one order and form."""
+    return sorted(tuple(_plain(row.get(name)) for name in columns) for row in rows)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, datetime):
+        return str(int(value.timestamp()))
+    if isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):
+        return f"{Decimal(str(value)).normalize():f}"
+    return repr(value)
