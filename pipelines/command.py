@@ -164,19 +164,31 @@ def _run(job: Job, options: argparse.Namespace, source: Callable[..., DltSource]
 def _pipeline(job: Job, options: argparse.Namespace) -> dlt.Pipeline:
     name = f"{job.name}_sandbox" if options.sandbox else job.name
     destination: Any = options.destination or "duckdb"
-    if options.sandbox:
-        # Named here, so that no configured credentials lead to real data.
-        destination = duckdb(f"{name}.duckdb")
-    elif destination == "duckdb":
-        destination = duckdb()
+    if destination == "duckdb":
+        # A file is meant from here, and not, as in dlt, from where the first run was started.
+        here = str(Path(dlt.current.run_context().local_dir).resolve())
+        # The sandbox's is named, so that no configured credentials lead to real data.
+        named = {"credentials": f"{name}.duckdb"} if options.sandbox else {}
+        destination = duckdb(**named, local_dir=here)
     return dlt.pipeline(
         pipeline_name=name,
         destination=destination,
         dataset_name=options.dataset or job.name,
-        progress=TqdmCollector(single_bar=True, leave=False)
-        if sys.stderr.isatty()
-        else NULL_COLLECTOR,
+        progress=_Progress() if sys.stderr.isatty() else NULL_COLLECTOR,
     )
+
+
+class _Progress(TqdmCollector):
+    """dlt's progress bar, one at a time; while extracting it counts the rows of all tables."""
+
+    def __init__(self) -> None:
+        super().__init__(single_bar=True)
+
+    def update(self, name: str, inc: int = 1, *details: Any, **more: Any) -> None:
+        if not str(self.step).startswith("Extract"):
+            super().update(name, inc, *details, **more)
+        elif name != "Resources":
+            super().update("rows", inc)
 
 
 @contextmanager
