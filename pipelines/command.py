@@ -168,7 +168,7 @@ def _pipeline(job: Job, options: argparse.Namespace) -> dlt.Pipeline:
         # A file is meant from here, and not, as in dlt, from where the first run was started.
         here = str(Path(dlt.current.run_context().local_dir).resolve())
         # The sandbox's is named, so that no configured credentials lead to real data.
-        named = {"credentials": f"{name}.duckdb"} if options.sandbox else {}
+        named: dict[str, Any] = {"credentials": f"{name}.duckdb"} if options.sandbox else {}
         destination = duckdb(**named, local_dir=here)
     return dlt.pipeline(
         pipeline_name=name,

@@ -30,7 +30,7 @@ TOO_MANY_MESSAGES = 17
 TRANSIENT_ERRORS = frozenset({0, 27})
 
 _ROOT = re.compile(
-    rb"\A(?:\s|<\?xml[^>]*\?>|<!--.*?-->|<!DOCTYPE[^\[>]*(?:\[.*?\]\s*)?>)*<([A-Za-z_][\w.-]*)",
+    rb"\A(?:\xef\xbb\xbf|\s|<\?xml[^>]*\?>|<!--.*?-->|<!DOCTYPE[^\[>]*(?:\[.*?\]\s*)?>)*<([A-Za-z_][\w.-]*)",
     re.DOTALL | re.IGNORECASE,
 )
 _ERROR = re.compile(rb"<error\b[^>]*>")
