@@ -1,0 +1,227 @@
+"""The service: who may ask, where the clock stands, and what tests can change."""
+
+from __future__ import annotations
+
+import threading
+from base64 import b64encode
+from datetime import datetime, timedelta, timezone
+from html import escape
+from typing import Any
+
+from ..server import Request, Response
+from .curve import moment
+from .endpoints import ENDPOINTS, WITHOUT_ENVELOPE, Context
+from .kinds import kind_named
+from .parameters import Query, ServiceError, parse_time
+from .rows import Rows
+from .store import Store
+from .world import World
+from .xml import Row
+
+_XML = {"Content-Type": "application/xml; charset=utf-8"}
+_HTML = {"Content-Type": "text/html; charset=utf-8"}
+
+_KIND_OF = {
+    "messages": "incoming_messages",
+    "sent_messages": "outgoing_messages",
+    "campaign_subscribers": "subscribers",
+}
+_PARENT_PARAMETER = {
+    "calls": "mconnect_id",
+    "clicks": "url_id",
+    "mdata_queries": "mdata_id",
+    "campaign_subscribers": "campaign_id",
+}
+
+
+class MobileCommons:
+    """Speaks the Mobile Commons API about an invented account.
+
+    The account is a pure function of `seed`, `profiles`, `start` and the clock; `put`, `update`
+    and `delete` lay changes over it. Thread-safe.
+    """
+
+    prefix = "/api/"
+
+    def __init__(
+        self,
+        seed: int = 1,
+        profiles: int = 200,
+        now: str | datetime | None = None,
+        start: str | datetime = "2024-01-01T00:00:00Z",
+        order: str = "id",
+        username: str = "sandbox@example.org",
+        password: str = "sandbox-password",
+        token: str = "sandbox-token",
+        company: str = "COSANDBOX00000000000000000000000001",
+        advocacy: bool = True,
+        empty: bool = False,
+        concurrent_calls: int = 160,
+        clicks_per_page: int = 500,
+    ) -> None:
+        """Open an account.
+
+        profiles: how many there are at the end of the first year; `world` says what goes with them.
+        now: where the clock stands, until `advance` moves it; None for the real time.
+        start: when the account begins. Nothing happened before.
+        order: how profiles are listed: by `id`, `updated_at` or `-updated_at`.
+        username, password: for HTTP Basic; token: for Bearer; company: the key of the one company.
+        advocacy: whether profiles carry `last_saved_districts`.
+        empty: leave out everything; `profiles` does not matter then.
+        concurrent_calls: calls in progress beyond this number are refused with error 27.
+        clicks_per_page: the page size of `clicks`, which takes no limit.
+        """
+        if profiles < 0:
+            raise ValueError(f"there cannot be {profiles} profiles")
+        self._lock = threading.RLock()
+        self._clock = None if now is None else moment(_seconds(now))
+        self._basic = f"Basic {b64encode(f'{username}:{password}'.encode()).decode()}"
+        self._bearer = f"Bearer {token}"
+        self._company = company
+        self._concurrent_calls = concurrent_calls
+        self._world = World(seed, 0 if empty else profiles, _seconds(start))
+        rows = Rows(self._world, advocacy=advocacy, empty=empty)
+        self._store = Store(self._world, rows, order)
+        self._context = Context(self._store, rows, clicks_per_page)
+        self._catch_up()
+
+    # --- the clock -------------------------------------------------------------------------------
+
+    def now(self) -> datetime:
+        """The time by the service's clock, in UTC and whole seconds."""
+        return self._clock or datetime.now(timezone.utc).replace(microsecond=0)
+
+    def advance(self, seconds: float) -> None:
+        """Move a clock that was set by `now=` forward."""
+        with self._lock:
+            if self._clock is None:
+                raise ValueError("the clock is the real one; give now= to have one that can be set")
+            if seconds < 0:
+                raise ValueError("the clock moves forward only")
+            self._clock += timedelta(seconds=seconds)
+            self._catch_up()
+
+    def _catch_up(self) -> None:
+        self._world.catch_up(int(self.now().timestamp()))
+
+    # --- calls -----------------------------------------------------------------------------------
+
+    def answer(self, request: Request) -> Response:
+        """Answer one call."""
+        endpoint = ENDPOINTS.get(request.endpoint)
+        if endpoint is None or not request.path.startswith(self.prefix):
+            return _page(404, "Page not found", "The page you were looking for doesn't exist.")
+        if request.method != "GET":
+            return _page(405, "Method not allowed", "The sandbox only answers GET.", Allow="GET")
+        if request.headers.get("authorization") not in (self._basic, self._bearer):
+            return _page(
+                401,
+                "Access denied",
+                "HTTP Basic: Access denied. Check the username and password, or the token.",
+                **{"WWW-Authenticate": 'Basic realm="Mobile Commons"'},
+            )
+        query = Query(request.query)
+        try:
+            if request.in_progress > self._concurrent_calls:
+                raise ServiceError(27)
+            if query.text("company") not in (None, self._company):
+                raise ServiceError(4)
+            with self._lock:
+                self._catch_up()
+                lines = endpoint(self._context, query)
+        except ServiceError as error:
+            return _document([f'<response success="false">{error.xml()}</response>'])
+        if request.endpoint not in WITHOUT_ENVELOPE:
+            lines = ['<response success="true">', *lines, "</response>"]
+        return _document(lines)
+
+    # --- the truth -------------------------------------------------------------------------------
+
+    def rows(self, kind: str) -> list[Row]:
+        """All rows of a kind as they are now, by id, for reading only. `kinds` lists the kinds."""
+        kind_named(kind)
+        with self._lock:
+            self._catch_up()
+            return [self._store.row(kind, id) for id in sorted(self._store.ids(kind))]
+
+    def truth(self, endpoint: str, **parent: int) -> list[Row]:
+        """All rows that an endpoint would list, were there no windows and no pages, by id.
+
+        The parent is given by the parameter that names it: `truth("calls", mconnect_id=10)`.
+        Without it come the rows of all parents, except for `group_members`, which needs it.
+        """
+        with self._lock:
+            self._catch_up()
+            if endpoint == "group_members":
+                members = sorted(self._store.members(parent["group_id"]))
+                return [self._store.row("profiles", id) for id in members]
+            kind = _KIND_OF.get(endpoint, endpoint)
+            kind_named(kind)
+            parameter = _PARENT_PARAMETER.get(endpoint)
+            unknown = set(parent) - {parameter}
+            if unknown:
+                raise TypeError(f"{endpoint} has no parent {', '.join(sorted(unknown))}")
+            ids = self._store.ids(kind, parent.get(str(parameter)))
+            return [self._store.row(kind, id) for id in sorted(ids)]
+
+    # --- changes ---------------------------------------------------------------------------------
+
+    def put(self, kind: str, row: Row) -> None:
+        """Insert a row, or replace the one of the same id.
+
+        Keys the row lacks are filled in: blank, its time with now. Times can be ISO-8601 text.
+        Keys nobody foresaw are printed as elements, those that begin with `@` as attributes.
+        """
+        with self._lock:
+            self._store.put(kind, row, self.now())
+
+    def update(self, kind: str, id: int, **changes: Any) -> None:
+        """Change some values of a row; `address__city="X"` reaches into a nested one.
+
+        A profile's updated_at becomes now, unless it is among the changes.
+        """
+        with self._lock:
+            self._catch_up()
+            self._store.update(kind, id, changes, self.now())
+
+    def delete(self, kind: str, id: int) -> None:
+        """Take a row away; calls that name it get its error id. Nothing else goes with it."""
+        with self._lock:
+            self._catch_up()
+            self._store.delete(kind, id)
+
+    def add_member(self, group_id: int, profile_id: int) -> None:
+        """Put a profile into a group."""
+        with self._lock:
+            self._catch_up()
+            self._store.set_member(group_id, profile_id, True)
+
+    def remove_member(self, group_id: int, profile_id: int) -> None:
+        """Take a profile out of a group."""
+        with self._lock:
+            self._catch_up()
+            self._store.set_member(group_id, profile_id, False)
+
+
+def _seconds(time: str | datetime) -> int:
+    if isinstance(time, str):
+        return parse_time(time)
+    if time.tzinfo is None:
+        time = time.replace(tzinfo=timezone.utc)
+    return int(time.timestamp())
+
+
+def _document(lines: list[str]) -> Response:
+    # Encoded line by line: one emoji would make a string of the whole four times as wide.
+    body = b"\n".join(
+        [line.encode() for line in ('<?xml version="1.0" encoding="UTF-8"?>', *lines)]
+    )
+    return Response(200, body, dict(_XML))
+
+
+def _page(status: int, title: str, text: str, **headers: str) -> Response:
+    body = (
+        f"<!DOCTYPE html>\n<html><head><title>{escape(title)}</title></head>"
+        f"<body><h4>{escape(title)}</h4><p>{escape(text)}</p></body></html>"
+    )
+    return Response(status, body.encode(), {**_HTML, **headers})
