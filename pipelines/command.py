@@ -14,7 +14,7 @@ from typing import Any
 
 import dlt
 from dlt.common.configuration.exceptions import ConfigurationException
-from dlt.common.destination.exceptions import DestinationException
+from dlt.common.destination.exceptions import DestinationException, UnknownDestinationModule
 from dlt.common.exceptions import SignalReceivedException
 from dlt.common.runtime.collector import NULL_COLLECTOR, TqdmCollector
 from dlt.extract import DltSource
@@ -42,7 +42,7 @@ class Job:
     Attributes:
         name: Name of the pipeline, of its dataset, and of its DuckDB file.
         title: Name of the service.
-        source: The dlt source; takes ``since``, ``until`` and ``package_rows``.
+        source: The dlt source; takes ``since``, ``until``, ``package_rows``, ``isolate_failures``.
         sandbox_source: Makes the source for a sandbox, from its URL and the same settings.
         describe_account: Asks a source what account it reads; returns lines for a person.
     """
@@ -72,7 +72,7 @@ def main(job: Job, argv: Sequence[str] | None = None) -> int:
             return _run(job, options, lambda **settings: job.sandbox_source(url, **settings))
     except ConfigurationError as error:
         return _fail(str(error), UNUSABLE)
-    except ConfigurationException as error:
+    except (ConfigurationException, UnknownDestinationModule) as error:
         return _fail(_explain(error), UNUSABLE)
     except TextliftError as error:
         return _fail(str(error), FAILED)
@@ -115,17 +115,22 @@ def _parse(job: Job, argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--resources",
         metavar="A,B",
-        type=lambda text: [name.strip() for name in text.split(",") if name.strip()],
+        type=_names,
         help="load only these resources",
     )
-    parser.add_argument("--since", metavar="WHEN", help=f"load from here on ({when})")
+    parser.add_argument("--since", metavar="WHEN", type=_text, help=f"load from here on ({when})")
     parser.add_argument(
         "--until",
         metavar="WHEN",
+        type=_text,
         help="load up to here; with --since exactly that range, and the cursors stay where they are",
     )
-    parser.add_argument("--destination", metavar="NAME", help="dlt destination (default: duckdb)")
-    parser.add_argument("--dataset", metavar="NAME", help=f"dataset (default: {job.name})")
+    parser.add_argument(
+        "--destination", metavar="NAME", type=_text, help="dlt destination (default: duckdb)"
+    )
+    parser.add_argument(
+        "--dataset", metavar="NAME", type=_text, help=f"dataset (default: {job.name})"
+    )
     parser.add_argument(
         "--full-refresh",
         action="store_true",
@@ -139,6 +144,17 @@ def _parse(job: Job, argv: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
+def _text(value: str) -> str:
+    """An option's value; an empty one is a variable that was not set."""
+    if not value.strip():
+        raise argparse.ArgumentTypeError("the value is empty")
+    return value
+
+
+def _names(value: str) -> list[str]:
+    return [_text(name).strip() for name in value.split(",")]
+
+
 def _run(job: Job, options: argparse.Namespace, source: Callable[..., DltSource]) -> int:
     for name in ("since", "until"):
         if getattr(options, name):
@@ -150,11 +166,14 @@ def _run(job: Job, options: argparse.Namespace, source: Callable[..., DltSource]
         console.print(f"{job.title}: the credentials are accepted. Nothing was loaded.")
         return LOADED
 
-    def make_source() -> DltSource:
-        return source(since=options.since, until=options.until, package_rows=PACKAGE_ROWS)
-
+    wanted = source(
+        since=options.since,
+        until=options.until,
+        package_rows=PACKAGE_ROWS,
+        isolate_failures=True,
+    )
     pipeline = _pipeline(job, options)
-    summary = load(pipeline, make_source, options.resources, options.full_refresh)
+    summary = load(pipeline, wanted, options.resources, options.full_refresh)
     _report(console, pipeline, summary)
     if summary.failed:
         return FAILED
@@ -248,7 +267,7 @@ def _fail(message: str, code: int) -> int:
     return code
 
 
-def _explain(error: ConfigurationException) -> str:
+def _explain(error: Exception) -> str:
     """The first line of dlt's own message, and where settings go."""
     return (
         f"{str(error).strip().splitlines()[0]}\n"

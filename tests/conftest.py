@@ -55,7 +55,7 @@ class Warehouse:
         """Run the pipeline as the command line does."""
         return load(
             self.pipeline(),
-            lambda: self.source(package_rows=package_rows, **settings),
+            self.source(package_rows=package_rows, isolate_failures=True, **settings),
             resources or None,
             full_refresh,
         )

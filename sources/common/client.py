@@ -151,12 +151,15 @@ class Client:
             return self._pool.submit(function)
 
     def close(self) -> None:
-        """Forget what was submitted and end the threads; the next :meth:`submit` starts anew."""
+        """Forget what was submitted and wait for what is under way; :meth:`submit` starts anew.
+
+        Without the wait, a client that follows this one would not keep to the limit.
+        """
         with self._lock:
             pool, self._pool = self._pool, None
         self._closed.set()
         if pool is not None:
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.shutdown(wait=True, cancel_futures=True)
 
     def get(
         self,

@@ -113,6 +113,8 @@ class Endpoint:
         paging: How further rows are asked for.
         page_limit: Most rows on a page; ``None`` where the service names no limit.
         window: How the endpoint is read by time; ``None`` for a snapshot.
+        repeats: Whether the service lists a key once for each object it belongs to, so that all
+            rows with it are kept.
         settled: Whether rows never leave a window, so that a page that was followed by an empty one
             need not be read again.
         parent: The endpoint whose rows this one is asked for, if any.
@@ -136,6 +138,7 @@ class Endpoint:
     paging: Paging = Paging.SINGLE
     page_limit: int | None = None
     window: WindowParams | None = None
+    repeats: bool = False
     settled: bool = False
     parent: Parent | None = None
     configured: tuple[str, ...] = ()

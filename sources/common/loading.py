@@ -7,7 +7,7 @@ loop around it for the others, as the command line and the schedulers' definitio
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,10 +16,9 @@ from dlt.common import logger
 from dlt.common.pipeline import LoadInfo
 from dlt.common.schema.typing import C_DLT_LOAD_ID
 from dlt.extract import DltSource
-from dlt.extract.exceptions import ResourceExtractionError
 from dlt.pipeline.exceptions import PipelineStepFailed
 
-from .errors import ConfigurationError, ServiceError, TextliftError
+from .errors import ConfigurationError, TextliftError
 
 #: Rows of one resource in one load package: a crash costs no more than reading these again.
 PACKAGE_ROWS = 100_000
@@ -54,7 +53,7 @@ class Summary:
 
 def load(
     pipeline: Pipeline,
-    make_source: Callable[[], DltSource],
+    source: DltSource,
     resources: Sequence[str] | None = None,
     full_refresh: bool = False,
 ) -> Summary:
@@ -64,7 +63,7 @@ def load(
 
     Args:
         pipeline: Where to load to.
-        make_source: Makes the source; called again after a failure, for what is left to do.
+        source: A source with ``package_rows`` and ``isolate_failures``.
         resources: Names of the resources to load; all of them if ``None``.
         full_refresh: Drop the tables and the state of these resources first.
 
@@ -78,12 +77,8 @@ def load(
     """
     started = time.monotonic()
     summary = Summary()
-    source = make_source()
     remaining = list(source.resources) if resources is None else _known(source, resources)
-    _stick_to_destination(pipeline)
-    if pipeline.has_pending_data:
-        logger.warning("A package of an earlier run was not loaded; it goes first")
-        _note_package(summary, pipeline.run())
+    _start_from_destination(pipeline)
     refresh: Any = None
     if full_refresh:
         refresh = "drop_sources" if resources is None else "drop_resources"
@@ -93,17 +88,12 @@ def load(
         try:
             info = pipeline.run(source, refresh=refresh)
         except PipelineStepFailed as error:
-            name, reason = _failed_resource(error)
-            _note_requests(summary, source)
-            summary.failed[name] = str(reason)
-            logger.error(str(reason))
-            remaining.remove(name)
-            source = make_source()
-            continue
+            raise _own_error(error) or error from error
         refresh = None
         _note_package(summary, info)
         remaining = _note_resources(summary, source, remaining)
-    _note_requests(summary, source)
+    for resource in source.resources.values():
+        summary.requests += resource.custom_metrics.get("requests", 0)
     summary.seconds = time.monotonic() - started
     return summary
 
@@ -118,8 +108,13 @@ def _known(source: DltSource, names: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _stick_to_destination(pipeline: Pipeline) -> None:
-    """Forget cursors that belong to another destination; those of this one are kept in it."""
+def _start_from_destination(pipeline: Pipeline) -> None:
+    """Forget local state that the destination does not confirm; its own comes back from there.
+
+    That is a package which a crash left unloaded: dlt would load all of its files again, also those
+    that were loaded, and tables without a primary key would hold their rows twice. And that are the
+    cursors of another destination.
+    """
     with pipeline.destination_client() as client:
         destination = f"{client.config} {pipeline.dataset_name}"
     try:
@@ -127,24 +122,20 @@ def _stick_to_destination(pipeline: Pipeline) -> None:
     except KeyError:
         known = destination
     if known != destination:
-        logger.warning("The destination is another than in the last run; its own state is restored")
+        logger.warning("The destination is another than in the last run: using its own cursors")
+        pipeline.drop()
+    elif pipeline.has_pending_data:
+        logger.warning("The last run ended before its package was loaded: reading it again")
         pipeline.drop()
     pipeline.set_local_state_val(_DESTINATION, destination)
 
 
-def _failed_resource(error: PipelineStepFailed) -> tuple[str, ServiceError]:
-    """The resource that could not be read, and why; raises what concerns the whole run."""
+def _own_error(error: BaseException) -> TextliftError | None:
+    """The error of this project that made dlt fail, if one did."""
     cause: BaseException | None = error
-    name = ""
-    while cause is not None:
-        if isinstance(cause, ResourceExtractionError):
-            name = cause.pipe_name
-        if isinstance(cause, ServiceError) and name:
-            return name, cause
-        if isinstance(cause, TextliftError):
-            raise cause
+    while cause is not None and not isinstance(cause, TextliftError):
         cause = cause.__cause__
-    raise error
+    return cause
 
 
 def _note_package(summary: Summary, info: LoadInfo) -> None:
@@ -164,13 +155,11 @@ def _note_resources(summary: Summary, source: DltSource, names: Iterable[str]) -
         for table, rows in metrics.get("rows", {}).items():
             summary.rows[table] = summary.rows.get(table, 0) + rows
         summary.rejected += metrics.get("rejected", 0)
+        if metrics.get("failed"):
+            summary.failed[name] = metrics["failed"]
+            logger.error(metrics["failed"])
         if metrics.get("window_start"):
             summary.windows[name] = (metrics["window_start"], metrics["window_end"])
         if metrics.get("unfinished"):
             left.append(name)
     return left
-
-
-def _note_requests(summary: Summary, source: DltSource) -> None:
-    for resource in source.resources.values():
-        summary.requests += resource.custom_metrics.get("requests", 0)

@@ -254,7 +254,7 @@ class Reader:
             page.table = constant(page.table, column, value)
         if endpoint.identity:
             page.table = add_row_keys(page.table, endpoint.key[0], endpoint.identity)
-        elif len(pages) > 1:
+        elif endpoint.key and not endpoint.repeats:
             page = _newest(page, endpoint.key)
         return page
 

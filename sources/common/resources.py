@@ -8,6 +8,7 @@ so that dlt commits both in the same package or neither.
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
@@ -16,6 +17,7 @@ from typing import Any
 import dlt
 import pyarrow as pa
 import pyarrow.compute as pc
+from dlt.common import logger
 from dlt.common.configuration import resolve_configuration
 from dlt.common.configuration.specs import RuntimeConfiguration
 from dlt.common.schema.typing import TColumnSchema
@@ -23,6 +25,7 @@ from dlt.extract import DltResource
 
 from .client import Retries
 from .endpoints import Endpoint
+from .errors import ConfigurationError, ServiceError
 from .reading import Reader, Service, Unit, WindowRows
 from .tables import (
     ROW,
@@ -38,6 +41,8 @@ from .windows import Window, format_time, parse_time
 REJECTED_RECORDS = "rejected_records"
 #: Marks a row that removes the rows with its merge key and is not loaded itself.
 DELETED = "_deleted"
+#: A package is committed after so many seconds also if it is not full: a crash costs no more.
+PACKAGE_SECONDS = 60
 #: Rows handed to dlt at a time; handing over costs a millisecond for each table.
 BATCH_ROWS = 20_000
 
@@ -70,6 +75,8 @@ class Settings:
             own if ``None``.
         configured: Resource → the sets of parameters it is asked for.
         package_rows: About how many rows of a resource go into one load package; ``None`` for all.
+        isolate_failures: Whether a resource that cannot be read ends with its custom metric
+            ``failed``, and does not end the run.
     """
 
     start_date: datetime
@@ -80,6 +87,7 @@ class Settings:
     whole_every: timedelta | None = None
     configured: Mapping[str, Sequence[Mapping[str, int | str]]] = field(default_factory=dict)
     package_rows: int | None = None
+    isolate_failures: bool = False
 
     @property
     def is_range(self) -> bool:
@@ -116,29 +124,48 @@ class Run:
         self._unfinished: dict[str, _Load] = {}
         self._listings: dict[str, Reader] = {}
         self._listed: dict[str, WindowRows] = {}
+        self._askers: dict[str, str] = {}
+        self._failed_listings: dict[str, ServiceError] = {}
         self._active: set[str] = set()
+
+    @property
+    def now(self) -> datetime:
+        """The second in which this run began."""
+        if self._now is None:
+            self._now = datetime.now(timezone.utc).replace(microsecond=0)
+        return self._now
 
     @property
     def until(self) -> datetime:
         """The last second to load, the same for all resources."""
-        if self._now is None:
-            self._now = datetime.now(timezone.utc).replace(microsecond=0)
-        return self.settings.until or self._now
+        return self.settings.until or self.now
 
-    def poll_listing(self, name: str) -> WindowRows | None:
-        """All rows of the snapshot ``name``, which is asked for once in a run, or not yet."""
+    def poll_listing(self, name: str, asker: Endpoint) -> WindowRows | None:
+        """All rows of the snapshot ``name`` if they are there; it is asked for once in a run."""
         if name not in self._listings:
             self._listings[name] = self.reader(self._endpoints[name], [Unit()])
+            self._askers[name] = asker.name
+        if name in self._failed_listings:
+            raise self._failed_listings[name]
         if name not in self._listed:
-            rows = self._listings[name].poll()
+            try:
+                rows = self._listings[name].poll()
+            except ServiceError as error:
+                # Everyone who waits for this list has to hear of it.
+                self._failed_listings[name] = error
+                raise
             if rows is None:
                 return None
             self._listed[name] = rows
         return self._listed[name]
 
-    def listing_requests(self, name: str) -> int:
-        """Requests made so far for the snapshot ``name``."""
-        return self._listings[name].requests if name in self._listings else 0
+    def listing_requests(self, asker: Endpoint) -> int:
+        """Requests made so far for snapshots that ``asker`` was the first to ask for."""
+        return sum(
+            listing.requests
+            for name, listing in self._listings.items()
+            if self._askers[name] == asker.name
+        )
 
     def reader(self, endpoint: Endpoint, units: Iterable[Unit]) -> Reader:
         """A reader with this run's service and page size."""
@@ -162,6 +189,7 @@ class Run:
             self._now = None
             self._listings.clear()
             self._listed.clear()
+            self._failed_listings.clear()
             self.service.client.close()
 
 
@@ -199,9 +227,8 @@ class _Load:
     @property
     def requests(self) -> int:
         """Requests made so far."""
-        if self._is_listing:
-            return self._run.listing_requests(self.endpoint.name)
-        return self._reader.requests if self._reader else 0
+        own = self._reader.requests if self._reader else 0
+        return own + self._run.listing_requests(self.endpoint)
 
     @property
     def finished(self) -> bool:
@@ -216,7 +243,7 @@ class _Load:
     def poll(self) -> WindowRows | None:
         """The next rows if they are there, without waiting."""
         if self._is_listing:
-            rows = self._run.poll_listing(self.endpoint.name)
+            rows = self._run.poll_listing(self.endpoint.name, self.endpoint)
             self._listed = rows is not None
             return rows
         if self._reader is None:
@@ -235,7 +262,7 @@ class _Load:
             ]
         if endpoint.parent is None:
             return list(self._units_of(Unit()))
-        parents = self._run.poll_listing(endpoint.parent.endpoint)
+        parents = self._run.poll_listing(endpoint.parent.endpoint, endpoint)
         if parents is None:
             return None
         return [
@@ -259,7 +286,8 @@ class _Load:
         end = self._run.until + (timedelta(0) if settings.until else asked.ahead)
         cursor = self._cursors.get(_cursor_key(unit))
         everything = Window(min(settings.start_date, end), end)
-        if self.whole or (self.endpoint.whole_every and not cursor and not settings.since):
+        unlimited = not settings.since and not settings.until
+        if self.whole or (self.endpoint.whole_every and not cursor and unlimited):
             self.start = everything.start
             yield _with(unit, crowded=everything)
             return
@@ -291,7 +319,7 @@ class _Load:
         cursor = self._cursors.get(key)
         if latest is not None:
             # A row from the future must not take the cursor past what is there to be read now.
-            latest = min(latest.replace(microsecond=0), self._run.until)
+            latest = min(latest.replace(microsecond=0), self._run.until, self._run.now)
             cursor = max(latest, cursor or latest)
         if hold is not None:
             self._holds[key] = min(hold, self._holds.get(key, hold))
@@ -306,12 +334,10 @@ class _Load:
         before = state.get("cursors", {})
         cursors = {key: format_time(cursor) for key, cursor in self._cursors.items()}
         if settings.since:
-            # From after a cursor on, there would be a hole between the cursor and the new rows.
-            since = format_time(settings.since)
+            # A cursor behind rows that were left out would leave a hole for good.
+            since, first = format_time(settings.since), format_time(settings.start_date)
             cursors = {
-                key: cursor
-                for key, cursor in cursors.items()
-                if key not in before or since <= before[key]
+                key: cursor for key, cursor in cursors.items() if since <= before.get(key, first)
             }
         if cursors:
             state["cursors"] = {**before, **cursors}
@@ -351,11 +377,18 @@ class _Package:
         self._rejects: dict[str, dict[str, Any]] = {}
         self._whole_parents: list[int] = []
         self._waiting = 0
+        self._started = time.monotonic()
 
     @property
-    def full(self) -> bool:
+    def has_batch(self) -> bool:
         """Whether there is enough for a batch."""
         return self._waiting >= BATCH_ROWS
+
+    def is_full(self, limit: int | None) -> bool:
+        """Whether a package of ``limit`` rows should be committed before more is read."""
+        if limit is None:
+            return False
+        return self.rows >= limit or time.monotonic() - self._started >= PACKAGE_SECONDS
 
     def add(self, rows: WindowRows) -> None:
         """Take rows that were read; each key goes into a package once."""
@@ -367,8 +400,8 @@ class _Package:
         load.advance(rows, hold)
         if load.whole and rows.unit.parent is not None and not rows.gone:
             self._whole_parents.append(rows.unit.parent)
-        for reject in page.rejects:
-            self._reject(reject, rows.unit.window)
+        for reject in rows.page.rejects:
+            self._reject(reject, rows.unit, rows.page.table)
         self._pages.append(page)
         self.rows += page.table.num_rows
         self._waiting += page.table.num_rows
@@ -391,22 +424,27 @@ class _Package:
         """
         times = page.table[cursor].cast(pa.int64()).to_pylist()
         keep, changed = [], []
-        for value, time in zip(key_values(page.table, key), times):
+        for value, stamp in zip(key_values(page.table, key), times):
             new = value not in self._seen
             keep.append(new)
             if new:
-                self._seen[value] = time
-            elif time is not None and time != self._seen[value]:
-                changed.append(time)
+                self._seen[value] = stamp
+            elif stamp is not None and stamp != self._seen[value]:
+                changed.append(stamp)
         hold = datetime.fromtimestamp(min(changed) // 10**6, timezone.utc) if changed else None
         return (page if all(keep) else filter_page(page, keep)), hold
 
-    def _reject(self, reject: Reject, window: Window | None) -> None:
-        name = self._load.endpoint.name
+    def _reject(self, reject: Reject, unit: Unit, table: pa.Table) -> None:
+        name, window = self._load.endpoint.name, unit.window
         column = reject.column
         if column and reject.table:
             column = f"{reject.table}__{column}"
-        identity = "\0".join([name, reject.row_key or "", column or "", reject.payload])
+        if reject.row is not None:
+            parts = [table[key][reject.row].as_py() for key in self._load.endpoint.key]
+        else:
+            parts = [*unit.values.values(), reject.row_key]
+        row_key = "/".join(str(part) for part in parts if part is not None) or None
+        identity = "\0".join([name, row_key or "", column or "", reject.payload])
         key = hashlib.sha256(identity.encode()).hexdigest()[:32]
         self.rejected.add(key)
         self._rejects[key] = {
@@ -414,7 +452,7 @@ class _Package:
             "resource": name,
             "window_start": window.start if window else None,
             "window_end": window.end if window else None,
-            "row_key": reject.row_key,
+            "row_key": row_key,
             "column_name": column,
             "reason": reject.reason,
             "payload": reject.payload,
@@ -447,8 +485,8 @@ def build_resource(run: Run, endpoint: Endpoint) -> DltResource:
     It yields Arrow tables, one for the endpoint's rows and one for each of their lists, named
     ``<resource>__<list>``; and one for ``rejected_records``. Its custom metrics are ``rows`` (for
     each table) and ``rejected`` (rows) of this package, ``requests`` of the whole load,
-    ``window_start`` and ``window_end`` (ISO 8601), and ``unfinished``: whether another run goes on
-    with what this one left.
+    ``window_start`` and ``window_end`` (ISO 8601), ``unfinished`` (whether another run goes on with
+    what this one left) and, where failures are isolated, ``failed`` (why).
 
     Raises, when extracted:
         CredentialsError: The service refuses the credentials or the company.
@@ -458,11 +496,13 @@ def build_resource(run: Run, endpoint: Endpoint) -> DltResource:
     def rows() -> Iterator[Batch | None]:
         state = dlt.current.resource_state()
         metrics = dlt.current.resource_metrics()
+        this_resource = dlt.current.resource()
         lists = _known_lists(endpoint)
         load = run.enter(endpoint, state)
-        package = _Package(load, run.until, run.settings.start_date)
+        package = _Package(load, run.now, run.settings.start_date)
         empty = _with_lists(empty_page(endpoint), lists)
         unfinished = False
+        metrics["failed"] = None
         try:
             while not load.finished:
                 found = load.poll()
@@ -471,12 +511,13 @@ def build_resource(run: Run, endpoint: Endpoint) -> DltResource:
                     yield None
                     continue
                 package.add(found)
-                # A parent that is replaced as a set has to be in one package.
+                # What is replaced as a set goes into one package, and only when it is complete.
                 divisible = endpoint.window and (found.ends_parent or not load.whole)
-                limit = run.settings.package_rows
-                if limit and divisible and package.rows >= limit and not load.finished:
+                if not divisible:
+                    continue
+                if package.is_full(run.settings.package_rows) and not load.finished:
                     break
-                if package.full:
+                if package.has_batch:
                     load.save(state)
                     yield package.batch(empty)
             load.save(state)
@@ -488,6 +529,21 @@ def build_resource(run: Run, endpoint: Endpoint) -> DltResource:
         except GeneratorExit:
             unfinished = False
             raise
+        except Exception as error:
+            if not run.settings.isolate_failures or isinstance(error, ConfigurationError):
+                raise
+            if not isinstance(error, ServiceError):
+                logger.exception(f"{endpoint.name} failed")
+            metrics.update(_metrics(load, package, run, False), rows={}, failed=str(error))
+            if endpoint.window and not load.whole:
+                # The windows before the one that failed are complete.
+                load.save(state)
+                last = package.batch(empty)
+                metrics["rows"] = dict(package.table_rows)
+                yield last
+            else:
+                # dlt empties the table of a snapshot that brought nothing, if it was selected.
+                this_resource.selected = False
         finally:
             metrics["requests"] = load.requests
             run.leave(load, unfinished)

@@ -39,6 +39,7 @@ class Reject:
     """A value or a record that could not be loaded as it should.
 
     Attributes:
+        row: Number of the record in the page's table, if it is there.
         row_key: Key of the record, as far as it could be read.
         column: Column of the value; ``None`` if the whole record is meant.
         reason: Why, for a person.
@@ -51,6 +52,7 @@ class Reject:
     reason: str
     payload: str
     table: str | None = None
+    row: int | None = None
 
 
 @dataclass
@@ -89,7 +91,8 @@ class Node:
         path: Where this is, below the record, joined with ``__``.
         column: Column that takes the text found here.
         list: Declaration, if this is a list that becomes a table.
-        skip: Whether this and all below is left out.
+        skip: Whether the text found here is left out.
+        skip_below: Whether everything below that no endpoint declares is left out.
         known: Whether an endpoint declares this place or one below it.
     """
 
@@ -97,6 +100,7 @@ class Node:
     column: str
     list: ChildList | None = None
     skip: bool = False
+    skip_below: bool = False
     known: bool = False
     nodes: dict[str, Node] = field(default_factory=dict)
 
@@ -106,7 +110,9 @@ class Node:
         if found is None:
             part = column_name(name)
             path = f"{self.path}__{part}" if self.path else part
-            found = self.nodes[name] = Node(path, path, skip=self.skip)
+            found = self.nodes[name] = Node(
+                path, path, skip=self.skip_below, skip_below=self.skip_below
+            )
         return found
 
     def _reach(self, path: str) -> Node:
@@ -138,7 +144,8 @@ class Layout:
             layout.id_column = declared.id_column
         else:
             for path in declared.skip:
-                root._reach(path).skip = True
+                node = root._reach(path)
+                node.skip = node.skip_below = True
         for column in declared.columns:
             if column not in declared.aliases.values():
                 root._reach(column).column = column
@@ -216,7 +223,7 @@ def build_page(
     """
     found = list(rejects)
     total = rows.count + len(found)
-    table, bad = _build(rows, rows.layout.columns)
+    table, bad = _build(rows, rows.layout.columns, {})
     keys = [_row_key(row) for row in zip(*(rows._text(key) for key in endpoint.record_key))]
     lost: set[int] = set()
     for key in endpoint.record_key:
@@ -225,7 +232,7 @@ def build_page(
         found.append(Reject(keys[row], None, "the record has no usable key", originals(row)))
     for row, column, reason, payload in bad:
         if row not in lost:
-            found.append(Reject(keys[row] if keys else None, column, reason, payload))
+            found.append(Reject(keys[row] if keys else None, column, reason, payload, row=row))
     children: dict[str, pa.Table] = {}
     _build_lists(rows, None, "", children, keys, lost, found)
     page = Page(total, table, children, found, fingerprint=_digest(f"{total} {keys}"))
@@ -256,23 +263,26 @@ def _build_lists(
     for suffix in {**rows.layout.lists, **rows.lists}:
         entries = rows.lists.get(suffix) or Rows(rows.layout.lists[suffix])
         name = prefix + suffix
-        table, bad = _build(entries, entries.layout.columns)
         entry_roots = entries.parents if roots is None else [roots[n] for n in entries.parents]
+        number = {ROW: pa.array(entry_roots, pa.int64())}
+        table, bad = _build(entries, entries.layout.columns, number)
         for row, column, reason, payload in bad:
             root = entry_roots[row]
             if root not in lost:
-                found.append(Reject(keys[root] if keys else None, column, reason, payload, name))
+                key = keys[root] if keys else None
+                found.append(Reject(key, column, reason, payload, name, row=root))
         if roots is not None and rows.layout.id_column:
             ids, _ = convert(rows._text("id"), rows.layout.columns.get("id", ColumnType.TEXT))
             table = table.add_column(
                 0, rows.layout.id_column, ids.take(pa.array(entries.parents, pa.int64()))
             )
-        children[name] = table.add_column(0, ROW, pa.array(entry_roots, pa.int64()))
+        children[name] = table
         _build_lists(entries, entry_roots, f"{name}__", children, keys, lost, found)
 
 
-def _build(rows: Rows, types: Columns) -> tuple[pa.Table, list[tuple[int, str, str, str]]]:
-    arrays: dict[str, pa.Array] = {}
+def _build(
+    rows: Rows, types: Columns, arrays: dict[str, pa.Array]
+) -> tuple[pa.Table, list[tuple[int, str, str, str]]]:
     bad: list[tuple[int, str, str, str]] = [
         (row, column, "a second value for the same column", value)
         for row, column, value in rows.clashes
@@ -284,9 +294,6 @@ def _build(rows: Rows, types: Columns) -> tuple[pa.Table, list[tuple[int, str, s
         for row in unfit:
             reason = f"not a value of type {column_type.value}"
             bad.append((row, column, reason, values[row] or ""))
-    if not arrays:
-        # A table without columns forgets how many rows it has.
-        arrays[ROW] = pa.nulls(rows.count, pa.int64())
     return pa.table(arrays), bad
 
 
@@ -361,7 +368,14 @@ def filter_page(page: Page, keep: list[bool]) -> Page:
         children[suffix] = kept.set_column(
             kept.schema.get_field_index(ROW), ROW, moved.take(kept[ROW])
         )
-    return replace(page, table=page.table.filter(mask), children=children)
+    numbers = moved.to_pylist()
+    rejects = [
+        replace(reject, row=numbers[reject.row] if keep[reject.row] else None)
+        if reject.row is not None
+        else reject
+        for reject in page.rejects
+    ]
+    return replace(page, table=page.table.filter(mask), children=children, rejects=rejects)
 
 
 def concat_pages(pages: Sequence[Page]) -> Page:
@@ -369,18 +383,22 @@ def concat_pages(pages: Sequence[Page]) -> Page:
     if len(pages) == 1:
         return pages[0]
     children: dict[str, list[pa.Table]] = {}
+    rejects: list[Reject] = []
     offset = 0
     for page in pages:
+        for reject in page.rejects:
+            moved = None if reject.row is None else reject.row + offset
+            rejects.append(replace(reject, row=moved))
         for suffix, entries in page.children.items():
-            moved = pc.add(entries[ROW], offset)
+            numbers = pc.add(entries[ROW], offset)
             index = entries.schema.get_field_index(ROW)
-            children.setdefault(suffix, []).append(entries.set_column(index, ROW, moved))
+            children.setdefault(suffix, []).append(entries.set_column(index, ROW, numbers))
         offset += page.table.num_rows
     return Page(
         sum(page.rows for page in pages),
         _concat([page.table for page in pages]),
         {suffix: _concat(tables) for suffix, tables in children.items()},
-        [reject for page in pages for reject in page.rejects],
+        rejects,
     )
 
 

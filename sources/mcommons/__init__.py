@@ -89,6 +89,7 @@ def mcommons_source(
     mdata_entries: list[dict[str, Any]] | None = None,
     schema_contract: str | dict[str, str] | None = None,
     package_rows: int | None = None,
+    isolate_failures: bool = False,
 ) -> Iterable[DltResource]:
     """Everything that can be read from a Mobile Commons account, one resource for each table.
 
@@ -114,6 +115,8 @@ def mcommons_source(
             for all, or one each for ``tables``, ``columns`` and ``data_type``.
         package_rows: About how many rows of a resource one run takes; the next goes on from there.
             All of them if left out.
+        isolate_failures: Whether a resource that cannot be read says so in its custom metrics and
+            lets the others go on, instead of ending the run.
 
     Returns:
         Resources that yield Arrow tables, merged by key where they are read by time, and replaced
@@ -131,8 +134,13 @@ def mcommons_source(
             f"lookback_hours names what has no lookback: {', '.join(unknown)}\n"
             f"Resources with a lookback: {', '.join(sorted(windowed))}."
         )
-    if page_size < 1:
-        raise ConfigurationError(f"page_size is {page_size}.\nIt must be at least 1.")
+    for name, value, least in [
+        ("page_size", page_size, 1),
+        ("whole_read_days", whole_read_days or 0, 0),
+        *((f"lookback_hours.{name}", hours, 0) for name, hours in (lookback_hours or {}).items()),
+    ]:
+        if value < least:
+            raise ConfigurationError(f"{name} is {value}.\nIt must be at least {least}.")
     settings = Settings(
         start_date=parse_time(start_date, "start_date"),
         since=parse_time(since, "since") if since else None,
@@ -141,10 +149,11 @@ def mcommons_source(
         lookback={name: timedelta(hours=hours) for name, hours in (lookback_hours or {}).items()},
         whole_every=timedelta(days=whole_read_days) if whole_read_days is not None else None,
         configured={
-            "donation_summaries": [{"fundraising_id": int(n)} for n in fundraising_ids or ()],
+            "donation_summaries": [_fundraising(number) for number in fundraising_ids or ()],
             "mdata_entries": [_mdata_entry(entry) for entry in mdata_entries or ()],
         },
         package_rows=package_rows,
+        isolate_failures=isolate_failures,
     )
     if settings.since and settings.until and settings.since > settings.until:
         raise ConfigurationError(f"since {since} lies after until {until}.\nSwap them.")
@@ -160,6 +169,15 @@ def mcommons_source(
         dlt.current.source_schema().set_schema_contract(cast("TSchemaContract", schema_contract))
     run = Run(Service(client, decode, gone), settings, ENDPOINTS)
     return [build_resource(run, endpoint) for endpoint in ENDPOINTS]
+
+
+def _fundraising(number: Any) -> dict[str, Any]:
+    try:
+        return {"fundraising_id": int(number)}
+    except (TypeError, ValueError):
+        raise ConfigurationError(
+            f"An entry of fundraising_ids is no number: {number!r}\nWrite them as [501, 502]."
+        ) from None
 
 
 def _mdata_entry(entry: dict[str, Any]) -> dict[str, Any]:

@@ -35,7 +35,8 @@ _ROOT = re.compile(
 )
 _ERROR = re.compile(rb"<error\b[^>]*>")
 _ATTRIBUTE = re.compile(rb"""\b(id|message)\s*=\s*(?:"([^"]*)"|'([^']*)')""")
-_HTML_REASON = re.compile(rb"<(?:h4|p|title)[^>]*>\s*([^<]{1,200}?)\s*<", re.IGNORECASE)
+_HTML = re.compile(rb"<html\b|<!DOCTYPE\s+html\b", re.IGNORECASE)
+_HTML_REASON = re.compile(rb"<(?:h4|p|title)\b[^>]*>\s*([^<]{1,200}?)\s*<", re.IGNORECASE)
 
 
 class ApiError(ServiceError):
@@ -58,7 +59,8 @@ def check(answer: Answer) -> None:
     """
     body = answer.body
     root = _ROOT.match(body)
-    if root and root[1] == b"response" and re.search(rb'success\s*=\s*["\']false', body[:500]):
+    opening = body[root.start(1) : body.find(b">", root.end()) + 1] if root else b""
+    if re.match(rb"""response\s[^>]*\bsuccess\s*=\s*["']false""", opening):
         raise _refusal(body)
     if answer.status in (401, 403):
         raise CredentialsError(
@@ -73,8 +75,9 @@ def check(answer: Answer) -> None:
         raise TransientError("the answer is empty")
     if not root or root[1].lower() == b"html":
         raise TransientError(f"a page instead of data{_html_reason(body)}")
-    end = body.rstrip()
-    if not end.endswith((b"</" + root[1] + b">", b"/>")):
+    rest = body[root.start(1) + len(opening) :].rstrip()
+    # Only a root without content may close itself; "/>" at the end is else where the cut fell.
+    if not (rest.endswith(b"</" + root[1] + b">") or (opening.endswith(b"/>") and not rest)):
         raise TransientError("the answer is cut short")
 
 
@@ -100,7 +103,9 @@ def _refusal(body: bytes) -> Exception:
 
 
 def _html_reason(body: bytes) -> str:
-    reason = _HTML_REASON.search(body[:20000])
+    """What an HTML page says; anything else may hold people's data and is not repeated."""
+    page = body[:20000]
+    reason = _HTML_REASON.search(page) if _HTML.search(page) else None
     return f": {reason[1].decode('utf-8', 'replace')}" if reason else ""
 
 
@@ -206,6 +211,8 @@ def _walk(element: etree._Element, node: Node, rows: Rows) -> None:
             if not place.skip:
                 _walk_list(child, place, rows)
         elif len(child) or child.keys():
+            if place.skip_below and not place.nodes:
+                continue
             _walk(child, place, rows)
             text = child.text
             if text and not text.isspace() and not place.skip:
@@ -237,7 +244,9 @@ def _walk_list(element: etree._Element, node: Node, rows: Rows) -> None:
         text = child.text
         if text and layout.padded:
             text = text.strip()
-        if text and (not text.isspace() or not len(child)):
+        # Blanks are text where an entry is nothing else; between elements they are layout.
+        bare = layout.text is not None or not child.keys()
+        if text and (not text.isspace() or (bare and not len(child))):
             entries.put(layout.text or column_of(child), text)
         entries.end_row()
 
@@ -259,8 +268,12 @@ class _Chunk:
         return b'<?xml version="1.0" encoding="' + self.encoding + b'"?>' + self.body
 
     def reject(self, error: etree.XMLSyntaxError) -> Reject:
-        key = self.endpoint.key[-1]
-        found = re.search(rf'\b{key}\s*=\s*"([^"]*)"|<{key}>([^<]*)<'.encode(), self.body)
+        column = self.endpoint.record_key[-1] if self.endpoint.record_key else "id"
+        paths = [path for path, alias in self.endpoint.aliases.items() if alias == column]
+        names = "|".join(re.escape(path) for path in [*paths, column])
+        found = re.search(
+            rf'\b(?:{names})\s*=\s*"([^"]*)"|<(?:{names})>([^<]*)<'.encode(), self.body
+        )
         row_key = (found[1] or found[2] or b"").decode("utf-8", "replace") if found else None
         payload = self.body.decode("utf-8", "backslashreplace").replace("\0", "\\x00").strip()
         return Reject(row_key or None, None, f"not well-formed XML: {error.msg}", payload)
@@ -274,16 +287,23 @@ def _salvage_envelope(body: bytes, endpoint: Endpoint) -> dict[str, str]:
 
 
 def _chunks(body: bytes, endpoint: Endpoint) -> Iterator[_Chunk]:
-    """Cut a body at the beginnings of its records, so that a lost end tag costs one record."""
+    """Cut a body at the beginnings and ends of its records, so that a lost tag costs one record."""
     declared = re.match(rb"""\s*<\?xml[^>]*encoding=["']([\w.-]+)""", body)
     encoding = declared[1] if declared else b"UTF-8"
     record = endpoint.rows.split("/")[-1].encode()
+    end_tag = b"</" + record + b">"
     starts = [found.start() for found in re.finditer(rb"<" + record + rb"(?=[\s/>])", body)]
     if not starts:
         yield _Chunk(body, encoding, endpoint)
-    for start, end in zip(starts, [*starts[1:], len(body)]):
+    for start, end in zip([0, *starts], [*starts, len(body)]):
+        if not starts:
+            return
         chunk = body[start:end]
-        closing = chunk.rfind(b"</" + record + b">")
-        if closing >= 0:
-            chunk = chunk[: closing + len(record) + 3]
-        yield _Chunk(chunk, encoding, endpoint)
+        closing = chunk.find(end_tag) + len(end_tag)
+        closed = closing >= len(end_tag)
+        if start in starts:
+            yield _Chunk(chunk[:closing] if closed else chunk, encoding, endpoint)
+            chunk = chunk[closing:] if closed else b""
+        if end_tag in chunk:
+            # The remains of a record whose beginning was lost.
+            yield _Chunk(chunk[: chunk.rfind(end_tag) + len(end_tag)], encoding, endpoint)

@@ -459,12 +459,14 @@ ENDPOINTS = (
         rows="mdatas/mdata",
         columns={"id": BIGINT, "name": TEXT, "type": TEXT, "uuid": TEXT},
     ),
-    # List Tags. What a tag carries of the object it is on is in no sample: it becomes text.
+    # List Tags. What a tag carries of the object it is on is in no sample: it becomes text, and a
+    # tag that is listed for several objects stays so.
     Endpoint(
         name="tags",
         path="tags",
         rows="tags/tag",
         columns={"id": BIGINT, "name": TEXT},
+        repeats=True,
     ),
     # Attachments.
     Endpoint(
