@@ -41,6 +41,8 @@ from .windows import Window, format_time, parse_time
 REJECTED_RECORDS = "rejected_records"
 #: Marks a row that removes the rows with its merge key and is not loaded itself.
 DELETED = "_deleted"
+#: Position of an entry in its list, by dlt's name for it.
+LIST_INDEX = "_dlt_list_idx"
 #: A package is committed after so many seconds also if it is not full: a crash costs no more.
 PACKAGE_SECONDS = 60
 #: Rows handed to dlt at a time; handing over costs a millisecond for each table.
@@ -640,20 +642,33 @@ def _child_item(endpoint: Endpoint, suffix: str, roots: pa.Table, entries: pa.Ta
     table = table.drop_columns([key for key in keys if key in table.schema.names])
     for position, (name, values) in enumerate(keys.items()):
         table = table.add_column(position, name, values.take(rows))
+    table = table.append_column(LIST_INDEX, pa.array(_positions(rows.to_pylist()), pa.int64()))
     if merge:
         table = table.append_column(DELETED, pa.nulls(table.num_rows, pa.bool_()))
         bare = pc.invert(pc.is_in(pa.array(range(roots.num_rows), pa.int64()), rows))
         marks = pa.table({name: values.filter(bare) for name, values in keys.items()})
         marks = marks.append_column(DELETED, pa.array([True] * marks.num_rows, pa.bool_()))
+        marks = marks.append_column(LIST_INDEX, pa.array([0] * marks.num_rows, pa.int64()))
         table = pa.concat_tables([table, _conform(marks, table.schema)])
     hints = dlt.mark.make_hints(
         table_name=f"{endpoint.name}__{suffix}",
         write_disposition="merge" if merge else "replace",
-        primary_key=(),
+        # dlt can load a file twice after a crash, and drops the second copy by its primary key.
+        primary_key=[*keys, LIST_INDEX],
         merge_key=list(keys) if merge else (),
         columns=[{"name": DELETED, "data_type": "bool", "hard_delete": True}] if merge else None,
     )
-    return dlt.mark.with_hints(_require(table, list(keys)), hints, create_table_variant=True)
+    table = _require(table, [*keys, LIST_INDEX])
+    return dlt.mark.with_hints(table, hints, create_table_variant=True)
+
+
+def _positions(rows: Iterable[int]) -> Iterator[int]:
+    """The position of each entry in the list of its record."""
+    before, position = None, 0
+    for row in rows:
+        position = position + 1 if row == before else 0
+        before = row
+        yield position
 
 
 def _conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
