@@ -373,14 +373,20 @@ def test_a_record_without_a_key_is_kept_whole(account: Open) -> None:
 # Hazard 11: XML is hostile.
 
 
-def test_entities_are_never_expanded(account: Open, tmp_path: object) -> None:
+def test_entities_are_never_expanded(account: Open) -> None:
     warehouse = account(empty=True)
-    warehouse.box.service.put("profiles", {"id": 1, "first_name": "name"})
+    for number in (1, 2):
+        warehouse.box.service.put("profiles", {"id": number, "first_name": f"name{number}"})
     prolog = b'<?xml version="1.0" encoding="UTF-8"?>'
     hostile = prolog + b'<!DOCTYPE response [<!ENTITY x SYSTEM "file:///etc/hostname">]>'
-    with corrupted(warehouse, "profiles", prolog, hostile):
-        summary = warehouse.load("profiles")
-    assert "entities" in summary.failed["profiles"]
+    with (
+        corrupted(warehouse, "profiles", prolog, hostile),
+        corrupted(warehouse, "profiles", b"name2", b"before &x; after"),
+    ):
+        assert warehouse.load("profiles").rejected == 1
+    assert ids(warehouse, "profiles") == [1]
+    ((payload,),) = warehouse.query("SELECT payload FROM rejected_records")
+    assert "before &x; after" in payload
 
 
 # Hazard 12: secrets and people.

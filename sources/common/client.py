@@ -22,6 +22,7 @@ import tenacity
 from dlt.common import logger
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
+from urllib3.exceptions import ReadTimeoutError
 
 from .errors import AnswerTimeout, ConfigurationError, ServiceError, TransientError
 
@@ -64,8 +65,16 @@ def check_base_url(base_url: str) -> str:
     Raises:
         ConfigurationError: It is no URL, or plain http to another machine.
     """
-    parts = urlsplit(base_url)
-    host = parts.hostname or ""
+    if "@" in base_url or "\\" in base_url:
+        raise ConfigurationError(
+            "base_url holds a login, or a character that no URL has.\n"
+            "Write it as https://host/path/; logins go into credentials."
+        )
+    try:
+        parts = urlsplit(base_url)
+        host = parts.hostname or ""
+    except ValueError:
+        parts, host = urlsplit(""), ""
     if parts.scheme not in ("http", "https") or not host:
         raise ConfigurationError(
             f"base_url is not a URL: {base_url!r}\nWrite it with its scheme, https://…"
@@ -97,6 +106,8 @@ def _retry_after(header: str | None) -> float | None:
         then = parsedate_to_datetime(header)
     except ValueError:
         return None
+    # Without an offset it is GMT, as HTTP has it.
+    then = then if then.tzinfo else then.replace(tzinfo=timezone.utc)
     return max(0.0, (then - datetime.now(timezone.utc)).total_seconds())
 
 
@@ -139,6 +150,9 @@ class Client:
         self._pool: ThreadPoolExecutor | None = None
         self._session = requests.Session()
         self._session.auth = auth
+        # What is meant for this machine goes to no proxy; else those of the environment count.
+        loopback = _is_loopback(urlsplit(self.base_url).hostname or "")
+        self._proxies = {"http": "", "https": ""} if loopback else None
         adapter = HTTPAdapter(pool_connections=1, pool_maxsize=concurrency, max_retries=0)
         self._session.mount(self.base_url, adapter)
 
@@ -206,12 +220,15 @@ class Client:
                 params={**self._params, **params},
                 timeout=(CONNECT_TIMEOUT, self._retries.timeout),
                 allow_redirects=False,
+                proxies=self._proxies,
                 stream=True,
             ) as response:
                 body = self._read(response)
         except requests.Timeout:
             raise AnswerTimeout(f"no answer within {self._retries.timeout:g} s") from None
         except requests.RequestException as error:
+            if error.args and isinstance(error.args[0], ReadTimeoutError):
+                raise AnswerTimeout(f"half an answer within {self._retries.timeout:g} s") from None
             # The text of the exception holds the query, and with it the company key.
             raise TransientError(f"the connection failed ({type(error).__name__})") from None
         if 300 <= response.status_code < 400:

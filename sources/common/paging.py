@@ -23,6 +23,8 @@ from .tables import Page
 MAX_PAGES = 32
 #: Readings of one window that changes all the time, before all that any of them saw is taken.
 MAX_READINGS = 5
+#: Pages by which a list may grow while its end is looked for again.
+MAX_CLIMBS = 100
 #: Windows made of one with an unknown number of pages.
 UNKNOWN_PARTS = 4
 #: Most windows made of one.
@@ -31,6 +33,7 @@ MAX_PARTS = 64
 
 class _Phase(Enum):
     SEARCH = auto()
+    DESCEND = auto()
     READ = auto()
     BACKWARD = auto()
     CONFIRM = auto()
@@ -74,9 +77,11 @@ class PagePlan:
         self._phase = _Phase.SEARCH
         self._current: dict[int, Page] = {}
         self._earlier: list[Page] = []
+        self._checks: dict[int, Page] = {}
         self._waiting = set(self.FIRST)
         self._last = 1
         self._readings = 1
+        self._climbs = 0
 
     def pages(self) -> Sequence[Page]:
         """The pages whose rows make up the window; of a row met twice the later one is newer."""
@@ -86,12 +91,15 @@ class PagePlan:
         """Take page ``number`` and say which pages to ask for next."""
         self._waiting.discard(number)
         if self._phase is _Phase.CONFIRM:
-            asked = self._confirm(page)
+            self._checks[number] = page
+            asked = () if self._waiting else self._confirm()
         else:
             self._current[number] = page
             if self._phase is _Phase.SEARCH:
                 counted = page.page_count is not None
                 asked = self._count(number, page) if counted else self._search(number, page)
+            elif self._phase is _Phase.DESCEND:
+                asked = self._descend(number, page)
             elif self._phase is _Phase.READ:
                 asked = () if self._waiting else self._ask_to_confirm(self._last)
             else:
@@ -113,18 +121,24 @@ class PagePlan:
 
     def _search(self, number: int, page: Page) -> Sequence[int]:
         """Find the last page where nobody says how many there are."""
-        if self._splittable and number > MAX_PAGES and page.rows:
-            self.parts = UNKNOWN_PARTS
-            return ()
         if self._paging is Paging.SINGLE or (number == 1 and self._ends(page)):
             return self._read(1)
+        first = self._current[1].fingerprint
+        if [seen.fingerprint for seen in self._current.values()].count(first) == 3:
+            # The service does not page: it answers every question with the same rows.
+            self._current = {1: page}
+            self.done = True
+            return ()
+        if self._splittable and number > MAX_PAGES and page.rows and page.fingerprint != first:
+            self.parts = UNKNOWN_PARTS
+            return ()
         if self._waiting:
             return ()
         full = max((n for n, seen in self._current.items() if not self._ends(seen)), default=0)
         end = min((n for n, seen in self._current.items() if self._ends(seen)), default=None)
         if end is not None:
             # Rows may have left since the first looks, so that a later page was still full.
-            return self._read(end) if end <= full + 1 else ((full + end) // 2,)
+            return self._found(end) if end <= full + 1 else ((full + end) // 2,)
         if full == 1:
             return (2,)
         steps = [full * 2, full * 4, full * 8]
@@ -132,25 +146,52 @@ class PagePlan:
             return [n for n in steps if n <= MAX_PAGES] + [MAX_PAGES + 1]
         return steps
 
+    def _found(self, end: int) -> Sequence[int]:
+        """No page comes after ``end``; an empty one tells nothing of those before it."""
+        if self._current[end].rows or end == 1:
+            return self._read(end)
+        if self._settled and end == 2:
+            return self._read(1)
+        self._phase = _Phase.DESCEND
+        return (end - 1,)
+
+    def _descend(self, number: int, page: Page) -> Sequence[int]:
+        """Every page after ``number`` is empty."""
+        return self._read(number) if page.rows or number == 1 else (number - 1,)
+
     def _read(self, last: int) -> Sequence[int]:
         """The last page is there; read those before it, also the ones read before it was."""
         self._last = last
-        if last == 1 or (last == 2 and self._settled and not self._current[2].rows):
+        self._current = {last: self._current[last]}
+        if last == 1 and self._is_alone(self._current[1]):
             self.done = True
             return ()
-        self._current = {last: self._current[last]}
         self._phase = _Phase.READ
-        return range(1, last)
+        return range(1, last) or self._ask_to_confirm(last)
+
+    def _is_alone(self, page: Page) -> bool:
+        """Whether a first page is known to be the only one without asking for another again."""
+        return (
+            self._paging is Paging.SINGLE
+            or self._settled
+            or page.page_count is not None
+            or self._ends(page)
+        )
 
     def _ask_to_confirm(self, last: int) -> Sequence[int]:
         self._last = last
+        self._checks = {}
         self._phase = _Phase.CONFIRM
-        return (last,)
+        known = self._current[last]
+        # A full last page does not tell of rows that came behind it.
+        counted = known.page_count is not None
+        return (last,) if counted or self._ends(known) else (last, last + 1)
 
-    def _confirm(self, page: Page) -> Sequence[int]:
-        known = self._current[self._last]
+    def _confirm(self) -> Sequence[int]:
+        page, known = self._checks[self._last], self._current[self._last]
         same = (page.fingerprint, page.page_count) == (known.fingerprint, known.page_count)
-        if same or self._readings == MAX_READINGS:
+        behind = self._checks.get(self._last + 1)
+        if (same and not (behind and behind.rows)) or self._readings == MAX_READINGS:
             self.done = True
             return ()
         self._readings += 1
@@ -162,10 +203,14 @@ class PagePlan:
     def _backward(self, number: int, page: Page) -> Sequence[int]:
         """Read from the last page to the first, after going up to the last if there are more."""
         if number == max(self._current):
-            if page.page_count is not None and page.page_count > number:
-                return (page.page_count,)
-            if page.page_count is None and not self._ends(page):
-                return (number + 1,)
+            counted = page.page_count is not None
+            above = page.page_count or 0 if counted else number + (not self._ends(page))
+            if above > number and self._climbs < MAX_CLIMBS:
+                self._climbs += 1
+                # A page counts only if it was read after those behind it.
+                self._earlier += self._current.values()
+                self._current = {}
+                return (above,)
         below = next((n for n in range(number - 1, 0, -1) if n not in self._current), None)
         if below is not None:
             return (below,)

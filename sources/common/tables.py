@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from dlt.common.normalizers.naming.snake_case import NamingConvention
 
 from .endpoints import ChildList, Columns, ColumnType, Endpoint
 
@@ -31,6 +32,9 @@ ARROW_TYPES: Mapping[ColumnType, pa.DataType] = {
     ColumnType.TIMESTAMP: pa.timestamp("us", "UTC"),
 }
 
+_NAMING = NamingConvention()
+#: Microseconds of the first and the last time that Python and every warehouse can hold.
+_FIRST_TIME, _LAST_TIME = -62135596800 * 10**6, 253402300800 * 10**6 - 1
 _FLAGS = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
 
 
@@ -76,11 +80,10 @@ class Page:
     fingerprint: str = ""
 
 
-def column_name(path: str) -> str:
-    """The name of a column in snake case, as dlt's default naming leaves it unchanged."""
-    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", path)
-    name = re.sub(r"[^a-z0-9_]", "_", words.lower()).rstrip("_")
-    return f"_{name}" if name[:1].isdigit() else name
+@lru_cache(maxsize=10_000)
+def column_name(name: str) -> str:
+    """The name of an attribute or element as dlt's default naming writes it."""
+    return _NAMING.normalize_identifier(name)
 
 
 @dataclass
@@ -330,7 +333,20 @@ def _cast_timestamp(array: pa.Array) -> pa.Array:
     array = pc.replace_substring_regex(array, r"\s*(UTC|GMT|Z)$", "")
     offset = pc.match_substring_regex(array, r"[+-]\d\d:?\d\d$")
     array = pc.if_else(offset, array, pc.binary_join_element_wise(array, "Z", ""))
-    return array.cast(ARROW_TYPES[ColumnType.TIMESTAMP])
+    times = array.cast(ARROW_TYPES[ColumnType.TIMESTAMP])
+    known = times.drop_null()
+    if len(known) and not (
+        pc.min(known).value >= _FIRST_TIME and pc.max(known).value <= _LAST_TIME
+    ):
+        raise pa.ArrowInvalid("not in a year from 1 to 9999")
+    return times
+
+
+def _cast_bigint(array: pa.Array) -> pa.Array:
+    # Arrow alone would take hexadecimal digits as well.
+    if not pc.all(pc.match_substring_regex(array, r"^-?\d+$")).as_py() and array.drop_null():
+        raise pa.ArrowInvalid("not a whole number")
+    return array.cast(pa.int64())
 
 
 def _cast_boolean(array: pa.Array) -> pa.Array:
@@ -349,7 +365,7 @@ def _cast_double(array: pa.Array) -> pa.Array:
 
 
 _CASTS: Mapping[ColumnType, Callable[[pa.Array], pa.Array]] = {
-    ColumnType.BIGINT: lambda array: array.cast(pa.int64()),
+    ColumnType.BIGINT: _cast_bigint,
     ColumnType.BOOLEAN: _cast_boolean,
     ColumnType.DECIMAL: lambda array: array.cast(ARROW_TYPES[ColumnType.DECIMAL]),
     ColumnType.DOUBLE: _cast_double,

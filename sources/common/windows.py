@@ -62,20 +62,18 @@ def parse_time(value: str | datetime, setting: str) -> datetime:
     Raises:
         ConfigurationError: ``value`` is not a time.
     """
-    if isinstance(value, str):
-        try:
-            parsed = pendulum.parse(value, tz="UTC", exact=False)
-        except ValueError:
-            parsed = None
+    try:
+        parsed = pendulum.parse(value, tz="UTC", exact=False) if isinstance(value, str) else value
         if not isinstance(parsed, datetime):
-            raise ConfigurationError(
-                f"{setting} is not a time: {value!r}\n"
-                "Write a date or an ISO 8601 time, for example 2024-01-31 or 2024-01-31T12:00:00Z."
-            )
-        value = parsed
-    if value.tzinfo is None:
-        value = value.replace(tzinfo=timezone.utc)
-    return datetime.fromtimestamp(int(value.timestamp()), timezone.utc)
+            raise ValueError(value)
+        if parsed.tzinfo is None:
+            parsed = parsed.replace(tzinfo=timezone.utc)
+        return datetime.fromtimestamp(int(parsed.timestamp()), timezone.utc)
+    except (OverflowError, ValueError):
+        raise ConfigurationError(
+            f"{setting} is not a time: {value!r}\n"
+            "Write a date or an ISO 8601 time, for example 2024-01-31 or 2024-01-31T12:00:00Z."
+        ) from None
 
 
 def format_time(value: datetime) -> str:

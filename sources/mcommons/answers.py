@@ -29,10 +29,9 @@ TOO_MANY_MESSAGES = 17
 #: "Unknown error" and "API rate limit exceeded": the same question can succeed later.
 TRANSIENT_ERRORS = frozenset({0, 27})
 
-_ROOT = re.compile(
-    rb"\A(?:\xef\xbb\xbf|\s|<\?xml[^>]*\?>|<!--.*?-->|<!DOCTYPE[^\[>]*(?:\[.*?\]\s*)?>)*<([A-Za-z_][\w.-]*)",
-    re.DOTALL | re.IGNORECASE,
-)
+_SPACE = re.compile(rb"(?:\xef\xbb\xbf)?\s*")
+_START_TAG = re.compile(rb"<([A-Za-z_][\w.-]*)[^>]*>")
+_EPILOG = re.compile(rb"(?:\s|<!--(?:(?!-->).)*-->|<\?(?:(?!\?>).)*\?>)*", re.DOTALL)
 _ERROR = re.compile(rb"<error\b[^>]*>")
 _ATTRIBUTE = re.compile(rb"""\b(id|message)\s*=\s*(?:"([^"]*)"|'([^']*)')""")
 _HTML = re.compile(rb"<html\b|<!DOCTYPE\s+html\b", re.IGNORECASE)
@@ -58,9 +57,8 @@ def check(answer: Answer) -> None:
         ServiceError: Any other answer that holds no records.
     """
     body = answer.body
-    root = _ROOT.match(body)
-    opening = body[root.start(1) : body.find(b">", root.end()) + 1] if root else b""
-    if re.match(rb"""response\s[^>]*\bsuccess\s*=\s*["']false""", opening):
+    root = _root(body)
+    if root and root[1] == b"response" and re.search(rb"""\bsuccess\s*=\s*["']false""", root[0]):
         raise _refusal(body)
     if answer.status in (401, 403):
         raise CredentialsError(
@@ -75,10 +73,33 @@ def check(answer: Answer) -> None:
         raise TransientError("the answer is empty")
     if not root or root[1].lower() == b"html":
         raise TransientError(f"a page instead of data{_html_reason(body)}")
-    rest = body[root.start(1) + len(opening) :].rstrip()
     # Only a root without content may close itself; "/>" at the end is else where the cut fell.
-    if not (rest.endswith(b"</" + root[1] + b">") or (opening.endswith(b"/>") and not rest)):
+    end = root.end() if root[0].endswith(b"/>") else body.rfind(b"</" + root[1] + b">")
+    end = end if root[0].endswith(b"/>") or end < 0 else end + len(root[1]) + 3
+    if end < 0 or not _EPILOG.fullmatch(body, end):
         raise TransientError("the answer is cut short")
+
+
+def _root(body: bytes) -> re.Match[bytes] | None:
+    """The start tag of the root element, past declaration, comments and document type."""
+    at = _skip(_SPACE, body, 0)
+    while body.startswith((b"<?", b"<!"), at):
+        if body.startswith(b"<!--", at):
+            end = body.find(b"-->", at) + 3
+        else:
+            end = body.find(b">", at) + 1
+            subset = body.find(b"[", at, end)
+            if subset >= 0:
+                end = body.find(b">", body.find(b"]", subset)) + 1
+        if end <= at:
+            return None
+        at = _skip(_SPACE, body, end)
+    return _START_TAG.match(body, at)
+
+
+def _skip(pattern: re.Pattern[bytes], body: bytes, at: int) -> int:
+    found = pattern.match(body, at)
+    return found.end() if found else at
 
 
 def _refusal(body: bytes) -> Exception:
@@ -122,26 +143,26 @@ def decode(body: bytes, endpoint: Endpoint, layout: Layout) -> Page:
     A body that is not well-formed is taken apart record by record: the good ones load, each bad
     one is kept whole in the page's rejects.
 
+    So is one that declares entities: none is ever expanded.
+
     Raises:
-        ServiceError: The answer holds something other than the endpoint's records, or declares
-            entities of its own.
+        ServiceError: The answer holds something other than the endpoint's records.
     """
     rows = Rows(layout)
     rejects: list[Reject] = []
     records: list[etree._Element] = []
     envelope: dict[str, str] = {}
-    try:
-        root = etree.fromstring(body, _parser())
-    except etree.XMLSyntaxError:
+    body = body.lstrip()
+    root = _parse(body)
+    if root is not None:
+        records, envelope = _locate(root, endpoint)
+    else:
         envelope = _salvage_envelope(body, endpoint)
         for chunk in _chunks(body, endpoint):
             try:
                 records.append(etree.fromstring(chunk.encode_for_parser(), _parser()))
             except etree.XMLSyntaxError as error:
                 rejects.append(chunk.reject(error))
-    else:
-        _refuse_entities(root)
-        records, envelope = _locate(root, endpoint)
     for record in records:
         _walk(record, layout.root, rows)
         rows.end_row()
@@ -166,10 +187,15 @@ def _parser() -> etree.XMLParser:
     )
 
 
-def _refuse_entities(root: etree._Element) -> None:
-    dtd = root.getroottree().docinfo.internalDTD
-    if dtd is not None and list(dtd.iterentities()):  # type: ignore[attr-defined]
-        raise ServiceError("the answer declares XML entities; it is not read")
+def _parse(body: bytes) -> etree._Element | None:
+    """The document, or nothing if it is not well-formed or declares entities of its own."""
+    try:
+        root = etree.fromstring(body, _parser())
+    except etree.XMLSyntaxError:
+        return None
+    # An entity that is left as it stands would load as a text with a gap.
+    typed = root.getroottree().docinfo.internalDTD is not None
+    return None if typed and next(root.iter(etree.Entity), None) is not None else root
 
 
 def _locate(
@@ -194,7 +220,10 @@ def _locate(
             raise ServiceError(f"the answer holds <{root[0].tag}>, not {endpoint.rows}")
         return [], {}
     envelope = {str(name): str(value) for name, value in holder.items()}
-    return holder.findall(record), envelope
+    found_records = holder.findall(record)
+    if holder is root and not found_records and len(root):
+        raise ServiceError(f"the answer holds <{root[0].tag}>, not {endpoint.rows}")
+    return found_records, envelope
 
 
 def _walk(element: etree._Element, node: Node, rows: Rows) -> None:
@@ -299,8 +328,9 @@ def _chunks(body: bytes, endpoint: Endpoint) -> Iterator[_Chunk]:
         if not starts:
             return
         chunk = body[start:end]
-        closing = chunk.find(end_tag) + len(end_tag)
-        closed = closing >= len(end_tag)
+        alone = re.match(rb"<" + record + rb"""(?:[^<>"']|"[^"]*"|'[^']*')*/>""", chunk)
+        closing = alone.end() if alone else chunk.find(end_tag) + len(end_tag)
+        closed = bool(alone) or closing >= len(end_tag)
         if start in starts:
             yield _Chunk(chunk[:closing] if closed else chunk, encoding, endpoint)
             chunk = chunk[closing:] if closed else b""
