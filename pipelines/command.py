@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import dlt
 from dlt.common.configuration.exceptions import ConfigurationException
@@ -24,7 +25,7 @@ from rich.table import Table
 
 from sources.common.destinations import duckdb
 from sources.common.errors import ConfigurationError, TextliftError
-from sources.common.loading import PACKAGE_ROWS, Summary, load
+from sources.common.loading import PACKAGE_ROWS, Summary, load, own_error
 from sources.common.windows import parse_time
 
 LOADED = 0
@@ -65,30 +66,49 @@ def main(job: Job, argv: Sequence[str] | None = None) -> int:
     if not Path(".dlt").is_dir():
         # Started from elsewhere, by a scheduler: the project's own settings count.
         os.environ.setdefault("DLT_PROJECT_DIR", str(PROJECT))
+    # A scheduler's way to stop a run is that of a person.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         if not options.sandbox:
             return _run(job, options, job.source)
         with _sandbox(job.name) as url:
             return _run(job, options, lambda **settings: job.sandbox_source(url, **settings))
-    except ConfigurationError as error:
-        return _fail(str(error), UNUSABLE)
-    except (ConfigurationException, UnknownDestinationModule) as error:
-        return _fail(_explain(error), UNUSABLE)
-    except TextliftError as error:
-        return _fail(str(error), FAILED)
-    except PipelineStepFailed as error:
-        cause: BaseException | None = error
-        while cause is not None:
-            if isinstance(cause, ConfigurationException):
-                return _fail(_explain(cause), UNUSABLE)
-            if isinstance(cause, (SignalReceivedException, KeyboardInterrupt)):
-                return _fail(_STOPPED, FAILED)
-            cause = cause.__cause__
-        return _fail(f"{error.step} failed: {error.exception}", FAILED)
-    except (DestinationException, OSError) as error:
-        return _fail(str(error), FAILED)
     except (SignalReceivedException, KeyboardInterrupt):
-        return _fail(_STOPPED, FAILED)
+        _stop()
+    except Exception as error:  # noqa: BLE001 (what nobody foresaw is raised again)
+        code, message = _explain(error)
+        print(message, file=sys.stderr)
+        return code
+
+
+def _stop() -> NoReturn:
+    """End the process without waiting for answers that are still under way."""
+    print(_STOPPED, file=sys.stderr)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(FAILED)
+
+
+def _explain(error: Exception) -> tuple[int, str]:
+    """The exit code for an error and what to tell the user; raises what nobody foresaw."""
+    cause: BaseException | None = own_error(error) or error
+    while cause is not None:
+        if isinstance(cause, (SignalReceivedException, KeyboardInterrupt)):
+            _stop()
+        if isinstance(cause, ConfigurationError):
+            return UNUSABLE, str(cause)
+        if isinstance(cause, (ConfigurationException, UnknownDestinationModule)):
+            reason = str(cause).strip().splitlines()[0]
+            where = "in .dlt/config.toml or .dlt/secrets.toml, or in the environment"
+            return UNUSABLE, f"{reason}\nSet it {where}."
+        if isinstance(cause, TextliftError):
+            return FAILED, str(cause)
+        cause = cause.__cause__
+    if isinstance(error, PipelineStepFailed):
+        return FAILED, f"{error.step} failed: {error.exception}"
+    if isinstance(error, (DestinationException, OSError)):
+        return FAILED, str(error)
+    raise error
 
 
 _STOPPED = "Stopped.\nWhat was committed stays; the next run goes on from there."
@@ -260,16 +280,3 @@ def _lines(summary: Summary) -> list[tuple[str, str, str, str]]:
         columns = ", ".join(summary.new_columns.get(name, ()))
         lines.append((name, str(rows), f"{start} to {end}" if start else "", columns))
     return lines
-
-
-def _fail(message: str, code: int) -> int:
-    print(message, file=sys.stderr)
-    return code
-
-
-def _explain(error: Exception) -> str:
-    """The first line of dlt's own message, and where settings go."""
-    return (
-        f"{str(error).strip().splitlines()[0]}\n"
-        "Set it in .dlt/config.toml or .dlt/secrets.toml, or in the environment."
-    )

@@ -25,7 +25,7 @@ def describe_account(source: DltSource) -> list[str]:
         ServiceError: The service could not be read.
     """
     tables: list[pa.Table] = list(source.campaigns)
-    (campaigns,) = (table for table in tables if "description" in table.column_names)
+    campaigns = tables[0]
     active = campaigns["active"].to_pylist().count(True)
     lines = [f"{campaigns.num_rows} campaigns, {active} of them active"]
     names = [name for name in campaigns["name"].to_pylist() if name]
@@ -38,9 +38,8 @@ def sandbox_source(url: str, **settings: Any) -> DltSource:
     """The source for a sandbox with its own credentials, whatever is configured."""
     return mcommons_source(
         base_url=url,
-        credentials=MobileCommonsCredentials(
-            username="sandbox@example.org", password="sandbox-password"
-        ),
+        # A token goes before a login, also before one that is configured for the real account.
+        credentials=MobileCommonsCredentials(token="sandbox-token"),
         company="COSANDBOX00000000000000000000000001",
         start_date="2024-01-01",
         fundraising_ids=[501, 502],

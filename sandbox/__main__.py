@@ -9,10 +9,15 @@ import threading
 from collections.abc import Sequence
 
 from .mcommons import MobileCommons
-from .mcommons.store import ORDERS
+from .mgage import MGage
 from .server import Sandbox
 
 USERNAME, PASSWORD, TOKEN = "sandbox@example.org", "sandbox-password", "sandbox-token"
+
+_OPTIONS_OF = {
+    "mcommons": ("seed", "profiles", "now", "start", "order"),
+    "mgage": ("seed", "messages", "now", "order"),
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,16 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.exit_with_stdin:
         threading.Thread(target=_wait_for_end_of_stdin, args=(stop,), daemon=True).start()
     try:
-        service = MobileCommons(
-            seed=options.seed,
-            profiles=options.profiles,
-            now=options.now,
-            start=options.start,
-            order=options.order,
-            username=USERNAME,
-            password=PASSWORD,
-            token=TOKEN,
-        )
+        service, name, note = _service(options)
     except ValueError as error:
         parser.error(str(error))
     try:
@@ -47,16 +43,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return 1
     with box:
-        print(f"Mobile Commons sandbox: {box.url}", flush=True)
-        print(f"username {USERNAME}, password {PASSWORD}; or token {TOKEN}", flush=True)
+        print(f"{name} sandbox: {box.url}", flush=True)
+        print(note, flush=True)
         stop.wait()
     return 0
+
+
+def _service(options: argparse.Namespace) -> tuple[MobileCommons | MGage, str, str]:
+    """The service asked for, its name, and what one must know to call it. Raises ValueError."""
+    given = {
+        option: getattr(options, option)
+        for option in sorted({option for names in _OPTIONS_OF.values() for option in names})
+        if getattr(options, option) is not None
+    }
+    for option in given:
+        if option not in _OPTIONS_OF[options.service]:
+            raise ValueError(f"--{option} does not go with --service {options.service}")
+    login = f"username {USERNAME}, password {PASSWORD}"
+    if options.service == "mgage":
+        exporter = MGage(**given, username=USERNAME, password=PASSWORD)
+        programs = ", ".join(map(str, exporter.programs))
+        return exporter, "mGage", f"programs {programs}; {login}"
+    account = MobileCommons(
+        **{"profiles": 2000, **given}, username=USERNAME, password=PASSWORD, token=TOKEN
+    )
+    return account, "Mobile Commons", f"{login}; or token {TOKEN}"
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m sandbox",
-        description="A local server that speaks the Mobile Commons API about an invented account.",
+        description="A local server that speaks a vendor's API about an invented account.",
+    )
+    parser.add_argument(
+        "--service", choices=_OPTIONS_OF, default="mcommons", help="(default: %(default)s)"
     )
     parser.add_argument(
         "--port", type=int, default=8080, help="0 picks a free one (default: %(default)s)"
@@ -64,8 +84,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--profiles",
         type=int,
-        default=2000,
-        help="size of the account; everything else scales with it (default: %(default)s)",
+        help="mcommons: size of the account; everything else scales with it (default: 2000)",
+    )
+    parser.add_argument(
+        "--messages",
+        type=int,
+        help="mgage: how many in three years, of which one is served (default: 2000)",
     )
     parser.add_argument(
         "--seed", type=int, default=1, help="another seed, another account (default: %(default)s)"
@@ -75,15 +99,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--start",
-        default="2024-01-01T00:00:00Z",
         metavar="DATE",
-        help="when the account begins (default: %(default)s)",
+        help="mcommons: when the account begins (default: 2024-01-01T00:00:00Z)",
     )
     parser.add_argument(
         "--now", metavar="WHEN", help="stop the clock at this time (default: the real time)"
     )
     parser.add_argument(
-        "--order", choices=ORDERS, default="id", help="of profiles (default: %(default)s)"
+        "--order",
+        help="of profiles: id, updated_at, -updated_at; of messages of mgage: date, -date "
+        "(default: the first)",
     )
     parser.add_argument(
         "--exit-with-stdin",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from ..clock import moment
+from ..dice import Dice, salt
 from . import words
-from .curve import DAY, moment
-from .dice import Dice, salt
+from .curve import DAY
 from .fixed import FixedRows
 from .ids import IDS, phone_number, profile_id
 from .people import People

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from ..clock import moment
+from ..dice import Dice
 from . import words
-from .curve import moment
-from .dice import Dice
 from .fixed import FixedRows
 from .ids import IDS, profile_id
 from .world import World

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator
-from datetime import datetime, timezone
 from math import inf
 from random import Random
 
@@ -22,11 +21,6 @@ CROWDED_SHARE = 0.2
 """The share of the first year that falls on the crowded day."""
 CROWDED_HOUR = 15
 """The hour of the crowded day whose first second takes the burst."""
-
-
-def moment(time: int) -> datetime:
-    """Seconds since 1970 as a datetime in UTC."""
-    return datetime.fromtimestamp(time, timezone.utc)
 
 
 class Curve:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..clock import moment
 from . import words
-from .curve import DAY, moment
+from .curve import DAY
 from .ids import IDS, opt_in_paths
 from .words import CAMPAIGNS, GROUPS, KEYWORDS
 from .world import World

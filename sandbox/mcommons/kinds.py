@@ -14,8 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
-from .curve import moment
-from .parameters import parse_time
+from ..clock import moment, parse_time
 from .xml import Row
 
 ADDRESS: Row = dict.fromkeys(("street1", "street2", "city", "state", "postal_code", "country"))

@@ -6,9 +6,10 @@ it (an incoming message), and the first of the next three answers that.
 
 from __future__ import annotations
 
+from ..clock import moment
+from ..dice import Dice, salt
 from . import words
-from .curve import DAY, moment
-from .dice import Dice, salt
+from .curve import DAY
 from .fixed import FixedRows, group_reference
 from .ids import IDS, phone_number, profile_id
 from .people import People

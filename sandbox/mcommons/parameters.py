@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
 
+from ..clock import parse_time
 from .xml import attributes
 
 ERRORS = {
@@ -40,30 +39,6 @@ class ServiceError(Exception):
     def xml(self) -> str:
         """The `error` element."""
         return f"<error{attributes({'id': self.id, 'message': ERRORS[self.id]})}/>"
-
-
-_TIME = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)"
-    r"(?:T(\d\d):(\d\d)(?::(\d\d)(?:[.,]\d+)?)?(Z|[+-]\d\d(?::?\d\d)?)?)?"
-)
-
-
-def parse_time(text: str) -> int:
-    """ISO-8601 as seconds since 1970, UTC where there is no offset, midnight where no time of day.
-
-    Raises ValueError.
-    """
-    match = _TIME.fullmatch(text.strip())
-    if match is None:
-        raise ValueError(f"not an ISO-8601 time: {text!r}")
-    *numbers, offset = match.groups()
-    year, month, day, hour, minute, second = (int(number or 0) for number in numbers)
-    zone = timezone.utc
-    if offset not in (None, "Z"):
-        digits = offset[1:].replace(":", "").ljust(4, "0")
-        shift = timedelta(hours=int(digits[:2]), minutes=int(digits[2:]))
-        zone = timezone(-shift if offset[0] == "-" else shift)
-    return int(datetime(year, month, day, hour, minute, second, tzinfo=zone).timestamp())
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..clock import moment
+from ..dice import Dice
 from . import words
 from .clicks import Clicks
-from .curve import moment
-from .dice import Dice
 from .fixed import FixedRows, group_reference
 from .ids import IDS, SEATS, opt_in_paths, phone_number
 from .words import CAMPAIGNS, GROUPS, KEYWORDS, Place

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import threading
 from base64 import b64encode
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from html import escape
 from typing import Any
 
+from ..clock import Clock, seconds
 from ..server import Request, Response
-from .curve import moment
 from .endpoints import ENDPOINTS, WITHOUT_ENVELOPE, Context
 from .kinds import kind_named
-from .parameters import Query, ServiceError, parse_time
+from .parameters import Query, ServiceError
 from .rows import Rows
 from .store import Store
 from .world import World
@@ -74,12 +74,12 @@ class MobileCommons:
         if profiles < 0:
             raise ValueError(f"there cannot be {profiles} profiles")
         self._lock = threading.RLock()
-        self._clock = None if now is None else moment(_seconds(now))
+        self._clock = Clock(now)
         self._basic = f"Basic {b64encode(f'{username}:{password}'.encode()).decode()}"
         self._bearer = f"Bearer {token}"
         self._company = company
         self._concurrent_calls = concurrent_calls
-        self._world = World(seed, 0 if empty else profiles, _seconds(start))
+        self._world = World(seed, 0 if empty else profiles, seconds(start))
         rows = Rows(self._world, advocacy=advocacy, empty=empty)
         self._store = Store(self._world, rows, order)
         self._context = Context(self._store, rows, clicks_per_page)
@@ -89,16 +89,12 @@ class MobileCommons:
 
     def now(self) -> datetime:
         """The time by the service's clock, in UTC and whole seconds."""
-        return self._clock or datetime.now(timezone.utc).replace(microsecond=0)
+        return self._clock.now()
 
     def advance(self, seconds: float) -> None:
         """Move a clock that was set by `now=` forward."""
         with self._lock:
-            if self._clock is None:
-                raise ValueError("the clock is the real one; give now= to have one that can be set")
-            if seconds < 0:
-                raise ValueError("the clock moves forward only")
-            self._clock += timedelta(seconds=seconds)
+            self._clock.advance(seconds)
             self._catch_up()
 
     def _catch_up(self) -> None:
@@ -201,14 +197,6 @@ class MobileCommons:
         with self._lock:
             self._catch_up()
             self._store.set_member(group_id, profile_id, False)
-
-
-def _seconds(time: str | datetime) -> int:
-    if isinstance(time, str):
-        return parse_time(time)
-    if time.tzinfo is None:
-        time = time.replace(tzinfo=timezone.utc)
-    return int(time.timestamp())
 
 
 def _document(lines: list[str]) -> Response:

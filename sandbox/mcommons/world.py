@@ -18,8 +18,8 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator
 from itertools import chain, repeat
 
+from ..dice import mix, pick, salt
 from .curve import CROWDED_DAY, DAY, Curve, Stream
-from .dice import mix, pick, salt
 from .words import CAMPAIGNS, COLUMNS, GROUPS
 
 RENAME, MOVE, ANSWER, JOIN, OPT_OUT, DROP, STOP_ALL, BOUNCE = range(8)

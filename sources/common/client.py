@@ -164,16 +164,18 @@ class Client:
                 self._pool = ThreadPoolExecutor(self.concurrency, thread_name_prefix="textlift")
             return self._pool.submit(function)
 
-    def close(self) -> None:
-        """Forget what was submitted and wait for what is under way; :meth:`submit` starts anew.
+    def close(self, wait: bool = True) -> None:
+        """Forget what was submitted; :meth:`submit` starts anew.
 
-        Without the wait, a client that follows this one would not keep to the limit.
+        Args:
+            wait: Whether to wait for what is under way, without which a client that follows this
+                one would not keep to the limit.
         """
         with self._lock:
             pool, self._pool = self._pool, None
         self._closed.set()
         if pool is not None:
-            pool.shutdown(wait=True, cancel_futures=True)
+            pool.shutdown(wait=wait, cancel_futures=True)
 
     def get(
         self,

@@ -88,7 +88,10 @@ def load(
         try:
             info = pipeline.run(source, refresh=refresh)
         except PipelineStepFailed as error:
-            raise _own_error(error) or error from error
+            own = own_error(error)
+            if own is None:
+                raise
+            raise own from None
         refresh = None
         _note_package(summary, info)
         remaining = _note_resources(summary, source, remaining)
@@ -130,8 +133,8 @@ def _start_from_destination(pipeline: Pipeline) -> None:
     pipeline.set_local_state_val(_DESTINATION, destination)
 
 
-def _own_error(error: BaseException) -> TextliftError | None:
-    """The error of this project that made dlt fail, if one did."""
+def own_error(error: BaseException) -> TextliftError | None:
+    """The error of this project that made dlt fail with ``error``, if one did."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, TextliftError):
         cause = cause.__cause__

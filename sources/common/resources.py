@@ -1,8 +1,8 @@
 """Endpoints to dlt resources: cursors, tables and hints.
 
-A resource yields one :class:`Batch` for some thousands of rows: the rows, the entries of their
-lists and what was rejected. The cursor moves in the resource's state before the batch is yielded,
-so that dlt commits both in the same package or neither.
+A resource yields a :class:`Batch` for some thousands of rows, table by table: the rows, the entries
+of their lists and what was rejected. Then the cursor moves in the resource's state, so that dlt
+commits both in the same package or neither.
 """
 
 from __future__ import annotations
@@ -182,7 +182,7 @@ class Run:
             load = _Load(self, endpoint, state)
         return load
 
-    def leave(self, load: _Load, unfinished: bool) -> None:
+    def leave(self, load: _Load, unfinished: bool, wait: bool) -> None:
         """End a resource's part in a package; an unfinished load goes on in the next one."""
         self._active.discard(load.endpoint.name)
         if unfinished:
@@ -192,7 +192,7 @@ class Run:
             self._listings.clear()
             self._listed.clear()
             self._failed_listings.clear()
-            self.service.client.close()
+            self.service.client.close(wait)
 
 
 class _Load:
@@ -495,7 +495,7 @@ def build_resource(run: Run, endpoint: Endpoint) -> DltResource:
         ServiceError: The service could not be read.
     """
 
-    def rows() -> Iterator[Batch | None]:
+    def rows() -> Iterator[Any]:
         state = dlt.current.resource_state()
         metrics = dlt.current.resource_metrics()
         this_resource = dlt.current.resource()
@@ -503,7 +503,7 @@ def build_resource(run: Run, endpoint: Endpoint) -> DltResource:
         load = run.enter(endpoint, state)
         package = _Package(load, run.now, run.settings.start_date)
         empty = _with_lists(empty_page(endpoint), lists)
-        unfinished = False
+        unfinished, wait = False, True
         metrics["failed"] = None
         try:
             while not load.finished:
@@ -520,16 +520,16 @@ def build_resource(run: Run, endpoint: Endpoint) -> DltResource:
                 if package.is_full(run.settings.package_rows) and not load.finished:
                     break
                 if package.has_batch:
+                    yield from _tables(package.batch(empty))
+                    # Saved when dlt has taken all of the batch, and not where a limit cuts it.
                     load.save(state)
-                    yield package.batch(empty)
+            yield from _tables(package.batch(empty))
             load.save(state)
             load.end_package(state)
             unfinished = not load.finished
-            last = package.batch(empty)
             metrics.update(_metrics(load, package, run, unfinished))
-            yield last
-        except GeneratorExit:
-            unfinished = False
+        except (GeneratorExit, KeyboardInterrupt):
+            wait = False
             raise
         except Exception as error:
             if not run.settings.isolate_failures or isinstance(error, ConfigurationError):
@@ -539,16 +539,15 @@ def build_resource(run: Run, endpoint: Endpoint) -> DltResource:
             metrics.update(_metrics(load, package, run, False), rows={}, failed=str(error))
             if endpoint.window and not load.whole:
                 # The windows before the one that failed are complete.
+                yield from _tables(package.batch(empty))
                 load.save(state)
-                last = package.batch(empty)
                 metrics["rows"] = dict(package.table_rows)
-                yield last
             else:
                 # dlt empties the table of a snapshot that brought nothing, if it was selected.
                 this_resource.selected = False
         finally:
             metrics["requests"] = load.requests
-            run.leave(load, unfinished)
+            run.leave(load, unfinished, wait)
 
     resource: DltResource = dlt.resource(
         rows,
@@ -556,7 +555,7 @@ def build_resource(run: Run, endpoint: Endpoint) -> DltResource:
         primary_key=list(endpoint.key),
         write_disposition="merge" if endpoint.window else "replace",
     )
-    return resource.add_yield_map(_tables)
+    return resource
 
 
 def _metrics(load: _Load, package: _Package, run: Run, unfinished: bool) -> dict[str, Any]:
@@ -586,9 +585,9 @@ def _with_lists(page: Page, lists: Iterable[str]) -> Page:
 def _tables(batch: Batch) -> Iterator[Any]:
     """The Arrow tables of a batch, each with the name and the hints of its dlt table."""
     endpoint, page = batch.endpoint, batch.page
+    yield _root_item(batch)
     for suffix, entries in page.children.items():
         yield _child_item(endpoint, suffix, page.table, entries)
-    yield _root_item(batch)
     rejected = pa.Table.from_pylist([dict(row) for row in batch.rejected], _REJECTED_SCHEMA)
     hints = dlt.mark.make_hints(
         table_name=REJECTED_RECORDS,

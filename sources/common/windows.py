@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from typing import cast
 
 import pendulum
 
@@ -64,12 +65,12 @@ def parse_time(value: str | datetime, setting: str) -> datetime:
     """
     try:
         parsed = pendulum.parse(value, tz="UTC", exact=False) if isinstance(value, str) else value
-        if not isinstance(parsed, datetime):
-            raise ValueError(value)
-        if parsed.tzinfo is None:
-            parsed = parsed.replace(tzinfo=timezone.utc)
-        return datetime.fromtimestamp(int(parsed.timestamp()), timezone.utc)
-    except (OverflowError, ValueError):
+        time = cast("datetime", parsed)
+        if time.tzinfo is None:
+            time = time.replace(tzinfo=timezone.utc)
+        return datetime.fromtimestamp(int(time.timestamp()), timezone.utc)
+    # A duration or an interval is no time either, and has no zone.
+    except (AttributeError, OverflowError, ValueError):
         raise ConfigurationError(
             f"{setting} is not a time: {value!r}\n"
             "Write a date or an ISO 8601 time, for example 2024-01-31 or 2024-01-31T12:00:00Z."

@@ -9,15 +9,16 @@ pipeline.run(mcommons_source().with_resources("profiles", "campaigns"))
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import dlt
 import requests
 from dlt.common.configuration import configspec
 from dlt.common.configuration.specs import CredentialsConfiguration
-from dlt.common.schema.typing import TSchemaContract
+from dlt.common.schema.typing import TSchemaContract, TSchemaEvolutionMode
 from dlt.common.typing import TSecretStrValue
 from dlt.extract import DltResource
 from requests.auth import AuthBase, HTTPBasicAuth
@@ -139,8 +140,10 @@ def mcommons_source(
         ("whole_read_days", whole_read_days or 0, 0),
         *((f"lookback_hours.{name}", hours, 0) for name, hours in (lookback_hours or {}).items()),
     ]:
-        if value < least:
-            raise ConfigurationError(f"{name} is {value}.\nIt must be at least {least}.")
+        if not isinstance(value, (int, float)) or value < least:
+            raise ConfigurationError(
+                f"{name} is {value!r}.\nIt must be a number, at least {least}."
+            )
     settings = Settings(
         start_date=parse_time(start_date, "start_date"),
         since=parse_time(since, "since") if since else None,
@@ -165,10 +168,28 @@ def mcommons_source(
         concurrency=concurrency,
         retries=runtime_retries(),
     )
-    if schema_contract is not None:
-        dlt.current.source_schema().set_schema_contract(cast("TSchemaContract", schema_contract))
     run = Run(Service(client, decode, gone), settings, ENDPOINTS)
-    return [build_resource(run, endpoint) for endpoint in ENDPOINTS]
+    resources = [build_resource(run, endpoint) for endpoint in ENDPOINTS]
+    if schema_contract is not None:
+        contract = _schema_contract(schema_contract)
+        for resource in resources:
+            resource.apply_hints(schema_contract=contract)
+    return resources
+
+
+def _schema_contract(setting: str | dict[str, str]) -> TSchemaContract:
+    modes = get_args(TSchemaEvolutionMode)
+    try:
+        # The environment holds a table as JSON.
+        contract = json.loads(setting) if isinstance(setting, str) else setting
+    except ValueError:
+        contract = setting
+    wanted = [contract] if isinstance(contract, str) else list(dict(contract).values())
+    if not set(wanted) <= set(modes):
+        raise ConfigurationError(
+            f"schema_contract is {setting!r}.\nIts modes are {', '.join(modes)}."
+        )
+    return cast("TSchemaContract", contract)
 
 
 def _fundraising(number: Any) -> dict[str, Any]:

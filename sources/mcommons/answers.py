@@ -193,9 +193,13 @@ def _parse(body: bytes) -> etree._Element | None:
         root = etree.fromstring(body, _parser())
     except etree.XMLSyntaxError:
         return None
-    # An entity that is left as it stands would load as a text with a gap.
-    typed = root.getroottree().docinfo.internalDTD is not None
-    return None if typed and next(root.iter(etree.Entity), None) is not None else root
+    start = _root(body)
+    prolog = body[: start.start()] if start else b""
+    if b"<!DOCTYPE" not in prolog:
+        return root
+    # lxml expands in attributes in any case; what it leaves in texts would load with a gap.
+    hostile = b"<!ENTITY" in prolog or next(root.iter(etree.Entity), None) is not None
+    return None if hostile else root
 
 
 def _locate(
@@ -301,7 +305,7 @@ class _Chunk:
         paths = [path for path, alias in self.endpoint.aliases.items() if alias == column]
         names = "|".join(re.escape(path) for path in [*paths, column])
         found = re.search(
-            rf'\b(?:{names})\s*=\s*"([^"]*)"|<(?:{names})>([^<]*)<'.encode(), self.body
+            rf'\A<[^>]*\s(?:{names})\s*=\s*"([^"]*)"|<(?:{names})>([^<]*)<'.encode(), self.body
         )
         row_key = (found[1] or found[2] or b"").decode("utf-8", "replace") if found else None
         payload = self.body.decode("utf-8", "backslashreplace").replace("\0", "\\x00").strip()

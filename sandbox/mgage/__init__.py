@@ -1,0 +1,11 @@
+"""The mGage (Communicate Pro) message export, as the vendor documents it.
+
+`service` is the door: credentials, parameters, pages, and the changes tests make. Behind it,
+`history` is what a program sent and received, and `program` lays over it what tests have changed.
+"""
+
+from __future__ import annotations
+
+from .service import MGage, failure
+
+__all__ = ["MGage", "failure"]

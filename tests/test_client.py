@@ -1,0 +1,648 @@
+"""The HTTP client against real servers on this machine: patience, limits, and who sees a secret."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import logging
+import socket
+import sys
+import threading
+import time
+import traceback
+import tracemalloc
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from dlt.common import logger
+from requests.auth import AuthBase, HTTPBasicAuth
+
+from sources.common.client import MAX_CONCURRENCY, Client, Retries, check_base_url
+from sources.common.errors import (
+    AnswerTimeout,
+    ConfigurationError,
+    CredentialsError,
+    ServiceError,
+    TextliftError,
+    TransientError,
+)
+from sources.mcommons import MobileCommonsCredentials
+from sources.mcommons.answers import check
+
+GOOD = b'<response success="true"><groups/></response>'
+USERNAME = "ada@example.org"
+PASSWORD = "s3cret-pässword"
+COMPANY = "CO5550100"
+PHONE = "15550123"
+BASIC = "Basic " + base64.b64encode(f"{USERNAME}:{PASSWORD}".encode()).decode()
+QUICK = Retries(attempts=4, backoff=0.01, timeout=5)
+#: Seconds after which a test that waits for something has failed.
+LONG = 20
+
+Handle = Callable[["Request"], None]
+
+
+class Request(BaseHTTPRequestHandler):
+    """One request, and the means to answer it."""
+
+    protocol_version = "HTTP/1.1"
+    server: Server
+
+    def do_GET(self) -> None:
+        self.server.record(self)
+        self.server.handle(self)
+
+    do_CONNECT = do_GET
+
+    def answer(self, code: int = 200, body: bytes = GOOD, cut: int = 0, **headers: str) -> None:
+        """Answer; with ``cut``, promise so many bytes more than follow."""
+        self.send_response(code)
+        self.send_header("Content-Length", str(len(body) + cut))
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        self.wfile.write(body)
+        if cut:
+            self.close_connection = True
+
+    def hang_up(self) -> None:
+        self.connection.shutdown(socket.SHUT_RDWR)
+        self.close_connection = True
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing."""
+
+
+class Server(ThreadingHTTPServer):
+    """A server that notes what it is asked, and answers as ``handle`` says."""
+
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 200
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Request)
+        self.handle: Handle = lambda request: request.answer()
+        self.url = f"http://127.0.0.1:{self.server_port}/api/"
+        self.paths: list[str] = []
+        self.headers: list[dict[str, str]] = []
+        self.times: list[float] = []
+        self.stopped = threading.Event()
+        self._lock = threading.Lock()
+
+    def record(self, request: Request) -> None:
+        with self._lock:
+            self.paths.append(request.path)
+            self.headers.append(dict(request.headers.items()))
+            self.times.append(time.time())
+
+    def in_turn(self, *handles: Handle) -> None:
+        """Answer the first requests with ``handles``, one each, and all others well."""
+        waiting = list(handles)
+
+        def handle(request: Request) -> None:
+            with self._lock:
+                turn = waiting.pop(0) if waiting else Request.answer
+            turn(request)
+
+        self.handle = handle
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that hangs up is no failure of the test."""
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[[], Server]]:
+    """Starts servers that end with the test."""
+    servers: list[Server] = []
+
+    def start_one() -> Server:
+        server = Server()
+        servers.append(server)
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        return server
+
+    yield start_one
+    for server in servers:
+        server.stopped.set()
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture
+def server(start: Callable[[], Server]) -> Server:
+    return start()
+
+
+@pytest.fixture
+def connect(server: Server) -> Iterator[Callable[..., Client]]:
+    """Makes clients of the server that end with the test."""
+    clients: list[Client] = []
+
+    def make(base_url: str = "", auth: AuthBase | None = None, **options: Any) -> Client:
+        options.setdefault("retries", QUICK)
+        options.setdefault("params", {"company": COMPANY})
+        auth = auth or HTTPBasicAuth(USERNAME.encode(), PASSWORD.encode())
+        client = Client(base_url or server.url, auth, check, **options)
+        clients.append(client)
+        return client
+
+    yield make
+    for client in clients:
+        client.close()
+
+
+@pytest.fixture
+def log(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> pytest.LogCaptureFixture:
+    """What is logged; dlt's own logger keeps its lines to itself, if it is there at all."""
+    monkeypatch.setattr(logger, "LOGGER", logging.getLogger("textlift.test"))
+    caplog.set_level(logging.INFO)
+    return caplog
+
+
+Connect = Callable[..., Client]
+
+
+def status(code: int, body: bytes = b"", **headers: str) -> Handle:
+    return lambda request: request.answer(code, body, 0, **headers)
+
+
+def nobody() -> str:
+    """A URL on this machine that nobody answers."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{free.getsockname()[1]}/api/"
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + LONG
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.005)
+
+
+# Questions and answers
+
+
+def test_a_question_goes_below_the_base_url_with_its_own_and_the_clients_parameters(
+    server: Server, connect: Connect
+) -> None:
+    assert connect().get("groups", {"page": "2", "from": "2024-01-31T00:00:00Z"}) == GOOD
+    (asked,) = server.paths
+    assert urlsplit(asked).path == "/api/groups"
+    assert parse_qs(urlsplit(asked).query) == {
+        "company": [COMPANY],
+        "page": ["2"],
+        "from": ["2024-01-31T00:00:00Z"],
+    }
+    assert server.headers[0]["Authorization"] == BASIC
+
+
+def test_an_answer_is_unpacked(server: Server, connect: Connect) -> None:
+    server.handle = status(200, gzip.compress(GOOD), Content_Encoding="gzip")
+    assert connect().get("groups", {}) == GOOD
+
+
+# Patience
+
+
+@pytest.mark.parametrize(
+    "failing",
+    [
+        status(500),
+        status(502, b"<html><h4>Bad gateway</h4></html>"),
+        status(429),
+        status(200, b""),
+        status(200, b"<html><p>Please wait</p></html>"),
+        status(200, GOOD[:-5]),
+        status(200, b'<response success="false"><error id="27" message="slow down"/></response>'),
+        lambda request: request.answer(cut=10),
+        lambda request: request.hang_up(),
+        status(200, b"this is not gzip", Content_Encoding="gzip"),
+    ],
+    ids=[
+        "500",
+        "502",
+        "429",
+        "empty",
+        "HTML",
+        "cut short",
+        "rate limit",
+        "shorter than promised",
+        "hung up",
+        "not gzip",
+    ],
+)
+def test_a_failure_that_may_pass_is_tried_again_until_it_has(
+    server: Server, connect: Connect, failing: Handle
+) -> None:
+    server.in_turn(failing, failing)
+    asked: list[int] = []
+    assert connect().get("groups", {}, on_request=lambda: asked.append(1)) == GOOD
+    assert len(server.paths) == len(asked) == 3
+
+
+@pytest.mark.parametrize("attempts", [1, 3])
+def test_a_failure_that_does_not_pass_is_given_up_after_the_configured_tries(
+    server: Server, connect: Connect, attempts: int
+) -> None:
+    server.handle = status(503, b"<html><h4>Down for maintenance</h4></html>")
+    client = connect(retries=Retries(attempts=attempts, backoff=0.01))
+    with pytest.raises(TransientError, match="Down for maintenance"):
+        client.get("groups", {})
+    assert len(server.paths) == attempts
+
+
+@pytest.mark.parametrize(
+    ("failing", "error"),
+    [
+        (status(404, b"<html><h4>No such page</h4></html>"), ServiceError),
+        (status(400), ServiceError),
+        (status(401), CredentialsError),
+        (status(403), CredentialsError),
+        (status(200, b'<response success="false"><error id="4"/></response>'), CredentialsError),
+        (status(200, b'<response success="false"><error id="7"/></response>'), ServiceError),
+    ],
+    ids=["404", "400", "401", "403", "company", "start time"],
+)
+def test_a_failure_that_will_not_pass_is_not_tried_again(
+    server: Server, connect: Connect, failing: Handle, error: type[Exception]
+) -> None:
+    server.handle = failing
+    with pytest.raises(error) as raised:
+        connect().get("groups", {})
+    assert not isinstance(raised.value, TransientError)
+    assert len(server.paths) == 1
+
+
+def test_a_connection_that_is_refused_is_tried_again(connect: Connect) -> None:
+    asked: list[int] = []
+    with pytest.raises(TransientError, match="connection failed"):
+        connect(nobody()).get("groups", {}, on_request=lambda: asked.append(1))
+    assert len(asked) == QUICK.attempts
+
+
+@pytest.mark.parametrize("code", [429, 503])
+def test_a_pause_the_service_asks_for_in_seconds_is_kept(
+    server: Server, connect: Connect, code: int
+) -> None:
+    server.in_turn(status(code, Retry_After="0.4"))
+    assert connect().get("groups", {}) == GOOD
+    assert server.times[1] - server.times[0] >= 0.39
+
+
+def test_a_pause_the_service_asks_for_until_a_time_is_kept(
+    server: Server, connect: Connect
+) -> None:
+    then = (datetime.now(timezone.utc) + timedelta(seconds=2)).replace(microsecond=0)
+    server.in_turn(status(429, Retry_After=format_datetime(then, usegmt=True)))
+    assert connect().get("groups", {}) == GOOD
+    assert server.times[1] >= then.timestamp() - 0.01
+
+
+def test_a_pause_the_service_asks_for_once_is_kept_by_every_question(
+    server: Server, connect: Connect
+) -> None:
+    client = connect(retries=Retries(attempts=1))
+    server.in_turn(status(429, Retry_After="0.4"))
+    with pytest.raises(TransientError):
+        client.get("first", {})
+    others = [client.submit(lambda: client.get("other", {})) for _ in range(3)]
+    assert [future.result(LONG) for future in others] == [GOOD] * 3
+    assert min(server.times[1:]) - server.times[0] >= 0.39
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "3600",
+        "Fri, 31 Dec 2100 23:59:59 GMT",
+        "inf",
+        "nan",
+        "-5",
+        "soon",
+        "",
+        "Fri, 31 Dec 2100 23:59:59",
+        "Fri, 31 Dec 2100 23:59:59 -0000",
+        "Fri, 31 Dec 99999 23:59:59 GMT",
+    ],
+)
+def test_no_pause_is_longer_than_allowed_whatever_the_service_asks_for(
+    server: Server, connect: Connect, header: str
+) -> None:
+    server.in_turn(status(503, Retry_After=header))
+    client = connect(retries=Retries(attempts=2, backoff=0.01, max_pause=0.05))
+    assert client.submit(lambda: client.get("groups", {})).result(LONG) == GOOD
+
+
+def stall(after: bytes) -> Handle:
+    def handle(request: Request) -> None:
+        if after:
+            request.send_response(200)
+            request.send_header("Content-Length", str(len(GOOD)))
+            request.end_headers()
+            request.wfile.write(after)
+        request.server.stopped.wait(LONG)
+
+    return handle
+
+
+@pytest.mark.parametrize("after", [b"", GOOD[:20]], ids=["no answer", "half an answer"])
+@pytest.mark.parametrize(("retry_timeouts", "asked"), [(True, 2), (False, 1)])
+def test_an_answer_that_does_not_come_in_time_is_asked_for_again_only_if_wanted(
+    server: Server, connect: Connect, after: bytes, retry_timeouts: bool, asked: int
+) -> None:
+    server.handle = stall(after)
+    client = connect(retries=Retries(attempts=2, backoff=0.01, timeout=0.2))
+    with pytest.raises(AnswerTimeout):
+        client.get("groups", {}, retry_timeouts=retry_timeouts)
+    assert len(server.paths) == asked
+
+
+# Limits
+
+
+@pytest.mark.parametrize("limit", [1, 3, 16])
+def test_as_many_questions_as_allowed_are_under_way_and_never_one_more(
+    server: Server, connect: Connect, limit: int
+) -> None:
+    under_way, most = 0, 0
+    changed = threading.Condition()
+
+    def handle(request: Request) -> None:
+        nonlocal under_way, most
+        with changed:
+            under_way += 1
+            most = max(most, under_way)
+            changed.notify_all()
+            # The first ones wait for one another.
+            changed.wait_for(lambda: most >= limit, LONG)
+        time.sleep(0.002)
+        with changed:
+            under_way -= 1
+        request.answer()
+
+    server.handle = handle
+    client = connect(concurrency=limit)
+    futures = [client.submit(lambda: client.get("groups", {})) for _ in range(4 * limit)]
+    assert [future.result(LONG) for future in futures] == [GOOD] * (4 * limit)
+    assert most == limit
+
+
+@pytest.mark.parametrize("concurrency", [0, -1, MAX_CONCURRENCY + 1])
+def test_the_vendors_limit_cannot_be_exceeded(connect: Connect, concurrency: int) -> None:
+    with pytest.raises(ConfigurationError, match=f"concurrency is {concurrency}"):
+        connect(concurrency=concurrency)
+
+
+def test_the_vendors_limit_can_be_used_up(connect: Connect) -> None:
+    assert connect(concurrency=MAX_CONCURRENCY).concurrency == 160
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_an_answer_larger_than_allowed_is_refused_and_not_asked_for_again(
+    server: Server, connect: Connect, packed: bool
+) -> None:
+    body = b"<response>" + b" " * 2000 + b"</response>"
+    server.handle = status(200, body)
+    if packed:
+        server.handle = status(200, gzip.compress(body), Content_Encoding="gzip")
+    assert connect(max_bytes=len(body)).get("groups", {}) == body
+    with pytest.raises(ServiceError, match="larger than") as raised:
+        connect(max_bytes=len(body) - 1).get("groups", {})
+    assert not isinstance(raised.value, TransientError)
+    assert len(server.paths) == 2
+
+
+def test_a_bomb_is_refused_before_it_fills_the_memory(server: Server, connect: Connect) -> None:
+    million = 10**6
+    bomb = gzip.compress(bytes(200 * million), 9)
+    assert len(bomb) < million
+    server.handle = status(200, bomb, Content_Encoding="gzip")
+    client = connect(max_bytes=2 * million)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ServiceError, match="larger than"):
+            client.get("groups", {})
+        assert tracemalloc.get_traced_memory()[1] < 20 * million
+    finally:
+        tracemalloc.stop()
+
+
+# Secrets
+
+
+@pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
+def test_a_redirect_is_not_followed_and_the_other_host_hears_nothing(
+    server: Server, start: Callable[[], Server], connect: Connect, code: int
+) -> None:
+    other = start()
+    for target in (other.url + "groups", server.url + "elsewhere"):
+        server.paths.clear()
+        server.handle = status(code, Location=target)
+        with pytest.raises(ServiceError, match="redirects are not followed") as raised:
+            connect().get("groups", {})
+        assert not isinstance(raised.value, TransientError)
+        assert len(server.paths) == 1
+    assert other.paths == []
+
+
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+def test_a_proxy_of_the_environment_does_not_get_what_is_meant_for_this_machine(
+    server: Server,
+    start: Callable[[], Server],
+    connect: Connect,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    proxy = start()
+    for variable in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv(name, proxy.url)
+    assert connect().get("groups", {}) == GOOD
+    assert proxy.headers == []
+    assert len(server.paths) == 1
+
+
+CREDENTIALS = {
+    "basic": ({"username": USERNAME, "password": PASSWORD}, BASIC),
+    "bearer": ({"token": "t0ken"}, "Bearer t0ken"),
+}
+
+
+@pytest.mark.parametrize(("given", "sent"), CREDENTIALS.values(), ids=list(CREDENTIALS))
+def test_neither_cookies_nor_netrc_replace_the_credentials(
+    server: Server,
+    connect: Connect,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    given: dict[str, str],
+    sent: str,
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login other password other\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    server.handle = status(200, GOOD, Set_Cookie="session=other; Path=/")
+    credentials = MobileCommonsCredentials()
+    credentials.update(given)
+    client = connect(auth=credentials.auth())
+    for _ in range(2):
+        client.get("groups", {})
+    assert [headers["Authorization"] for headers in server.headers] == [sent, sent]
+
+
+SECRETS = (
+    PASSWORD,
+    "p%C3%A4ssword",
+    USERNAME,
+    BASIC.removeprefix("Basic "),
+    COMPANY,
+    "company=",
+    PHONE,
+    "phone_number=",
+)
+FAILURES: dict[str, Handle | None] = {
+    "nobody there": None,
+    "500": status(500),
+    "404": status(404, b"<html><h4>Not here</h4></html>"),
+    "401": status(401),
+    "redirect": status(302, Location="/api/login"),
+    "refusal": status(200, b'<response success="false"><error id="16" message="no"/></response>'),
+    "too large": status(200, GOOD * 100),
+    "hung up": lambda request: request.hang_up(),
+    "shorter than promised": lambda request: request.answer(cut=10),
+    "not gzip": status(200, b"this is not gzip", Content_Encoding="gzip"),
+    "no answer": stall(b""),
+    "half an answer": stall(GOOD[:20]),
+}
+
+
+@pytest.mark.parametrize("failing", FAILURES.values(), ids=list(FAILURES))
+def test_no_error_and_no_log_line_carries_a_credential_or_the_query(
+    server: Server,
+    connect: Connect,
+    log: pytest.LogCaptureFixture,
+    failing: Handle | None,
+) -> None:
+    server.handle = failing or Request.answer
+    client = connect(
+        server.url if failing else nobody(),
+        retries=Retries(attempts=2, backoff=0.01, timeout=0.2),
+        max_bytes=1000,
+    )
+    with pytest.raises(TextliftError) as raised:
+        client.get("groups", {"phone_number": PHONE})
+    shown = "".join(traceback.format_exception(raised.value)) + log.text
+    assert [secret for secret in SECRETS if secret in shown] == []
+    if isinstance(raised.value, TransientError):
+        assert "trying again" in log.text
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://secure.mcommons.com/api",
+        "https://secure.mcommons.com/api/",
+        "http://127.0.0.1:8080/api",
+        "http://127.8.9.10/api",
+        "http://localhost:8080/api",
+        "http://LOCALHOST/api",
+        "http://[::1]:8080/api",
+    ],
+)
+def test_a_base_url_may_be_https_or_this_machine_and_ends_with_a_slash(url: str) -> None:
+    assert check_base_url(url) == url.rstrip("/") + "/"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://secure.mcommons.com/api/",
+        "http://10.0.0.1/api/",
+        "http://0.0.0.0/api/",
+        "http://[::2]/api/",
+        "http://localhost.example.org/api/",
+        "http://127.0.0.1.example.org/api/",
+        "http://127.0.0.1@example.org/api/",
+        "http://example.org#@127.0.0.1/api/",
+        "http://example.org\\@127.0.0.1/api/",
+    ],
+)
+def test_a_base_url_that_would_send_credentials_in_the_clear_is_refused(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="base_url"):
+        check_base_url(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "secure.mcommons.com/api", "https://", "ftp://example.org", "file:///api", "https://[::1"],
+)
+def test_what_is_no_url_is_refused_with_the_name_of_the_setting(url: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"^base_url"):
+        check_base_url(url)
+
+
+@pytest.mark.parametrize("scheme", ["", "ftp://", "http://"])
+def test_a_base_url_that_holds_a_password_is_refused_without_showing_it(scheme: str) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        check_base_url(f"{scheme}ada:{PASSWORD}@example.org/api/")
+    assert PASSWORD not in str(raised.value)
+
+
+# The end
+
+
+def test_closing_ends_the_threads_that_wait_and_drops_what_was_not_begun(
+    server: Server, connect: Connect, log: pytest.LogCaptureFixture
+) -> None:
+    server.handle = status(429, Retry_After="3600")
+    client = connect(concurrency=2, retries=Retries(attempts=5, backoff=0.01, max_pause=3600))
+    futures = [client.submit(lambda: client.get("groups", {})) for _ in range(6)]
+    wait_for(lambda: "trying again" in log.text)
+    client.close()
+    for future in futures:
+        wait_for(future.done)
+        assert future.cancelled() or isinstance(future.exception(), ServiceError)
+    assert any(future.cancelled() for future in futures)
+    assert len(server.paths) <= 2
+
+
+def test_a_client_that_was_closed_can_be_used_again(server: Server, connect: Connect) -> None:
+    client = connect()
+    client.close()
+    with pytest.raises(ServiceError, match="stopped"):
+        client.get("groups", {})
+    for _ in range(3):
+        assert client.submit(lambda: client.get("groups", {})).result(LONG) == GOOD
+        client.close()
+    assert len(server.paths) == 3
+
+
+def test_what_was_closed_stays_closed_when_the_client_is_used_again_at_once(
+    server: Server, connect: Connect, log: pytest.LogCaptureFixture
+) -> None:
+    server.handle = lambda request: request.answer(500 if "old" in request.path else 200)
+    client = connect(concurrency=8, retries=Retries(attempts=50, backoff=LONG, max_pause=LONG))
+    old = [client.submit(lambda: client.get("old", {})) for _ in range(8)]
+    wait_for(lambda: log.text.count("trying again") == len(old))
+    interval = sys.getswitchinterval()
+    # So that the threads that wait wake up only after the client is open again.
+    sys.setswitchinterval(LONG)
+    try:
+        client.close()
+        new = client.submit(lambda: client.get("new", {}))
+    finally:
+        sys.setswitchinterval(interval)
+    assert new.result(LONG) == GOOD
+    for future in old:
+        assert isinstance(future.exception(LONG), ServiceError)
+    assert len(server.paths) == len(old) + 1

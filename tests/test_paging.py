@@ -1,0 +1,407 @@
+"""Page plans against a service whose list changes while it is read: no network, no clock."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations_with_replacement, product
+from random import Random
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sources.common.endpoints import Paging
+from sources.common.paging import MAX_PAGES, PagePlan
+from sources.common.tables import Page
+
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
+
+#: More questions than any reading of the short lists below can need.
+FAR_TOO_MANY = 3000
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A way to page: what the endpoint declares, and what is known of its limit."""
+
+    paging: Paging
+    limit_known: bool
+
+    def __str__(self) -> str:
+        if self.paging is Paging.OPEN:
+            return f"open, limit {'known' if self.limit_known else 'unknown'}"
+        return self.paging.name.lower()
+
+
+COUNTED = Shape(Paging.COUNTED, True)
+OPEN = Shape(Paging.OPEN, True)
+OPEN_WITHOUT_LIMIT = Shape(Paging.OPEN, False)
+SINGLE = Shape(Paging.SINGLE, False)
+PAGED = (COUNTED, OPEN, OPEN_WITHOUT_LIMIT)
+
+every_paged_shape = pytest.mark.parametrize("shape", PAGED, ids=str)
+every_shape = pytest.mark.parametrize("shape", (*PAGED, SINGLE), ids=str)
+
+
+def make_page(ids: Sequence[int], page_count: int | None = None) -> Page:
+    return Page(
+        rows=len(ids),
+        table=pa.table({"id": pa.array(ids, pa.int64())}),
+        children={},
+        rejects=[],
+        page_count=page_count,
+        fingerprint=hashlib.sha256(repr(ids).encode()).hexdigest(),
+    )
+
+
+@dataclass
+class Service:
+    """An ordered list of ids, served in pages, and what became of it."""
+
+    shape: Shape
+    size: int
+    rows: list[int]
+    questions: Counter[int] = field(default_factory=Counter)
+    states: list[list[int]] = field(default_factory=list)
+    born: int = 1_000_000
+
+    def __post_init__(self) -> None:
+        self.states.append(list(self.rows))
+
+    def page(self, number: int) -> Page:
+        if self.shape is SINGLE:
+            return make_page(self.rows)
+        rows = self.rows[(number - 1) * self.size : number * self.size]
+        counted = self.shape.paging is Paging.COUNTED
+        return make_page(rows, -(-len(self.rows) // self.size) if counted else None)
+
+    def leave(self, random: Random) -> None:
+        if self.rows:
+            self._change(random.randrange(len(self.rows)), leaving=True)
+
+    def arrive(self, random: Random, anywhere: bool) -> None:
+        self._change(random.randrange(len(self.rows) + 1) if anywhere else len(self.rows))
+
+    def leave_first(self) -> None:
+        self._change(0, leaving=True)
+
+    def arrive_first(self) -> None:
+        self._change(0)
+
+    def _change(self, at: int, leaving: bool = False) -> None:
+        self.born += 1
+        self.rows[at : at + leaving] = [] if leaving else [self.born]
+        self.states.append(list(self.rows))
+
+    @property
+    def stayed(self) -> set[int]:
+        """Rows that were there from the first question to the last answer."""
+        return set.intersection(*(set(state) for state in self.states))
+
+
+def plan_for(service: Service, splittable: bool = False, keyed: bool = True) -> PagePlan:
+    limit = service.size if service.shape.limit_known else None
+    return PagePlan(service.shape.paging, limit, splittable, keyed)
+
+
+def run(
+    plan: PagePlan,
+    service: Service,
+    random: Random,
+    leaving: int = 0,
+    arriving: int = 0,
+    anywhere: bool = False,
+) -> PagePlan:
+    """Read to the end: questions are answered, and answers arrive, in any order.
+
+    At most one row leaves or arrives between two things that happen.
+    """
+    asked: list[int] = []
+    answered: list[tuple[int, Page]] = []
+
+    def ask(numbers: Sequence[int]) -> None:
+        asked.extend(numbers)
+        service.questions.update(numbers)
+        assert sum(service.questions.values()) < FAR_TOO_MANY, "the plan goes on and on"
+
+    ask(plan.FIRST)
+    while not (plan.done or plan.parts):
+        assert asked or answered, "the plan has not ended, and asks for nothing"
+        if leaving and random.random() < 0.3:
+            leaving -= 1
+            service.leave(random)
+        elif arriving and random.random() < 0.3:
+            arriving -= 1
+            service.arrive(random, anywhere)
+        if asked and (not answered or random.random() < 0.5):
+            number = asked.pop(random.randrange(len(asked)))
+            answered.append((number, service.page(number)))
+        else:
+            ask(plan.receive(*answered.pop(random.randrange(len(answered)))))
+    return plan
+
+
+def ids(plan: PagePlan) -> list[int]:
+    return [row for page in plan.pages() for row in page.table["id"].to_pylist()]
+
+
+@st.composite
+def services(draw: st.DrawFn, shape: Shape, most_pages: int = 9) -> Service:
+    size = draw(st.integers(1, 5))
+    count = draw(st.integers(0, size * most_pages))
+    return Service(shape, size, list(range(count)))
+
+
+randoms = st.randoms(use_true_random=False)
+few = st.integers(1, 6)
+
+
+@every_shape
+@given(data=st.data(), random=randoms, splittable=st.booleans(), keyed=st.booleans())
+def test_a_list_that_rests_is_read_whole(
+    shape: Shape, data: st.DataObject, random: Random, splittable: bool, keyed: bool
+) -> None:
+    service = data.draw(services(shape))
+    plan = run(plan_for(service, splittable, keyed), service, random)
+    assert plan.done
+    assert not plan.parts
+    assert sorted(set(ids(plan)) if keyed else ids(plan)) == service.rows
+
+
+@every_shape
+@given(data=st.data(), random=randoms)
+def test_a_list_that_rests_is_asked_for_a_page_to_find_the_end_to_read_and_to_confirm(
+    shape: Shape, data: st.DataObject, random: Random
+) -> None:
+    service = data.draw(services(shape))
+    run(plan_for(service), service, random)
+    assert max(service.questions.values()) <= (2 if shape is COUNTED else 3)
+
+
+@every_shape
+def test_an_empty_list_takes_one_question(shape: Shape) -> None:
+    service = Service(shape, 5, [])
+    plan = run(plan_for(service, splittable=True), service, Random(0))
+    assert plan.done
+    assert ids(plan) == []
+    assert service.questions == {1: 1}
+
+
+@pytest.mark.parametrize("shape", (COUNTED, OPEN, SINGLE), ids=str)
+def test_a_page_that_is_known_to_be_the_only_one_takes_one_question(shape: Shape) -> None:
+    service = Service(shape, 5, [1, 2, 3])
+    run(plan_for(service, splittable=True), service, Random(0))
+    assert service.questions == {1: 1}
+
+
+@given(random=randoms, size=st.integers(1, 5), arriving=st.integers(0, 3))
+def test_a_page_before_an_empty_one_is_all_there_is_where_rows_never_leave(
+    random: Random, size: int, arriving: int
+) -> None:
+    service = Service(OPEN_WITHOUT_LIMIT, size, list(range(size)))
+    plan = PagePlan(Paging.OPEN, None, splittable=True, settled=True)
+    run(plan, service, random, arriving=arriving)
+    assert service.stayed <= set(ids(plan))
+    assert arriving or service.questions == {1: 1, 2: 1}
+
+
+@given(data=st.data(), random=randoms)
+def test_no_page_is_asked_for_that_the_service_has_not_counted(
+    data: st.DataObject, random: Random
+) -> None:
+    service = data.draw(services(COUNTED))
+    run(plan_for(service), service, random)
+    assert set(service.questions) == set(
+        range(1, max(1, -(-len(service.rows) // service.size)) + 1)
+    )
+
+
+@every_paged_shape
+@settings(max_examples=100)
+@given(data=st.data(), random=randoms, leaving=few)
+def test_a_row_that_stays_is_seen_whichever_rows_leave(
+    shape: Shape, data: st.DataObject, random: Random, leaving: int
+) -> None:
+    service = data.draw(services(shape))
+    plan = run(plan_for(service), service, random, leaving=leaving)
+    assert plan.done
+    assert service.stayed <= set(ids(plan))
+
+
+@every_paged_shape
+@settings(max_examples=100)
+@given(data=st.data(), random=randoms, leaving=few, arriving=few)
+def test_a_row_that_stays_is_seen_also_when_others_arrive_at_the_end(
+    shape: Shape, data: st.DataObject, random: Random, leaving: int, arriving: int
+) -> None:
+    service = data.draw(services(shape))
+    plan = run(plan_for(service), service, random, leaving=leaving, arriving=arriving)
+    assert plan.done
+    assert service.stayed <= set(ids(plan))
+
+
+@every_paged_shape
+@settings(max_examples=100)
+@given(data=st.data(), random=randoms, arriving=st.integers(1, 3))
+def test_a_row_that_stays_is_seen_also_when_a_few_arrive_anywhere(
+    shape: Shape, data: st.DataObject, random: Random, arriving: int
+) -> None:
+    service = data.draw(services(shape))
+    plan = run(plan_for(service), service, random, arriving=arriving, anywhere=True)
+    assert plan.done
+    assert service.stayed <= set(ids(plan))
+
+
+@every_paged_shape
+@settings(max_examples=100)
+@given(data=st.data(), random=randoms, leaving=st.integers(0, 2), arriving=st.integers(0, 1))
+def test_rows_without_a_key_come_from_one_consistent_reading(
+    shape: Shape, data: st.DataObject, random: Random, leaving: int, arriving: int
+) -> None:
+    service = data.draw(services(shape))
+    plan = run(plan_for(service, keyed=False), service, random, leaving, arriving)
+    assert sorted(ids(plan)) in [sorted(state) for state in service.states]
+
+
+def read_with_changes(
+    service: Service, keyed: bool, newest_first: bool, change: Callable[[], None], moments: set[int]
+) -> tuple[PagePlan, int]:
+    """Read to the end, with ``change`` before the answers whose numbers are ``moments``."""
+    plan = plan_for(service, keyed=keyed)
+    asked, answers = list(plan.FIRST), 0
+    while not plan.done:
+        assert answers < FAR_TOO_MANY, "the plan goes on and on"
+        if answers in moments:
+            change()
+        number = asked.pop(-1 if newest_first else 0)
+        asked += plan.receive(number, service.page(number))
+        answers += 1
+    return plan, answers
+
+
+@every_paged_shape
+@pytest.mark.parametrize("newest_first", [False, True])
+@pytest.mark.parametrize("keyed", [True, False])
+@pytest.mark.parametrize("leaving", [True, False], ids=["leaving", "arriving"])
+def test_a_change_of_the_first_rows_between_any_two_answers_costs_no_other_row(
+    shape: Shape, keyed: bool, newest_first: bool, leaving: bool
+) -> None:
+    # With one row to a page, rows that arrive look like a service that does not page.
+    for size, count in product((2, 3), range(1, 8)):
+        moments: Iterator[tuple[int, int]] = combinations_with_replacement(range(24), 2)
+        for first, second in moments:
+            service = Service(shape, size, list(range(count)))
+
+            change = service.leave_first if leaving else service.arrive_first
+            plan, answers = read_with_changes(service, keyed, newest_first, change, {first, second})
+            found = ids(plan)
+            where = f"{count} rows, {size} on a page, changes before answers {first} and {second}"
+            assert service.stayed <= set(found), where
+            if not keyed:
+                assert sorted(found) in [sorted(state) for state in service.states], where
+            if first >= answers:
+                break
+
+
+@every_paged_shape
+@given(size=st.integers(1, 5), beyond=st.integers(1, 400), random=randoms)
+def test_a_crowded_window_is_cut_after_a_few_questions(
+    shape: Shape, size: int, beyond: int, random: Random
+) -> None:
+    service = Service(shape, size, list(range(size * MAX_PAGES + beyond)))
+    plan = run(plan_for(service, splittable=True), service, random)
+    assert plan.parts >= 2
+    assert not plan.done
+    assert sum(service.questions.values()) <= 8
+
+
+@every_paged_shape
+@given(random=randoms)
+def test_a_window_of_as_many_pages_as_are_allowed_is_read_and_not_cut(
+    shape: Shape, random: Random
+) -> None:
+    service = Service(shape, 2, list(range(2 * MAX_PAGES)))
+    plan = run(plan_for(service, splittable=True), service, random)
+    assert not plan.parts
+    assert set(ids(plan)) == set(service.rows)
+
+
+@every_paged_shape
+@settings(max_examples=20)
+@given(random=randoms, beyond=st.integers(1, 3 * MAX_PAGES))
+def test_a_crowded_second_that_cannot_be_cut_is_read_to_its_end(
+    shape: Shape, random: Random, beyond: int
+) -> None:
+    service = Service(shape, 2, list(range(2 * MAX_PAGES + beyond)))
+    plan = run(plan_for(service, splittable=False), service, random)
+    assert plan.done
+    assert set(ids(plan)) == set(service.rows)
+
+
+@every_paged_shape
+@settings(max_examples=50)
+@given(
+    seed=st.integers(0, 10**6),
+    size=st.integers(3, 5),
+    count=st.integers(0, 40),
+    leaving=st.sampled_from([0, 10**6]),
+    keyed=st.booleans(),
+    splittable=st.booleans(),
+)
+def test_a_plan_ends_however_much_leaves_and_arrives(
+    shape: Shape, seed: int, size: int, count: int, leaving: int, keyed: bool, splittable: bool
+) -> None:
+    service = Service(shape, size, list(range(count)))
+    plan = plan_for(service, splittable, keyed)
+    run(plan, service, Random(seed), leaving=leaving, arriving=10**6, anywhere=True)
+    assert plan.done or plan.parts
+
+
+@every_paged_shape
+def test_what_any_reading_saw_is_handed_out_where_no_reading_is_like_another(shape: Shape) -> None:
+    # A row arrives in front of the others before every answer: each reading misses some of them.
+    for count in range(4, 12):
+        service = Service(shape, 3, list(range(count)))
+        plan, _ = read_with_changes(
+            service, True, False, service.arrive_first, set(range(FAR_TOO_MANY))
+        )
+        assert service.stayed <= set(ids(plan)), f"{count} rows"
+
+
+@pytest.mark.parametrize("keyed", [True, False])
+def test_of_a_row_met_twice_the_later_reading_comes_last(keyed: bool) -> None:
+    plan = PagePlan(Paging.COUNTED, 2, splittable=False, keyed=keyed)
+    rows, asked, answers = [1, 2, 3, 4, 5], list(plan.FIRST), 0
+    while not plan.done:
+        number = asked.pop(0)
+        # The version of a row is how many answers came before it.
+        page = make_page(rows[2 * number - 2 : 2 * number], -(-len(rows) // 2))
+        page.table = page.table.append_column("version", pa.array([answers] * len(page.table)))
+        asked += plan.receive(number, page)
+        answers += 1
+        if answers == 3:
+            rows.remove(1)
+    met = [(row["id"], row["version"]) for page in plan.pages() for row in page.table.to_pylist()]
+    newest = dict(met)
+    assert all(version <= newest[row] for row, version in met)
+    assert set(newest) >= {2, 3, 4, 5}
+    assert len(met) == len(newest) or keyed
+
+
+@every_paged_shape
+def test_a_service_that_answers_every_page_with_the_same_rows_is_not_asked_for_ever(
+    shape: Shape,
+) -> None:
+    plan = PagePlan(shape.paging, 2 if shape.limit_known else None, splittable=False)
+    page = make_page([1, 2], 1 if shape is COUNTED else None)
+    asked, questions = list(plan.FIRST), 0
+    while asked and not plan.done and questions < FAR_TOO_MANY:
+        asked += plan.receive(asked.pop(0), page)
+        questions += 1
+    assert plan.done
+    assert set(ids(plan)) == {1, 2}
