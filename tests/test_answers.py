@@ -173,7 +173,9 @@ def test_a_status_that_will_not_pass_is_not_tried_again(status: int) -> None:
 
 @pytest.mark.parametrize("body", [b"", b" \n\t\r\n"])
 def test_an_empty_answer_is_tried_again(body: bytes) -> None:
-    assert type(failure(body)) is TransientError
+    error = failure(body)
+    assert type(error) is TransientError
+    assert "empty" in str(error)
 
 
 GROUPS = respond(
@@ -220,8 +222,31 @@ def test_what_people_text_is_no_failure(text: str) -> None:
     assert page.table["id"].to_pylist() == [1]
 
 
-@given(st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S", "Zs"))))
-def test_no_text_at_all_is_taken_for_a_failure(text: str) -> None:
+#: What has a meaning elsewhere in an answer.
+marks = st.sampled_from(
+    [
+        'success="false"',
+        "<response ",
+        "</response>",
+        '<error id="4"/>',
+        "<html>",
+        "<h4>",
+        "<!--",
+        "-->",
+        "<![CDATA[",
+        "]]>",
+        "<message ",
+        "</message>",
+        "&amp;",
+        "&",
+        " ",
+        "\U0001f469",
+    ]
+)
+
+
+@given(st.lists(marks, max_size=6).map("".join))
+def test_no_text_at_all_is_taken_for_a_part_of_the_answer(text: str) -> None:
     escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     message = f'<message id="1"><body>{escaped}</body></message>'
     page = read("incoming_messages", respond(f'<messages page="1">{message}</messages>'))
@@ -477,7 +502,7 @@ def test_a_donation_summary_is_read_to_the_cent() -> None:
         "donation_summaries",
         respond(
             '<donation_summary name="f" start_time="2010-01-01 12:00:00" end_time="">'
-            '<accepted count="10" amount="100.25" /> <pending count="2" amount="20" />'
+            '<accepted count="10" amount="100.10" /> <pending count="2" amount="20" />'
             "</donation_summary>"
         ),
     )
@@ -486,7 +511,7 @@ def test_a_donation_summary_is_read_to_the_cent() -> None:
             "name": "f",
             "start_time": utc("2010-01-01 12:00:00"),
             "accepted__count": 10,
-            "accepted__amount": Decimal("100.25"),
+            "accepted__amount": Decimal("100.1"),
             "pending__count": 2,
             "pending__amount": Decimal(20),
         }

@@ -68,7 +68,7 @@ def test_every_setting_of_the_source_is_in_the_configuration_table() -> None:
 
     section = README[README.index("## Configuration") :]
     named = set(re.findall(r"`([a-z_]+)(?:\.[a-z]+)?`", section))
-    by_command_line = {"since", "until", "package_rows"}
+    by_command_line = {"since", "until", "package_rows", "isolate_failures"}
     assert set(signature(mcommons_source).parameters) - by_command_line <= named
 
 
