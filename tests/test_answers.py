@@ -722,10 +722,11 @@ def attempt(body: bytes) -> Page:
     [
         '<!DOCTYPE response [<!ENTITY e "expanded">]>',
         '<!DOCTYPE response [<!ENTITY d "expanded"><!ENTITY e "&d;&d;">]>',
+        f'<!DOCTYPE response [{LAUGHS}<!ENTITY e "&lol9;">]>',
         '<!DOCTYPE response [<!ENTITY e SYSTEM "file:///etc/hostname">]>',
         "<!DOCTYPE response [<!ENTITY % p \"<!ENTITY e 'expanded'>\"> %p;]>",
     ],
-    ids=["internal", "nested", "external", "parameter"],
+    ids=["internal", "nested", "billion laughs", "external", "parameter"],
 )
 @pytest.mark.parametrize(
     "bad", ['<group id="1"><name>a &e; b</name></group>', '<group id="1" name="a &e; b"></group>']
@@ -764,17 +765,6 @@ def test_no_answer_keeps_the_check_busy_for_ever(body: str) -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True
     )
     assert done.stdout == "tried again\n"
-
-
-def test_a_billion_laughs_are_not_laughed() -> None:
-    for text in ("&lol9;", '</name><name x="&lol9;">'):
-        try:
-            page = attempt(hostile(f"<!DOCTYPE response [{LAUGHS}]>", text))
-        except ServiceError:
-            continue
-        # Taken for a bad page instead: then its record is kept as it is, and not expanded.
-        assert page.table.num_rows == 0
-        assert all(len(reject.payload) < 10_000 for reject in page.rejects)
 
 
 def test_no_other_file_is_read(tmp_path: Path) -> None:
