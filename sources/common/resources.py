@@ -36,7 +36,7 @@ from .tables import (
     filter_page,
     key_values,
 )
-from .windows import Window, format_time, parse_time
+from .windows import SECOND, Window, format_time, parse_time
 
 REJECTED_RECORDS = "rejected_records"
 #: Marks a row that removes the rows with its merge key and is not loaded itself.
@@ -132,9 +132,9 @@ class Run:
 
     @property
     def now(self) -> datetime:
-        """The second in which this run began."""
+        """The end of the second in which this run began: what was stamped in it is read too."""
         if self._now is None:
-            self._now = datetime.now(timezone.utc).replace(microsecond=0)
+            self._now = datetime.now(timezone.utc).replace(microsecond=0) + SECOND
         return self._now
 
     @property
