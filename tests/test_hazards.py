@@ -282,6 +282,18 @@ def test_too_many_messages_asks_for_shorter_windows(account: Open) -> None:
     assert ids(warehouse, "outgoing_messages") == sorted(row["id"] for row in rows)
 
 
+def test_a_service_that_never_answers_fails_and_is_not_asked_for_ever(
+    account: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUNTIME__REQUEST_TIMEOUT", "0.05")
+    monkeypatch.setenv("RUNTIME__REQUEST_MAX_ATTEMPTS", "2")
+    warehouse = account(empty=True)
+    warehouse.box.latency = 0.5
+    summary = warehouse.load("outgoing_messages", concurrency=4)
+    assert "no answer" in summary.failed["outgoing_messages"]
+    assert len(warehouse.box.requests) < 300
+
+
 # Hazard 7: a parent can vanish.
 
 

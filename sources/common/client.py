@@ -226,7 +226,7 @@ class Client:
                 stream=True,
             ) as response:
                 body = self._read(response)
-        except requests.Timeout:
+        except requests.ReadTimeout:
             raise AnswerTimeout(f"no answer within {self._retries.timeout:g} s") from None
         except requests.RequestException as error:
             if error.args and isinstance(error.args[0], ReadTimeoutError):

@@ -30,6 +30,9 @@ from .tables import (
 )
 from .windows import Window, format_time
 
+#: How often the same window is cut because the service does not answer, or refuses it.
+MAX_CUTS = 5
+
 
 @dataclass(frozen=True)
 class Unit:
@@ -84,8 +87,9 @@ class Service:
 class _Read:
     """A unit that is being read."""
 
-    def __init__(self, unit: Unit, endpoint: Endpoint, limit: int | None) -> None:
+    def __init__(self, unit: Unit, endpoint: Endpoint, limit: int | None, cuts: int = 0) -> None:
         self.unit = unit
+        self.cuts = cuts
         self.limit = limit
         whole = unit.window or unit.crowded
         self.plan = PagePlan(
@@ -201,7 +205,7 @@ class Reader:
             endpoint.path,
             params,
             # A long window that is too slow for an answer gets none the second time either.
-            retry_timeouts=window is None or not window.splittable,
+            retry_timeouts=window is None or not window.splittable or read.cuts == MAX_CUTS,
             on_request=self._count,
         )
         return self._service.decode(body, endpoint, self._layout)
@@ -216,10 +220,12 @@ class Reader:
             page = future.result()
         except (WindowTooLarge, AnswerTimeout) as error:
             window = read.unit.window or read.unit.crowded
-            if window is None or not window.splittable:
+            # Whoever is silent whatever is asked is down, and not slow.
+            silent = isinstance(error, AnswerTimeout) and read.cuts == MAX_CUTS
+            if window is None or not window.splittable or silent:
                 raise self._located(error, read, number) from error
             logger.info(f"{self._where(read, number)}: {error}; asking for shorter windows")
-            self._split(read, window, UNKNOWN_PARTS)
+            self._split(read, window, UNKNOWN_PARTS, read.cuts + 1)
             return
         except ServiceError as error:
             judged = self._service.judge(error, self._endpoint.gone)
@@ -235,12 +241,12 @@ class Reader:
             assert window is not None
             self._split(read, window, read.plan.parts)
 
-    def _split(self, read: _Read, window: Window, parts: int) -> None:
+    def _split(self, read: _Read, window: Window, parts: int, cuts: int = 0) -> None:
         read.plan.parts = parts
         self._wanted = deque(item for item in self._wanted if item[0] is not read)
         at = self._order.index(read)
         self._order[at : at + 1] = [
-            _Read(replace(read.unit, window=part, crowded=None), self._endpoint, self._limit)
+            _Read(replace(read.unit, window=part, crowded=None), self._endpoint, self._limit, cuts)
             for part in window.split(parts)
         ]
 
