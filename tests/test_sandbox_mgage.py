@@ -238,7 +238,7 @@ def test_the_next_url_carries_everything_and_the_host_it_was_asked_by(sandbox: O
 
 
 def test_the_next_url_as_a_path(sandbox: Open) -> None:
-    client = sandbox(relative_next=True)
+    client = sandbox(links="relative")
     url = client.document()["meta"]["nextPageUrl"]
     assert url == f"/api/messages/program/{PROGRAM}?page=2"
 

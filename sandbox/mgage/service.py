@@ -19,6 +19,8 @@ from .words import PROGRAMS
 
 ORDERS = ("date", "-date")
 """The orders in which messages can be listed."""
+LINKS = ("absolute", "relative", "bare")
+"""The ways to print the URL of the next page."""
 PROGRAM_IDS = (121811, 121812, 121813)
 
 _JSON = {"Content-Type": "application/json; charset=utf-8"}
@@ -60,7 +62,7 @@ class MGage:
         username: str = "sandbox@example.org",
         password: str = "sandbox-password",
         order: str = "date",
-        relative_next: bool = False,
+        links: str = "absolute",
         empty: bool = False,
     ) -> None:
         """Open an account.
@@ -71,20 +73,23 @@ class MGage:
         programs: their ids; None for three.
         username, password: for HTTP Basic.
         order: how messages are listed: by `date` or `-date`.
-        relative_next: print nextPageUrl as a path, without scheme and host.
+        links: how nextPageUrl is printed: `absolute`, `relative` (without scheme and host), or
+            `bare`, with nothing but the page, as in the vendor's sample of a call with filters.
         empty: leave out everything; `messages` and `programs` do not matter then.
         """
         if messages < 0:
             raise ValueError(f"there cannot be {messages} messages")
         if order not in ORDERS:
             raise ValueError(f"no order {order!r}; there are {', '.join(ORDERS)}")
+        if links not in LINKS:
+            raise ValueError(f"no links {links!r}; there are {', '.join(LINKS)}")
         self.general_errors: list[str] = []
         """Printed in the meta of each answer that has data, until they are taken out again."""
         self._lock = threading.RLock()
         self._clock = Clock(now)
         self._basic = f"Basic {b64encode(f'{username}:{password}'.encode()).decode()}"
         self._descending = order == "-date"
-        self._relative_next = relative_next
+        self._links = links
         self._seed = seed
         self._programs: dict[int, Program] = {}
         ids = [] if empty else list(PROGRAM_IDS if programs is None else programs)
@@ -154,9 +159,10 @@ class MGage:
         return _answer(200, self.general_errors, next_page, data)
 
     def _url(self, request: Request, page: int) -> str:
-        query = [(name, value) for name, value in request.query if name != "page"]
+        bare = self._links == "bare"
+        query = [pair for pair in request.query if pair[0] != "page" and not bare]
         host = request.headers.get("host")
-        root = "" if self._relative_next or not host else f"http://{host}"
+        root = "" if self._links == "relative" or not host else f"http://{host}"
         return f"{root}{request.path}?{urlencode([*query, ('page', page)])}"
 
     # --- the truth -------------------------------------------------------------------------------
