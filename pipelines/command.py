@@ -45,14 +45,15 @@ class Job:
         title: Name of the service.
         source: The dlt source; takes ``since``, ``until``, ``package_rows``, ``isolate_failures``.
         sandbox_source: Makes the source for a sandbox, from its URL and the same settings.
-        describe_account: Asks a source what account it reads; returns lines for a person.
+        describe_account: Makes a source, asks it what account it reads, and says so in lines for a
+            person.
     """
 
     name: str
     title: str
     source: Callable[..., DltSource]
     sandbox_source: Callable[..., DltSource]
-    describe_account: Callable[[DltSource], list[str]]
+    describe_account: Callable[[Callable[..., DltSource]], list[str]]
 
 
 def main(job: Job, argv: Sequence[str] | None = None) -> int:
@@ -181,8 +182,8 @@ def _run(job: Job, options: argparse.Namespace, source: Callable[..., DltSource]
             parse_time(getattr(options, name), f"--{name}")
     console = Console()
     if options.check:
-        for line in job.describe_account(source()):
-            console.print(line, highlight=False)
+        for line in job.describe_account(source):
+            console.print(line, highlight=False, soft_wrap=True)
         console.print(f"{job.title}: the credentials are accepted. Nothing was loaded.")
         return LOADED
 
@@ -195,7 +196,7 @@ def _run(job: Job, options: argparse.Namespace, source: Callable[..., DltSource]
     pipeline = _pipeline(job, options)
     summary = load(pipeline, wanted, options.resources, options.full_refresh)
     _report(console, pipeline, summary)
-    if summary.failed:
+    if summary.failed or summary.missing:
         return FAILED
     return REJECTED if summary.rejected else LOADED
 
@@ -233,7 +234,8 @@ class _Progress(TqdmCollector):
 @contextmanager
 def _sandbox(service: str) -> Iterator[str]:
     """A sandbox in a process of its own, on a free port; it ends with this process."""
-    command = [sys.executable, "-m", "sandbox", "--port", "0", "--exit-with-stdin"]
+    command = [sys.executable, "-m", "sandbox", "--service", service]
+    command += ["--port", "0", "--exit-with-stdin"]
     process = subprocess.Popen(
         command, cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -269,6 +271,10 @@ def _report(console: Console, pipeline: dlt.Pipeline, summary: Summary) -> None:
     )
     if summary.rejected:
         print(f"{summary.rejected} values or records were rejected: see rejected_records")
+    for hole in summary.holes:
+        print(hole, file=sys.stderr)
+    for missing in summary.missing:
+        print(f"{missing}\nCorrect it in the configuration or take it out.", file=sys.stderr)
     for name, reason in summary.failed.items():
         print(f"{name} failed and stays where it was: {reason}", file=sys.stderr)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 # A scheduler runs this file by its path, from anywhere.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
@@ -17,14 +18,14 @@ from pipelines.command import Job, main
 from sources.mcommons import MobileCommonsCredentials, mcommons_source
 
 
-def describe_account(source: DltSource) -> list[str]:
-    """What account a source reads, by asking it for its campaigns.
+def describe_account(source: Callable[..., DltSource]) -> list[str]:
+    """What account the source reads, by asking it for its campaigns.
 
     Raises:
         CredentialsError: The service refuses the credentials or the company.
         ServiceError: The service could not be read.
     """
-    tables: list[pa.Table] = list(source.campaigns)
+    tables: list[pa.Table] = list(source().campaigns)
     campaigns = tables[0]
     active = campaigns["active"].to_pylist().count(True)
     lines = [f"{campaigns.num_rows} campaigns, {active} of them active"]

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import dlt
 import duckdb as duckdb_client
 import pytest
+from dlt.extract import DltSource
 
 from sandbox import Sandbox
 from sandbox.mcommons import MobileCommons
+from sandbox.mgage import MGage
 from sources.common.destinations import duckdb
 from sources.common.loading import Summary, load
 from sources.mcommons import mcommons_source
+from sources.mgage import mgage_source
 
 USERNAME = "sandbox@example.org"
 PASSWORD = "sandbox-password"
@@ -28,22 +32,26 @@ class Warehouse:
     ``state`` can be changed to another folder: a machine that has never run before.
     """
 
-    def __init__(self, box: Sandbox, folder: Path) -> None:
+    def __init__(
+        self, box: Sandbox, folder: Path, name: str, make_source: Callable[..., DltSource]
+    ) -> None:
         self.box = box
+        self.name = name
+        self._make_source = make_source
         self.folder = folder
         self.file = folder / "warehouse.duckdb"
         self.state = folder / "state"
 
     def pipeline(self) -> dlt.Pipeline:
         return dlt.pipeline(
-            "mcommons",
+            self.name,
             pipelines_dir=str(self.state),
             destination=duckdb(str(self.file)),
-            dataset_name="mcommons",
+            dataset_name=self.name,
         )
 
     def source(self, **settings: Any) -> Any:
-        return mcommons_source(base_url=self.box.url, **settings)
+        return self._make_source(base_url=self.box.url, **settings)
 
     def load(
         self,
@@ -63,7 +71,7 @@ class Warehouse:
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         with duckdb_client.connect(str(self.file), read_only=True) as connection:
             connection.execute("SET TimeZone = 'UTC'")
-            connection.execute("USE mcommons")
+            connection.execute(f"USE {self.name}")
             return connection.execute(sql).fetchall()
 
     def columns(self, table: str) -> dict[str, str]:
@@ -71,7 +79,7 @@ class Warehouse:
 
     def tables(self) -> set[str]:
         rows = self.query(
-            "SELECT table_name FROM information_schema.tables WHERE table_schema = 'mcommons'"
+            f"SELECT table_name FROM information_schema.tables WHERE table_schema = '{self.name}'"
         )
         return {name for (name,) in rows if not name.startswith("_dlt")}
 
@@ -92,8 +100,10 @@ def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         if name.startswith(("SOURCES__", "DESTINATION__", "RUNTIME__", "DLT_")):
             monkeypatch.delenv(name)
     monkeypatch.chdir(PROJECT)
-    monkeypatch.setenv("SOURCES__MCOMMONS__CREDENTIALS__USERNAME", USERNAME)
-    monkeypatch.setenv("SOURCES__MCOMMONS__CREDENTIALS__PASSWORD", PASSWORD)
+    for service in ("MCOMMONS", "MGAGE"):
+        monkeypatch.setenv(f"SOURCES__{service}__CREDENTIALS__USERNAME", USERNAME)
+        monkeypatch.setenv(f"SOURCES__{service}__CREDENTIALS__PASSWORD", PASSWORD)
+    monkeypatch.setenv("SOURCES__MGAGE__PROGRAMS", "[121811, 121812, 121813]")
     monkeypatch.setenv("SOURCES__MCOMMONS__START_DATE", "2024-01-01")
     monkeypatch.setenv("RUNTIME__REQUEST_BACKOFF_FACTOR", "0.01")
     monkeypatch.setenv("PIPELINES_DIR", str(tmp_path / "pipelines"))
@@ -103,18 +113,38 @@ Open = Callable[..., Warehouse]
 
 
 @pytest.fixture
-def account(tmp_path: Path) -> Iterator[Open]:
-    """Opens an account in a sandbox, and an empty warehouse for it."""
-    boxes: list[Sandbox] = []
+def boxes() -> Iterator[list[Sandbox]]:
+    """Sandboxes to close in the end."""
+    opened: list[Sandbox] = []
+    yield opened
+    for box in opened:
+        box.close()
+
+
+@pytest.fixture
+def account(tmp_path: Path, boxes: list[Sandbox]) -> Open:
+    """Opens a Mobile Commons account in a sandbox, and an empty warehouse for it."""
 
     def open_account(**options: Any) -> Warehouse:
         options.setdefault("now", "2025-06-01T12:00:00Z")
         options.setdefault("profiles", 60)
-        box = Sandbox(MobileCommons(**options))
-        box.start()
-        boxes.append(box)
-        return Warehouse(box, tmp_path)
+        boxes.append(Sandbox(MobileCommons(**options)))
+        boxes[-1].start()
+        return Warehouse(boxes[-1], tmp_path, "mcommons", mcommons_source)
 
-    yield open_account
-    for box in boxes:
-        box.close()
+    return open_account
+
+
+@pytest.fixture
+def export(tmp_path: Path, boxes: list[Sandbox]) -> Open:
+    """Opens an mGage account in a sandbox, and an empty warehouse for it."""
+
+    def open_export(**options: Any) -> Warehouse:
+        # The year that is served ends today, by the clock of whoever asks.
+        options.setdefault("now", datetime.now(timezone.utc).replace(microsecond=0))
+        options.setdefault("messages", 3000)
+        boxes.append(Sandbox(MGage(**options)))
+        boxes[-1].start()
+        return Warehouse(boxes[-1], tmp_path, "mgage", mgage_source)
+
+    return open_export

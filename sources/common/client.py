@@ -1,7 +1,8 @@
 """HTTP: one client for each run of a source, with one limit for all its resources.
 
 The client knows how to ask, how long to wait and what must never happen to credentials. What an
-answer means is the service's business: its ``check`` raises for answers that are failures.
+answer means is the service's business: its ``check`` raises for answers that are failures, and
+returns what the others hold.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
-from typing import TypeVar
-from urllib.parse import urlsplit
+from typing import Generic, TypeVar
+from urllib.parse import SplitResult, parse_qsl, urljoin, urlsplit
 
 import requests
 import tenacity
@@ -27,9 +28,12 @@ from urllib3.exceptions import ReadTimeoutError
 from .errors import AnswerTimeout, ConfigurationError, ServiceError, TransientError
 
 T = TypeVar("T")
+#: What the answers of a service hold.
+Content = TypeVar("Content")
 
 MAX_CONCURRENCY = 160
 CONNECT_TIMEOUT = 10.0
+_PORTS = {"http": 80, "https": 443}
 TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -111,13 +115,18 @@ def _retry_after(header: str | None) -> float | None:
     return max(0.0, (then - datetime.now(timezone.utc)).total_seconds())
 
 
-class Client:
+def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
+    """Scheme, host and port. Raises ValueError for a port that is none."""
+    return parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme)
+
+
+class Client(Generic[Content]):
     """Asks a service over HTTP, never more than ``concurrency`` questions at a time.
 
     Args:
         base_url: Root of the API; https, or http on this machine.
         auth: Puts the credentials on a request.
-        check: Raises a :class:`TextliftError` for an answer that is a failure.
+        check: Returns what an answer holds, or raises a :class:`TextliftError` if it is a failure.
         params: Parameters of every question.
         concurrency: Most questions under way at a time, 1 to 160.
         retries: Patience.
@@ -128,7 +137,7 @@ class Client:
         self,
         base_url: str,
         auth: AuthBase,
-        check: Callable[[Answer], None],
+        check: Callable[[Answer], Content],
         params: Mapping[str, str] | None = None,
         concurrency: int = 16,
         retries: Retries = Retries(),
@@ -183,8 +192,8 @@ class Client:
         params: Mapping[str, str],
         retry_timeouts: bool = True,
         on_request: Callable[[], None] = lambda: None,
-    ) -> bytes:
-        """Ask and return the body of a successful answer.
+    ) -> Content:
+        """Ask and return what a successful answer holds.
 
         Args:
             path: Path below the base URL.
@@ -211,7 +220,38 @@ class Client:
         )
         return retrying(self._ask, path, params, on_request)
 
-    def _ask(self, path: str, params: Mapping[str, str], on_request: Callable[[], None]) -> bytes:
+    def follow(self, path: str, link: str) -> dict[str, str]:
+        """The parameters of a link that came with the answer to a question for ``path``.
+
+        Only they are taken from it: the next question goes to the same place as the last.
+
+        Args:
+            path: Path below the base URL that was asked.
+            link: The next URL as the service names it, absolute or relative.
+
+        Raises:
+            ServiceError: The link has another scheme, host, port or path.
+        """
+        asked = self.base_url + path
+        try:
+            there, here = urlsplit(urljoin(asked, link)), urlsplit(asked)
+            same = _origin(there) == _origin(here) and "@" not in there.netloc
+            params = dict(parse_qsl(there.query, keep_blank_values=True))
+        except ValueError:
+            raise ServiceError("the service names a next page that is no URL") from None
+        if not same:
+            raise ServiceError(
+                f"the service names a next page at {there.scheme}://{there.hostname or ''}; it is "
+                "not followed, because credentials go nowhere but to base_url. Check base_url."
+            )
+        if there.path != here.path:
+            raise ServiceError(
+                "the service names a next page under another path; it is not followed, because "
+                "it is none of what was asked for"
+            )
+        return params
+
+    def _ask(self, path: str, params: Mapping[str, str], on_request: Callable[[], None]) -> Content:
         self._closed.wait(max(0.0, self._not_before - time.monotonic()))
         if self._closed.is_set():
             raise ServiceError("the run was stopped")
@@ -240,7 +280,7 @@ class Client:
             )
         media_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         try:
-            self._check(Answer(response.status_code, media_type, body))
+            return self._check(Answer(response.status_code, media_type, body))
         except TransientError as error:
             if error.retry_after is None:
                 error.retry_after = _retry_after(response.headers.get("Retry-After"))
@@ -249,7 +289,6 @@ class Client:
                 pause = min(error.retry_after, self._retries.max_pause)
                 self._not_before = max(self._not_before, time.monotonic() + pause)
             raise
-        return body
 
     def _read(self, response: requests.Response) -> bytes:
         chunks, size = [], 0

@@ -32,6 +32,7 @@ class Paging(Enum):
     SINGLE = "one answer holds every row"
     COUNTED = "every page says how many pages there are"
     OPEN = "pages go on until one has no rows, or fewer than a known limit"
+    LINKED = "every page names the URL of the next"
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ class WindowParams:
         lookback: How far before the cursor each run reads again, for rows that change after it.
         ahead: How far into the future rows can lie.
         undated: Parameters of one further question, for rows that have no time yet.
+        kept: How far back the service keeps rows; ``None`` if it keeps them for ever.
     """
 
     start: str
@@ -78,6 +80,7 @@ class WindowParams:
     lookback: timedelta
     ahead: timedelta = timedelta(0)
     undated: Mapping[str, str] | None = None
+    kept: timedelta | None = None
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,7 @@ class Endpoint:
 
     Attributes:
         name: Name of the resource and of its table.
-        path: Path below the service's base URL.
+        path: Path below the service's base URL; ``{column}`` stands for a configured value.
         rows: Where the rows are in an answer: ``container/row``; ``.`` if the answer is the row.
         columns: Types of the known columns. All others become text.
         key: Columns that identify a row.
@@ -120,7 +123,7 @@ class Endpoint:
         parent: The endpoint whose rows this one is asked for, if any.
         configured: Parameters whose values come from the configuration, for an endpoint that is
             asked for each set of them; they are columns as well.
-        gone: Error ids by which the service says that what is asked for is not there any more.
+        gone: Codes of the refusals that say that what is asked for is not there.
         whole_every: How often all rows of each parent are read and replaced as a set, for rows
             that change without coming back into a window.
     """

@@ -8,7 +8,7 @@
     └── ServiceError             the service could not be read
         ├── TransientError       may pass: the client tries again
         │   └── AnswerTimeout    no answer in time
-        ├── ParentGone           the parent of the rows asked for is not there any more
+        ├── Refusal              the service refuses the question, with a code
         └── WindowTooLarge       the service asks for a shorter window
 """
 
@@ -48,8 +48,17 @@ class AnswerTimeout(TransientError):
     """The service did not answer in time."""
 
 
-class ParentGone(ServiceError):
-    """The campaign, group, mConnect … whose rows were asked for no longer exists."""
+class Refusal(ServiceError):
+    """The service refuses the question and says why.
+
+    Args:
+        message: What happened.
+        code: The service's own number for the reason, or the HTTP status.
+    """
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class WindowTooLarge(ServiceError):

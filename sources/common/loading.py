@@ -36,6 +36,8 @@ class Summary:
         new_columns: Table that existed → columns it got.
         requests: Requests made, repeated ones included.
         rejected: Rows for ``rejected_records``.
+        holes: Rows that a service dropped before they were read, each as a sentence.
+        missing: What is configured and not at the service, each with the reason.
         failed: Resource → why it could not be loaded.
         packages: Load packages committed.
         seconds: Time taken.
@@ -46,6 +48,8 @@ class Summary:
     new_columns: dict[str, list[str]] = field(default_factory=dict)
     requests: int = 0
     rejected: int = 0
+    holes: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     packages: int = 0
     seconds: float = 0.0
@@ -158,6 +162,9 @@ def _note_resources(summary: Summary, source: DltSource, names: Iterable[str]) -
         for table, rows in metrics.get("rows", {}).items():
             summary.rows[table] = summary.rows.get(table, 0) + rows
         summary.rejected += metrics.get("rejected", 0)
+        summary.holes += [f"{name}: {hole}" for hole in metrics.get("holes", ())]
+        # Of a load in several packages each names all that was missing so far.
+        summary.missing += [one for one in metrics.get("missing", ()) if one not in summary.missing]
         if metrics.get("failed"):
             summary.failed[name] = metrics["failed"]
             logger.error(metrics["failed"])

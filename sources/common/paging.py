@@ -16,11 +16,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import Enum, auto
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from .endpoints import Paging
+from .errors import ServiceError
 from .tables import Page
+from .windows import Window
 
 #: Pages of one window; a window with more is cut, if it can be.
 MAX_PAGES = 32
+#: Pages that each part of such a window should have, as far as that can be told.
+PART_PAGES = 8
+#: Pages of a window that cannot be cut; more of them have no end.
+MAX_LINKS = 4000
 #: Readings of one window that changes all the time, before all that any of them saw is taken.
 MAX_READINGS = 5
 #: Pages by which a list may grow while its end is looked for again.
@@ -217,3 +226,102 @@ class PagePlan:
         return self._ask_to_confirm(
             max(n for n in self._current if n == 1 or self._current[n].rows)
         )
+
+
+class LinkPlan:
+    """The reading of one window whose pages name the next one.
+
+    The pages are read one after the other. Then those before the last are read again, all at once:
+    if they are the same, all pages are what they were when the last one was read, and the window
+    is complete. Else it is read anew, and cut if that does not help.
+
+    Args:
+        window: What is read; ``None`` if it has no bounds.
+        cursor: Column with the time of a row.
+
+    Attributes:
+        done: Every row has been seen; they are in :meth:`pages`.
+        parts: Not 0 if the window holds too many pages, or never stands still: cut it into so many.
+    """
+
+    FIRST = (1,)
+
+    def __init__(self, window: Window | None, cursor: str | None) -> None:
+        self.done = False
+        self.parts = 0
+        self._window = window
+        self._splittable = window is not None and window.splittable
+        self._cursor = cursor
+        self._current: dict[int, Page] = {}
+        self._checks: dict[int, Page] = {}
+        self._confirming = False
+        self._readings = 1
+
+    def pages(self) -> Sequence[Page]:
+        """The pages whose rows make up the window."""
+        return list(self._current.values())
+
+    def link(self, number: int) -> str | None:
+        """The link to page ``number``, which the page before it named; none for the first."""
+        return self._current[number - 1].next_link if number > 1 else None
+
+    def receive(self, number: int, page: Page) -> Sequence[int]:
+        """Take page ``number`` and say which pages to ask for next.
+
+        Raises:
+            ServiceError: The pages have no end, or a window that cannot be cut never stands still.
+        """
+        if self._confirming:
+            self._checks[number] = page
+            return () if len(self._checks) < len(self._current) - 1 else self._confirm()
+        self._current[number] = page
+        if page.next_link is None:
+            return self._end(number)
+        if self._splittable and number >= MAX_PAGES:
+            self.parts = self._estimate_parts()
+            return ()
+        circle = any(page.next_link == self._current[n].next_link for n in range(1, number))
+        if circle or number >= MAX_LINKS:
+            raise ServiceError("the pages name one another for ever; none is the last")
+        return (number + 1,)
+
+    def _end(self, last: int) -> Sequence[int]:
+        # One answer is all of a piece.
+        self.done = last == 1
+        self._confirming = not self.done
+        self._checks = {}
+        return range(1, last)
+
+    def _confirm(self) -> Sequence[int]:
+        self._confirming = False
+        if all(_same(page, self._current[n]) for n, page in self._checks.items()):
+            self.done = True
+        elif self._readings < MAX_READINGS:
+            self._readings += 1
+            self._current = {}
+            return self.FIRST
+        elif self._splittable:
+            self.parts = UNKNOWN_PARTS
+        else:
+            raise ServiceError(
+                "the rows of this second do not stand still while they are read; the next run "
+                "reads them again"
+            )
+        return ()
+
+    def _estimate_parts(self) -> int:
+        """How many parts the window should have, if its other rows lie as close as those seen."""
+        assert self._window is not None
+        start, end = self._window.start, self._window.end
+        times = pa.chunked_array([page.table[self._cursor] for page in self._current.values()])
+        inside = times.filter(pc.and_(pc.greater_equal(times, start), pc.less_equal(times, end)))
+        if 2 * len(inside) < len(times):
+            raise ServiceError("most rows lie outside the window that was asked for")
+        seen = pc.min_max(inside).as_py()
+        share = (seen["max"] - seen["min"]) / (end - start)
+        pages = len(self._current) / max(share, 1e-9)
+        return max(UNKNOWN_PARTS, min(MAX_PARTS, int(pages / PART_PAGES)))
+
+
+def _same(page: Page, other: Page) -> bool:
+    return (page.fingerprint, page.next_link) == (other.fingerprint, other.next_link)

@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from queue import Empty, SimpleQueue
+from typing import Any, Generic
 
 from dlt.common import logger
 
-from .client import Client
-from .endpoints import Endpoint
-from .errors import AnswerTimeout, ParentGone, ServiceError, WindowTooLarge
-from .paging import UNKNOWN_PARTS, PagePlan
+from .client import Client, Content
+from .endpoints import Endpoint, Paging
+from .errors import AnswerTimeout, Refusal, ServiceError, WindowTooLarge
+from .paging import UNKNOWN_PARTS, LinkPlan, PagePlan
 from .tables import (
     Layout,
     Page,
@@ -28,7 +29,7 @@ from .tables import (
     filter_page,
     key_values,
 )
-from .windows import Window, format_time
+from .windows import Window
 
 #: How often the same window is cut because the service does not answer, or refuses it.
 MAX_CUTS = 5
@@ -39,18 +40,23 @@ class Unit:
     """Something to read: all of a window, or all there is, of one parent or of the account.
 
     Attributes:
-        parent: Id of the parent whose rows are asked for.
         window: The time to ask for; ``None`` asks for all rows.
         params: Further parameters.
-        values: Column → value it has in every row.
+        values: Column → value it has in every row: the key of the parent, or what is configured.
+        cursor: Name of the cursor that these rows move.
         crowded: The time to cut into windows if there are too many rows to page through.
     """
 
-    parent: int | None = None
     window: Window | None = None
     params: Mapping[str, str] = field(default_factory=dict)
     values: Mapping[str, int | str] = field(default_factory=dict)
+    cursor: str = ""
     crowded: Window | None = None
+
+    def __str__(self) -> str:
+        # A text that was asked for can be a person's; a number is an id.
+        ids = [f"{name} {value}" for name, value in self.values.items() if isinstance(value, int)]
+        return ", ".join([*ids, *([str(self.window)] if self.window else [])])
 
 
 @dataclass(frozen=True)
@@ -60,28 +66,31 @@ class WindowRows:
     Attributes:
         unit: What was read.
         page: Its rows.
-        gone: Whether the service says that the parent is not there any more.
+        gone: Why there are no rows, if the service says that what they belong to is not there.
         ends_parent: Whether what comes next belongs to another parent.
     """
 
     unit: Unit
     page: Page
-    gone: bool
+    gone: str | None
     ends_parent: bool
 
 
-Decode = Callable[[bytes, Endpoint, Layout], Page]
-#: Turns the error of a question for a parent's rows into :class:`ParentGone` where it means that.
-Judge = Callable[[ServiceError, frozenset[int]], ServiceError]
-
-
 @dataclass(frozen=True)
-class Service:
-    """How to talk to a service: its client and the three functions that know its dialect."""
+class Service(Generic[Content]):
+    """How to talk to a service.
 
-    client: Client
-    decode: Decode
-    judge: Judge
+    Attributes:
+        client: Asks.
+        decode: Turns what an answer holds into typed rows.
+        limit_param: Name of the parameter for the number of rows on a page.
+        time_format: How times are written in parameters, for ``strftime``.
+    """
+
+    client: Client[Content]
+    decode: Callable[[Content, Endpoint, Layout], Page]
+    limit_param: str = "limit"
+    time_format: str = "%Y-%m-%dT%H:%M:%SZ"
 
 
 class _Read:
@@ -91,20 +100,25 @@ class _Read:
         self.unit = unit
         self.cuts = cuts
         self.limit = limit
-        whole = unit.window or unit.crowded
-        self.plan = PagePlan(
-            endpoint.paging,
-            limit if endpoint.page_limit else None,
-            splittable=whole is not None and whole.splittable,
-            keyed=not endpoint.identity,
-            settled=endpoint.settled,
-        )
+        self.plan = _plan(unit.window or unit.crowded, endpoint, limit)
         self.started = False
-        self.gone = False
+        self.gone: str | None = None
 
     @property
     def done(self) -> bool:
-        return self.plan.done or self.gone
+        return self.plan.done or self.gone is not None
+
+
+def _plan(window: Window | None, endpoint: Endpoint, limit: int | None) -> PagePlan | LinkPlan:
+    if endpoint.paging is Paging.LINKED:
+        return LinkPlan(window, endpoint.window.cursor if endpoint.window else None)
+    return PagePlan(
+        endpoint.paging,
+        limit if endpoint.page_limit else None,
+        splittable=window is not None and window.splittable,
+        keyed=not endpoint.identity,
+        settled=endpoint.settled,
+    )
 
 
 class Reader:
@@ -121,7 +135,7 @@ class Reader:
     """
 
     def __init__(
-        self, service: Service, endpoint: Endpoint, units: Iterable[Unit], page_size: int
+        self, service: Service[Any], endpoint: Endpoint, units: Iterable[Unit], page_size: int
     ) -> None:
         self.requests = 0
         self._service = service
@@ -157,7 +171,7 @@ class Reader:
         if self._order and self._order[0].done:
             read = self._order.pop(0)
             self._ask_on()
-            ends_parent = not self._order or self._order[0].unit.parent != read.unit.parent
+            ends_parent = not self._order or self._order[0].unit.cursor != read.unit.cursor
             return WindowRows(read.unit, self._rows(read), read.gone, ends_parent)
         return None
 
@@ -191,24 +205,28 @@ class Reader:
         future.add_done_callback(lambda done: self._answers.put((read, number, done)))
 
     def _fetch(self, read: _Read, number: int) -> Page:
-        endpoint = self._endpoint
+        service, endpoint, window = self._service, self._endpoint, read.unit.window
+        path = endpoint.path.format(**read.unit.values)
         params = {**endpoint.params, **read.unit.params}
-        if endpoint.window and read.unit.window:
-            params[endpoint.window.start] = format_time(read.unit.window.start)
-            params[endpoint.window.end] = format_time(read.unit.window.end)
+        if endpoint.window and window:
+            params[endpoint.window.start] = window.start.strftime(service.time_format)
+            params[endpoint.window.end] = window.end.strftime(service.time_format)
         if read.limit is not None:
-            params["limit"] = str(read.limit)
-        if read.limit is not None or number > 1:
+            params[service.limit_param] = str(read.limit)
+        if isinstance(read.plan, LinkPlan):
+            link = read.plan.link(number)
+            # A link can leave out what was asked for, as the one in mGage's printed sample does.
+            params.update(service.client.follow(path, link) if link else {})
+        elif read.limit is not None or number > 1:
             params["page"] = str(number)
-        window = read.unit.window
-        body = self._service.client.get(
-            endpoint.path,
+        content = service.client.get(
+            path,
             params,
             # A long window that is too slow for an answer gets none the second time either.
             retry_timeouts=window is None or not window.splittable or read.cuts == MAX_CUTS,
             on_request=self._count,
         )
-        return self._service.decode(body, endpoint, self._layout)
+        return service.decode(content, endpoint, self._layout)
 
     def _count(self) -> None:
         self.requests += 1
@@ -218,6 +236,7 @@ class Reader:
             return
         try:
             page = future.result()
+            asked = read.plan.receive(number, page)
         except (WindowTooLarge, AnswerTimeout) as error:
             window = read.unit.window or read.unit.crowded
             # Whoever is silent whatever is asked is down, and not slow.
@@ -228,14 +247,12 @@ class Reader:
             self._split(read, window, UNKNOWN_PARTS, read.cuts + 1)
             return
         except ServiceError as error:
-            judged = self._service.judge(error, self._endpoint.gone)
-            if not isinstance(judged, ParentGone):
+            if not isinstance(error, Refusal) or error.code not in self._endpoint.gone:
                 raise self._located(error, read, number) from error
-            logger.warning(f"{self._where(read, number)}: {judged}; it has no rows to load")
-            read.gone = True
+            logger.warning(f"{self._where(read, number)}: {error}; it has no rows to load")
+            read.gone = str(error)
             return
-        for wanted in read.plan.receive(number, page):
-            self._wanted.append((read, wanted))
+        self._wanted.extend((read, wanted) for wanted in asked)
         if read.plan.parts:
             window = read.unit.window or read.unit.crowded
             assert window is not None
@@ -255,9 +272,7 @@ class Reader:
         pages: Sequence[Page] = [] if read.gone else read.plan.pages()
         if not pages:
             return empty_page(endpoint)
-        page = concat_pages(pages)
-        for column, value in reversed(list(read.unit.values.items())):
-            page.table = constant(page.table, column, value)
+        page = concat_pages([_with_shared(page, read.unit) for page in pages])
         if endpoint.identity:
             page.table = add_row_keys(page.table, endpoint.key[0], endpoint.identity)
         elif endpoint.key and not endpoint.repeats:
@@ -265,15 +280,19 @@ class Reader:
         return page
 
     def _where(self, read: _Read, number: int) -> str:
-        parts = [self._endpoint.name]
-        if self._endpoint.parent:
-            parts.append(f"{self._endpoint.parent.param} {read.unit.parent}")
-        if read.unit.window:
-            parts.append(str(read.unit.window))
-        return ", ".join([*parts, f"page {number}"])
+        parts = [self._endpoint.name, str(read.unit), f"page {number}"]
+        return ", ".join(part for part in parts if part)
 
     def _located(self, error: ServiceError, read: _Read, number: int) -> ServiceError:
         return ServiceError(f"{self._where(read, number)}: {error}")
+
+
+def _with_shared(page: Page, unit: Unit) -> Page:
+    """The page with the columns that have one value in all of its rows."""
+    table = page.table
+    for column, value in reversed(list({**unit.values, **page.shared, **unit.values}.items())):
+        table = constant(table, column, value)
+    return replace(page, table=table)
 
 
 def _newest(page: Page, key: Sequence[str]) -> Page:

@@ -1,4 +1,4 @@
-"""Endpoints to dlt resources: cursors, tables and hints.
+"""Endpoints to dlt resources: batches, tables and hints.
 
 A resource yields a :class:`Batch` for some thousands of rows, table by table: the rows, the entries
 of their lists and what was rejected. Then the cursor moves in the resource's state, so that dlt
@@ -10,23 +10,21 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta, timezone
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
 from typing import Any
 
 import dlt
 import pyarrow as pa
 import pyarrow.compute as pc
 from dlt.common import logger
-from dlt.common.configuration import resolve_configuration
-from dlt.common.configuration.specs import RuntimeConfiguration
 from dlt.common.schema.typing import TColumnSchema
 from dlt.extract import DltResource
 
-from .client import Retries
 from .endpoints import Endpoint
 from .errors import ConfigurationError, ServiceError
-from .reading import Reader, Service, Unit, WindowRows
+from .reading import Unit, WindowRows
+from .runs import Load, Run
 from .tables import (
     ROW,
     Page,
@@ -36,7 +34,7 @@ from .tables import (
     filter_page,
     key_values,
 )
-from .windows import SECOND, Window, format_time, parse_time
+from .windows import Window, format_time
 
 REJECTED_RECORDS = "rejected_records"
 #: Marks a row that removes the rows with its merge key and is not loaded itself.
@@ -64,40 +62,6 @@ _REJECTED_SCHEMA = pa.schema(
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What a run is asked to load.
-
-    Attributes:
-        start_date: First second of a first load.
-        since: Load from here, instead of from the cursor.
-        until: Load up to here, instead of up to now.
-        page_size: Rows wanted on a page.
-        lookback: Resource → how far before its cursor to read again; the endpoint's own if absent.
-        whole_every: How often resources whose old rows change unseen are read whole; the endpoint's
-            own if ``None``.
-        configured: Resource → the sets of parameters it is asked for.
-        package_rows: About how many rows of a resource go into one load package; ``None`` for all.
-        isolate_failures: Whether a resource that cannot be read ends with its custom metric
-            ``failed``, and does not end the run.
-    """
-
-    start_date: datetime
-    since: datetime | None = None
-    until: datetime | None = None
-    page_size: int = 1000
-    lookback: Mapping[str, timedelta] = field(default_factory=dict)
-    whole_every: timedelta | None = None
-    configured: Mapping[str, Sequence[Mapping[str, int | str]]] = field(default_factory=dict)
-    package_rows: int | None = None
-    isolate_failures: bool = False
-
-    @property
-    def is_range(self) -> bool:
-        """Whether exactly one range is wanted, which leaves the cursors alone."""
-        return self.since is not None and self.until is not None
-
-
-@dataclass(frozen=True)
 class Batch:
     """Rows that go to dlt together.
 
@@ -115,269 +79,20 @@ class Batch:
     whole_parents: Sequence[int] | None
 
 
-class Run:
-    """What the resources of one source share: the service, the settings, the lists of parents."""
-
-    def __init__(self, service: Service, settings: Settings, endpoints: Iterable[Endpoint]) -> None:
-        self.service = service
-        self.settings = settings
-        self._endpoints = {endpoint.name: endpoint for endpoint in endpoints}
-        self._now: datetime | None = None
-        self._unfinished: dict[str, _Load] = {}
-        self._listings: dict[str, Reader] = {}
-        self._listed: dict[str, WindowRows] = {}
-        self._askers: dict[str, str] = {}
-        self._failed_listings: dict[str, ServiceError] = {}
-        self._active: set[str] = set()
-
-    @property
-    def now(self) -> datetime:
-        """The end of the second in which this run began: what was stamped in it is read too."""
-        if self._now is None:
-            self._now = datetime.now(timezone.utc).replace(microsecond=0) + SECOND
-        return self._now
-
-    @property
-    def until(self) -> datetime:
-        """The last second to load, the same for all resources."""
-        return self.settings.until or self.now
-
-    def poll_listing(self, name: str, asker: Endpoint) -> WindowRows | None:
-        """All rows of the snapshot ``name`` if they are there; it is asked for once in a run."""
-        if name not in self._listings:
-            self._listings[name] = self.reader(self._endpoints[name], [Unit()])
-            self._askers[name] = asker.name
-        if name in self._failed_listings:
-            raise self._failed_listings[name]
-        if name not in self._listed:
-            try:
-                rows = self._listings[name].poll()
-            except ServiceError as error:
-                # Everyone who waits for this list has to hear of it.
-                self._failed_listings[name] = error
-                raise
-            if rows is None:
-                return None
-            self._listed[name] = rows
-        return self._listed[name]
-
-    def listing_requests(self, asker: Endpoint) -> int:
-        """Requests made so far for snapshots that ``asker`` was the first to ask for."""
-        return sum(
-            listing.requests
-            for name, listing in self._listings.items()
-            if self._askers[name] == asker.name
-        )
-
-    def reader(self, endpoint: Endpoint, units: Iterable[Unit]) -> Reader:
-        """A reader with this run's service and page size."""
-        return Reader(self.service, endpoint, units, self.settings.page_size)
-
-    def enter(self, endpoint: Endpoint, state: Mapping[str, Any]) -> _Load:
-        """Begin a resource's part in a package: go on with an unfinished load, or start one."""
-        self._active.add(endpoint.name)
-        load = self._unfinished.pop(endpoint.name, None)
-        if load is None or load.packages != state.get("packages"):
-            # Rows taken for a package that was not committed have to be read again.
-            load = _Load(self, endpoint, state)
-        return load
-
-    def leave(self, load: _Load, unfinished: bool, wait: bool) -> None:
-        """End a resource's part in a package; an unfinished load goes on in the next one."""
-        self._active.discard(load.endpoint.name)
-        if unfinished:
-            self._unfinished[load.endpoint.name] = load
-        if not self._active and not self._unfinished:
-            self._now = None
-            self._listings.clear()
-            self._listed.clear()
-            self._failed_listings.clear()
-            self.service.client.close(wait)
-
-
-class _Load:
-    """One load of a resource, in one package or several.
-
-    Attributes:
-        packages: How many packages have been filled so far, as the resource's state has it.
-        whole: Whether all rows of each parent are read and replaced as a set.
-    """
-
-    def __init__(self, run: Run, endpoint: Endpoint, state: Mapping[str, Any]) -> None:
-        self.endpoint = endpoint
-        self.packages: int | None = None
-        self.start: datetime | None = None
-        self._run = run
-        self._reader: Reader | None = None
-        self._listed = False
-        self._cursors = {
-            parent: parse_time(cursor, "cursor")
-            for parent, cursor in state.get("cursors", {}).items()
-        }
-        self._holds: dict[str, datetime] = {}
-        self._whole_at = state.get("whole_at")
-        self.whole = self._whole_is_due()
-
-    def _whole_is_due(self) -> bool:
-        settings, every = self._run.settings, self.endpoint.whole_every
-        if every is None or self._whole_at is None or settings.since or settings.until:
-            return False
-        if settings.whole_every is not None:
-            every = settings.whole_every
-        return self._run.until - parse_time(self._whole_at, "whole_at") >= every
-
-    @property
-    def requests(self) -> int:
-        """Requests made so far."""
-        own = self._reader.requests if self._reader else 0
-        return own + self._run.listing_requests(self.endpoint)
-
-    @property
-    def finished(self) -> bool:
-        """Whether all rows have been handed out."""
-        return self._listed if self._is_listing else bool(self._reader and self._reader.finished)
-
-    @property
-    def _is_listing(self) -> bool:
-        endpoint = self.endpoint
-        return not (endpoint.window or endpoint.parent or endpoint.configured)
-
-    def poll(self) -> WindowRows | None:
-        """The next rows if they are there, without waiting."""
-        if self._is_listing:
-            rows = self._run.poll_listing(self.endpoint.name, self.endpoint)
-            self._listed = rows is not None
-            return rows
-        if self._reader is None:
-            units = self._find_units()
-            if units is None:
-                return None
-            self._reader = self._run.reader(self.endpoint, units)
-        return self._reader.poll()
-
-    def _find_units(self) -> Iterable[Unit] | None:
-        endpoint = self.endpoint
-        if endpoint.configured:
-            return [
-                Unit(params={name: str(value) for name, value in values.items()}, values=values)
-                for values in self._run.settings.configured.get(endpoint.name, ())
-            ]
-        if endpoint.parent is None:
-            return list(self._units_of(Unit()))
-        parents = self._run.poll_listing(endpoint.parent.endpoint, endpoint)
-        if parents is None:
-            return None
-        return [
-            unit
-            for parent in dict.fromkeys(parents.page.table["id"].to_pylist())
-            for unit in self._units_of(
-                Unit(
-                    parent,
-                    params={endpoint.parent.param: str(parent)},
-                    values={endpoint.parent.column: parent},
-                )
-            )
-        ]
-
-    def _units_of(self, unit: Unit) -> Iterator[Unit]:
-        """What to read of one parent, or of the account."""
-        settings, asked = self._run.settings, self.endpoint.window
-        if asked is None:
-            yield unit
-            return
-        end = self._run.until + (timedelta(0) if settings.until else asked.ahead)
-        cursor = self._cursors.get(_cursor_key(unit))
-        everything = Window(min(settings.start_date, end), end)
-        unlimited = not settings.since and not settings.until
-        if self.whole or (self.endpoint.whole_every and not cursor and unlimited):
-            self.start = everything.start
-            yield _with(unit, crowded=everything)
-            return
-        if settings.since:
-            start = settings.since
-        elif cursor:
-            lookback = settings.lookback.get(self.endpoint.name, asked.lookback)
-            start = max(settings.start_date, cursor - lookback)
-        else:
-            start = settings.start_date
-        if start <= end:
-            self.start = min(start, self.start or start)
-            yield _with(unit, window=Window(start, end))
-        if asked.undated and not settings.is_range:
-            yield _with(unit, params={**unit.params, **asked.undated})
-
-    def advance(self, rows: WindowRows, hold: datetime | None) -> None:
-        """Move the cursor over rows that go into the package.
-
-        Args:
-            rows: The rows, all up to the end of their window.
-            hold: A time the cursor may not pass, because a row of that time has to come again.
-        """
-        window = self.endpoint.window
-        if window is None or rows.gone:
-            return
-        key = _cursor_key(rows.unit)
-        latest = pc.max(rows.page.table[window.cursor]).as_py()
-        cursor = self._cursors.get(key)
-        if latest is not None:
-            # A row from the future must not take the cursor past what is there to be read now.
-            latest = min(latest.replace(microsecond=0), self._run.until, self._run.now)
-            cursor = max(latest, cursor or latest)
-        if hold is not None:
-            self._holds[key] = min(hold, self._holds.get(key, hold))
-        if cursor is not None:
-            self._cursors[key] = min(cursor, self._holds.get(key, cursor))
-
-    def save(self, state: dict[str, Any]) -> None:
-        """Write the cursors into the resource's state, for the package that is being filled."""
-        settings = self._run.settings
-        if self.endpoint.window is None or settings.is_range:
-            return
-        before = state.get("cursors", {})
-        cursors = {key: format_time(cursor) for key, cursor in self._cursors.items()}
-        if settings.since:
-            # A cursor behind rows that were left out would leave a hole for good.
-            since, first = format_time(settings.since), format_time(settings.start_date)
-            cursors = {
-                key: cursor for key, cursor in cursors.items() if since <= before.get(key, first)
-            }
-        if cursors:
-            state["cursors"] = {**before, **cursors}
-        was_whole = self.whole or self._whole_at is None
-        if self.endpoint.whole_every and was_whole and self.finished:
-            state["whole_at"] = format_time(self._run.until)
-
-    def end_package(self, state: dict[str, Any]) -> None:
-        """Note in the state whether another package goes on with this load."""
-        if self.finished:
-            self.packages = None
-            state.pop("packages", None)
-        else:
-            self.packages = state["packages"] = (self.packages or 0) + 1
-
-
-def _cursor_key(unit: Unit) -> str:
-    return "" if unit.parent is None else str(unit.parent)
-
-
-def _with(unit: Unit, **changes: Any) -> Unit:
-    return Unit(**{**unit.__dict__, **changes})
-
-
 class _Package:
     """The part of a load that goes into one load package."""
 
-    def __init__(self, load: _Load, until: datetime, start_date: datetime) -> None:
+    def __init__(self, load: Load, until: datetime) -> None:
         self.rows = 0
         self.table_rows: dict[str, int] = {}
         self.rejected: set[str] = set()
+        self.holes: list[str] = []
         self._load = load
         self._until = until
-        self._start_date = start_date
         self._seen: dict[Any, int | None] = {}
         self._pages: list[Page] = []
         self._rejects: dict[str, dict[str, Any]] = {}
-        self._whole_parents: list[int] = []
+        self._whole_parents: list[Any] = []
         self._waiting = 0
         self._started = time.monotonic()
 
@@ -400,19 +115,27 @@ class _Package:
             page = self._from_start_date(page, load.endpoint.window.cursor)
             page, hold = self._unseen(page, load.endpoint.key, load.endpoint.window.cursor)
         load.advance(rows, hold)
-        if load.whole and rows.unit.parent is not None and not rows.gone:
-            self._whole_parents.append(rows.unit.parent)
+        if load.whole and load.endpoint.parent and rows.gone is None:
+            self._whole_parents.append(rows.unit.values[load.endpoint.parent.column])
         for reject in rows.page.rejects:
             self._reject(reject, rows.unit, rows.page.table)
         self._pages.append(page)
         self.rows += page.table.num_rows
         self._waiting += page.table.num_rows
 
+    def add_holes(self) -> None:
+        """Take the holes that were found."""
+        for hole in self._load.holes:
+            reason = "the service dropped these rows before they were read"
+            self._note(hole.cursor or None, None, reason, None, hole.window)
+            self.holes.append(str(hole))
+        self._load.holes.clear()
+
     def _from_start_date(self, page: Page, cursor: str) -> Page:
         """Rows read without a window reach back before the start date."""
         times = page.table[cursor]
         wanted = pc.fill_null(
-            pc.greater_equal(times, pa.scalar(self._start_date, times.type)), True
+            pc.greater_equal(times, pa.scalar(self._load.first, times.type)), True
         )
         return (
             page if pc.all(wanted).as_py() is not False else filter_page(page, wanted.to_pylist())
@@ -437,7 +160,6 @@ class _Package:
         return (page if all(keep) else filter_page(page, keep)), hold
 
     def _reject(self, reject: Reject, unit: Unit, table: pa.Table) -> None:
-        name, window = self._load.endpoint.name, unit.window
         column = reject.column
         if column and reject.table:
             column = f"{reject.table}__{column}"
@@ -446,7 +168,19 @@ class _Package:
         else:
             parts = [*unit.values.values(), reject.row_key]
         row_key = "/".join(str(part) for part in parts if part is not None) or None
-        identity = "\0".join([name, row_key or "", column or "", reject.payload])
+        self._note(row_key, column, reject.reason, reject.payload, unit.window)
+
+    def _note(
+        self,
+        row_key: str | None,
+        column: str | None,
+        reason: str,
+        payload: str | None,
+        window: Window | None,
+    ) -> None:
+        name = self._load.endpoint.name
+        what = str(window) if payload is None else payload
+        identity = "\0".join([name, row_key or "", column or "", what])
         key = hashlib.sha256(identity.encode()).hexdigest()[:32]
         self.rejected.add(key)
         self._rejects[key] = {
@@ -456,8 +190,8 @@ class _Package:
             "window_end": window.end if window else None,
             "row_key": row_key,
             "column_name": column,
-            "reason": reject.reason,
-            "payload": reject.payload,
+            "reason": reason,
+            "payload": payload,
             "rejected_at": self._until,
         }
 
@@ -488,7 +222,9 @@ def build_resource(run: Run, endpoint: Endpoint) -> DltResource:
     ``<resource>__<list>``; and one for ``rejected_records``. Its custom metrics are ``rows`` (for
     each table) and ``rejected`` (rows) of this package, ``requests`` of the whole load,
     ``window_start`` and ``window_end`` (ISO 8601), ``unfinished`` (whether another run goes on with
-    what this one left) and, where failures are isolated, ``failed`` (why).
+    what this one left), ``holes`` and ``missing`` (what the service dropped unread, what is
+    configured and not there; each for a person), ``about`` (what the service says of all rows of a
+    cursor at once) and, where failures are isolated, ``failed`` (why).
 
     Raises, when extracted:
         CredentialsError: The service refuses the credentials or the company.
@@ -501,7 +237,7 @@ def build_resource(run: Run, endpoint: Endpoint) -> DltResource:
         this_resource = dlt.current.resource()
         lists = _known_lists(endpoint)
         load = run.enter(endpoint, state)
-        package = _Package(load, run.now, run.settings.start_date)
+        package = _Package(load, run.now)
         empty = _with_lists(empty_page(endpoint), lists)
         unfinished, wait = False, True
         metrics["failed"] = None
@@ -512,6 +248,7 @@ def build_resource(run: Run, endpoint: Endpoint) -> DltResource:
                     # Nothing is there yet: dlt asks the other resources and comes back.
                     yield None
                     continue
+                package.add_holes()
                 package.add(found)
                 # What is replaced as a set goes into one package, and only when it is complete.
                 divisible = endpoint.window and (found.ends_parent or not load.whole)
@@ -523,6 +260,7 @@ def build_resource(run: Run, endpoint: Endpoint) -> DltResource:
                     yield from _tables(package.batch(empty))
                     # Saved when dlt has taken all of the batch, and not where a limit cuts it.
                     load.save(state)
+            package.add_holes()
             yield from _tables(package.batch(empty))
             load.save(state)
             load.end_package(state)
@@ -558,7 +296,7 @@ def build_resource(run: Run, endpoint: Endpoint) -> DltResource:
     return resource
 
 
-def _metrics(load: _Load, package: _Package, run: Run, unfinished: bool) -> dict[str, Any]:
+def _metrics(load: Load, package: _Package, run: Run, unfinished: bool) -> dict[str, Any]:
     windowed = load.endpoint.window is not None
     return {
         "rows": dict(package.table_rows),
@@ -566,6 +304,9 @@ def _metrics(load: _Load, package: _Package, run: Run, unfinished: bool) -> dict
         "window_start": format_time(load.start) if windowed and load.start else None,
         "window_end": format_time(run.until) if windowed else None,
         "unfinished": unfinished,
+        "holes": package.holes,
+        "missing": [f"{where}: {reason}" for where, reason in load.missing.items()],
+        "about": load.about,
     }
 
 
@@ -687,14 +428,3 @@ def _require(table: pa.Table, names: Iterable[str]) -> pa.Table:
         field.with_nullable(False) if field.name in set(names) else field for field in table.schema
     ]
     return table.cast(pa.schema(fields))
-
-
-def runtime_retries() -> Retries:
-    """Patience as dlt's ``runtime.request_*`` settings have it."""
-    config = resolve_configuration(RuntimeConfiguration())
-    return Retries(
-        attempts=config.request_max_attempts,
-        backoff=config.request_backoff_factor,
-        max_pause=config.request_max_retry_delay,
-        timeout=config.request_timeout,
-    )

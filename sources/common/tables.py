@@ -69,6 +69,8 @@ class Page:
         children: Suffix of the child table → entries; the column ``_row`` counts the records.
         rejects: What could not be loaded as it should.
         page_count: How many pages there are, where the service says so.
+        next_link: URL of the next page, where the service names it.
+        shared: Column → value that the answer gives once for all of its records.
         fingerprint: Equal for two answers with the same records in the same order.
     """
 
@@ -77,6 +79,8 @@ class Page:
     children: dict[str, pa.Table]
     rejects: list[Reject]
     page_count: int | None = None
+    next_link: str | None = None
+    shared: Mapping[str, str | None] = field(default_factory=dict)
     fingerprint: str = ""
 
 
@@ -177,7 +181,7 @@ class Rows:
         self.columns: dict[str, list[str | None]] = {}
         self.parents: list[int] = []
         self.lists: dict[str, Rows] = {}
-        self.clashes: list[tuple[int, str, str]] = []
+        self.misfits: list[tuple[int, str, str, str]] = []
 
     def put(self, column: str, value: str | None) -> None:
         """Set ``column`` of the current row; an empty value only makes the column exist."""
@@ -194,7 +198,11 @@ class Rows:
         elif values[-1] is None:
             values[-1] = value
         elif values[-1] != value:
-            self.clashes.append((self.count, column, value))
+            self.misfit(column, "a second value for the same column", value)
+
+    def misfit(self, column: str, reason: str, payload: str) -> None:
+        """Note that a value of the current row cannot be loaded."""
+        self.misfits.append((self.count, column, reason, payload))
 
     def entry(self, suffix: str) -> Rows:
         """The rows of the list ``suffix``, ready for one more entry of the current row."""
@@ -286,10 +294,7 @@ def _build_lists(
 def _build(
     rows: Rows, types: Columns, arrays: dict[str, pa.Array]
 ) -> tuple[pa.Table, list[tuple[int, str, str, str]]]:
-    bad: list[tuple[int, str, str, str]] = [
-        (row, column, "a second value for the same column", value)
-        for row, column, value in rows.clashes
-    ]
+    bad = list(rows.misfits)
     for column in {**types, **rows.columns}:
         column_type = types.get(column, ColumnType.TEXT)
         values = rows._text(column)
@@ -415,6 +420,7 @@ def concat_pages(pages: Sequence[Page]) -> Page:
         _concat([page.table for page in pages]),
         {suffix: _concat(tables) for suffix, tables in children.items()},
         rejects,
+        shared=pages[-1].shared,
     )
 
 
@@ -422,10 +428,10 @@ def _concat(tables: Sequence[pa.Table]) -> pa.Table:
     return pa.concat_tables(tables, promote_options="default").combine_chunks()
 
 
-def constant(table: pa.Table, column: str, value: int | str) -> pa.Table:
+def constant(table: pa.Table, column: str, value: int | str | None) -> pa.Table:
     """The table with ``column`` set to ``value`` in every row."""
     column_type = pa.int64() if isinstance(value, int) else pa.string()
-    array = pa.array([value] * table.num_rows, column_type)
+    array = pa.repeat(pa.scalar(value, column_type), table.num_rows)
     if column in table.column_names:
         return table.set_column(table.schema.get_field_index(column), column, array)
     return table.add_column(0, column, array)

@@ -9,26 +9,24 @@ pipeline.run(mcommons_source().with_resources("profiles", "campaigns"))
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
-from datetime import timedelta
-from typing import Any, cast, get_args
+from typing import Any
 
 import dlt
 import requests
 from dlt.common.configuration import configspec
 from dlt.common.configuration.specs import CredentialsConfiguration
-from dlt.common.schema.typing import TSchemaContract, TSchemaEvolutionMode
 from dlt.common.typing import TSecretStrValue
 from dlt.extract import DltResource
-from requests.auth import AuthBase, HTTPBasicAuth
+from requests.auth import AuthBase
 
 from ..common.client import Client
-from ..common.errors import ConfigurationError, CredentialsError
+from ..common.errors import ConfigurationError
 from ..common.reading import Service
-from ..common.resources import Run, Settings, build_resource, runtime_retries
-from ..common.windows import parse_time
-from .answers import check, decode, gone
+from ..common.resources import build_resource
+from ..common.runs import Run
+from ..common.settings import apply_contract, basic_auth, read_settings, runtime_retries
+from .answers import check, decode
 from .endpoints import ENDPOINTS
 from .settings import BASE_URL, CONCURRENCY, PAGE_SIZE, START_DATE
 
@@ -51,16 +49,7 @@ class MobileCommonsCredentials(CredentialsConfiguration):
         """
         if self.token:
             return _BearerAuth(self.token)
-        if self.username and self.password:
-            # As bytes, or requests would send Latin-1.
-            return HTTPBasicAuth(self.username.encode(), self.password.encode())
-        missing = "password" if self.username else "username"
-        raise CredentialsError(
-            f"Missing credential: sources.mcommons.credentials.{missing}\n"
-            "Set username and password (or token) under [sources.mcommons.credentials] in "
-            ".dlt/secrets.toml, or SOURCES__MCOMMONS__CREDENTIALS__USERNAME and __PASSWORD in the "
-            "environment."
-        )
+        return basic_auth("mcommons", self.username, self.password, instead="token")
 
 
 class _BearerAuth(AuthBase):
@@ -128,38 +117,21 @@ def mcommons_source(
         CredentialsError: The service refuses the credentials or the company.
         ServiceError: The service could not be read; raised when a resource is extracted.
     """
-    windowed = {endpoint.name for endpoint in ENDPOINTS if endpoint.window}
-    unknown = sorted(set(lookback_hours or {}) - windowed)
-    if unknown:
-        raise ConfigurationError(
-            f"lookback_hours names what has no lookback: {', '.join(unknown)}\n"
-            f"Resources with a lookback: {', '.join(sorted(windowed))}."
-        )
-    for name, value, least in [
-        ("page_size", page_size, 1),
-        ("whole_read_days", whole_read_days or 0, 0),
-        *((f"lookback_hours.{name}", hours, 0) for name, hours in (lookback_hours or {}).items()),
-    ]:
-        if not isinstance(value, (int, float)) or value < least:
-            raise ConfigurationError(
-                f"{name} is {value!r}.\nIt must be a number, at least {least}."
-            )
-    settings = Settings(
-        start_date=parse_time(start_date, "start_date"),
-        since=parse_time(since, "since") if since else None,
-        until=parse_time(until, "until") if until else None,
+    settings = read_settings(
+        ENDPOINTS,
+        start_date=start_date,
+        since=since,
+        until=until,
         page_size=page_size,
-        lookback={name: timedelta(hours=hours) for name, hours in (lookback_hours or {}).items()},
-        whole_every=timedelta(days=whole_read_days) if whole_read_days is not None else None,
+        lookback_hours=lookback_hours,
         configured={
             "donation_summaries": [_fundraising(number) for number in fundraising_ids or ()],
             "mdata_entries": [_mdata_entry(entry) for entry in mdata_entries or ()],
         },
         package_rows=package_rows,
         isolate_failures=isolate_failures,
+        whole_read_days=whole_read_days,
     )
-    if settings.since and settings.until and settings.since > settings.until:
-        raise ConfigurationError(f"since {since} lies after until {until}.\nSwap them.")
     client = Client(
         base_url,
         credentials.auth(),
@@ -168,28 +140,11 @@ def mcommons_source(
         concurrency=concurrency,
         retries=runtime_retries(),
     )
-    run = Run(Service(client, decode, gone), settings, ENDPOINTS)
+    run = Run(Service(client, decode), settings, ENDPOINTS)
     resources = [build_resource(run, endpoint) for endpoint in ENDPOINTS]
     if schema_contract is not None:
-        contract = _schema_contract(schema_contract)
-        for resource in resources:
-            resource.apply_hints(schema_contract=contract)
+        apply_contract(resources, schema_contract)
     return resources
-
-
-def _schema_contract(setting: str | dict[str, str]) -> TSchemaContract:
-    modes = get_args(TSchemaEvolutionMode)
-    try:
-        # The environment holds a table as JSON.
-        contract = json.loads(setting) if isinstance(setting, str) else setting
-    except ValueError:
-        contract = setting
-    wanted = [contract] if isinstance(contract, str) else list(dict(contract).values())
-    if not set(wanted) <= set(modes):
-        raise ConfigurationError(
-            f"schema_contract is {setting!r}.\nIts modes are {', '.join(modes)}."
-        )
-    return cast("TSchemaContract", contract)
 
 
 def _fundraising(number: Any) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from ..common.client import TRANSIENT_STATUSES, Answer
 from ..common.endpoints import Endpoint
 from ..common.errors import (
     CredentialsError,
-    ParentGone,
+    Refusal,
     ServiceError,
     TransientError,
     WindowTooLarge,
@@ -38,22 +38,14 @@ _HTML = re.compile(rb"<html\b|<!DOCTYPE\s+html\b", re.IGNORECASE)
 _HTML_REASON = re.compile(rb"<(?:h4|p|title)\b[^>]*>\s*([^<]{1,200}?)\s*<", re.IGNORECASE)
 
 
-class ApiError(ServiceError):
-    """``success="false"``: the service refuses the question with one of its error ids."""
-
-    def __init__(self, error_id: int, message: str) -> None:
-        super().__init__(f"the service says: {message} (error {error_id})")
-        self.error_id = error_id
-
-
-def check(answer: Answer) -> None:
-    """Raise if ``answer`` is a failure. A body that passes is a whole answer with records.
+def check(answer: Answer) -> bytes:
+    """The body of an answer that is whole and holds records.
 
     Raises:
         CredentialsError: The login, token or company is refused.
         TransientError: A failure that may pass.
         WindowTooLarge: Error 17.
-        ApiError: Any other error id.
+        Refusal: Any other error id.
         ServiceError: Any other answer that holds no records.
     """
     body = answer.body
@@ -78,6 +70,7 @@ def check(answer: Answer) -> None:
     end = end if root[0].endswith(b"/>") or end < 0 else end + len(root[1]) + 3
     if end < 0 or not _EPILOG.fullmatch(body, end):
         raise TransientError("the answer is cut short")
+    return body
 
 
 def _root(body: bytes) -> re.Match[bytes] | None:
@@ -120,7 +113,7 @@ def _refusal(body: bytes) -> Exception:
         return TransientError(f"the service says: {message} (error {error_id})")
     if error_id == TOO_MANY_MESSAGES:
         return WindowTooLarge(f"the service says: {message} (error {error_id})")
-    return ApiError(error_id, message)
+    return Refusal(f"the service says: {message} (error {error_id})", error_id)
 
 
 def _html_reason(body: bytes) -> str:
@@ -128,13 +121,6 @@ def _html_reason(body: bytes) -> str:
     page = body[:20000]
     reason = _HTML_REASON.search(page) if _HTML.search(page) else None
     return f": {reason[1].decode('utf-8', 'replace')}" if reason else ""
-
-
-def gone(error: ServiceError, error_ids: frozenset[int]) -> ServiceError:
-    """The same error, as :class:`ParentGone` if its id is one of ``error_ids``."""
-    if isinstance(error, ApiError) and error.error_id in error_ids:
-        return ParentGone(str(error))
-    return error
 
 
 def decode(body: bytes, endpoint: Endpoint, layout: Layout) -> Page:

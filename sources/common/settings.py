@@ -1,0 +1,132 @@
+"""Arguments of a source to what a run needs: the same names, checks and messages for every service."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any, cast, get_args
+
+from dlt.common.configuration import resolve_configuration
+from dlt.common.configuration.specs import RuntimeConfiguration
+from dlt.common.schema.typing import TSchemaContract, TSchemaEvolutionMode
+from dlt.extract import DltResource
+from requests.auth import AuthBase, HTTPBasicAuth
+
+from .client import Retries
+from .endpoints import Endpoint
+from .errors import ConfigurationError, CredentialsError
+from .runs import Settings
+from .windows import parse_time
+
+
+def basic_auth(
+    source: str, username: str | None, password: str | None, instead: str = ""
+) -> AuthBase:
+    """HTTP Basic.
+
+    Args:
+        source: Name of the source, for the message.
+        username: The login.
+        password: Its password.
+        instead: Name of what else can be set.
+
+    Raises:
+        CredentialsError: One of them is missing.
+    """
+    if username and password:
+        # As bytes, or requests would send Latin-1.
+        return HTTPBasicAuth(username.encode(), password.encode())
+    missing = "password" if username else "username"
+    both = f"username and password{f' (or {instead})' if instead else ''}"
+    raise CredentialsError(
+        f"Missing credential: sources.{source}.credentials.{missing}\n"
+        f"Set {both} under [sources.{source}.credentials] in .dlt/secrets.toml, or "
+        f"SOURCES__{source.upper()}__CREDENTIALS__USERNAME and __PASSWORD in the environment."
+    )
+
+
+def check_number(name: str, value: Any, least: int) -> None:
+    """Raises ConfigurationError if a setting is no number, or less than ``least``."""
+    if not isinstance(value, (int, float)) or value < least:
+        raise ConfigurationError(f"{name} is {value!r}.\nIt must be a number, at least {least}.")
+
+
+def read_settings(
+    endpoints: Iterable[Endpoint],
+    *,
+    start_date: str | None,
+    since: str | None,
+    until: str | None,
+    page_size: int,
+    lookback_hours: Mapping[str, float] | None,
+    configured: Mapping[str, Sequence[Mapping[str, int | str]]],
+    package_rows: int | None,
+    isolate_failures: bool,
+    whole_read_days: float | None = None,
+    scope: str = "",
+) -> Settings:
+    """The arguments of a source, read and checked.
+
+    Raises:
+        ConfigurationError: One of them cannot be used.
+    """
+    windowed = {endpoint.name for endpoint in endpoints if endpoint.window}
+    unknown = sorted(set(lookback_hours or {}) - windowed)
+    if unknown:
+        raise ConfigurationError(
+            f"lookback_hours names what has no lookback: {', '.join(unknown)}\n"
+            f"Resources with a lookback: {', '.join(sorted(windowed))}."
+        )
+    check_number("page_size", page_size, 1)
+    if whole_read_days is not None:
+        check_number("whole_read_days", whole_read_days, 0)
+    for name, hours in (lookback_hours or {}).items():
+        check_number(f"lookback_hours.{name}", hours, 0)
+    settings = Settings(
+        start_date=parse_time(start_date, "start_date") if start_date is not None else None,
+        since=parse_time(since, "since") if since else None,
+        until=parse_time(until, "until") if until else None,
+        page_size=page_size,
+        lookback={name: timedelta(hours=hours) for name, hours in (lookback_hours or {}).items()},
+        whole_every=timedelta(days=whole_read_days) if whole_read_days is not None else None,
+        configured=configured,
+        scope=scope,
+        package_rows=package_rows,
+        isolate_failures=isolate_failures,
+    )
+    if settings.since and settings.until and settings.since > settings.until:
+        raise ConfigurationError(f"since {since} lies after until {until}.\nSwap them.")
+    return settings
+
+
+def apply_contract(resources: Iterable[DltResource], setting: str | Mapping[str, str]) -> None:
+    """Give the resources a schema contract: a mode, or one each for tables, columns, data_type.
+
+    Raises:
+        ConfigurationError: There is no such mode.
+    """
+    modes = get_args(TSchemaEvolutionMode)
+    try:
+        # The environment holds a table as JSON.
+        contract = json.loads(setting) if isinstance(setting, str) else setting
+    except ValueError:
+        contract = setting
+    wanted = [contract] if isinstance(contract, str) else list(dict(contract).values())
+    if not set(wanted) <= set(modes):
+        raise ConfigurationError(
+            f"schema_contract is {setting!r}.\nIts modes are {', '.join(modes)}."
+        )
+    for resource in resources:
+        resource.apply_hints(schema_contract=cast("TSchemaContract", contract))
+
+
+def runtime_retries() -> Retries:
+    """Patience as dlt's ``runtime.request_*`` settings have it."""
+    config = resolve_configuration(RuntimeConfiguration())
+    return Retries(
+        attempts=config.request_max_attempts,
+        backoff=config.request_backoff_factor,
+        max_pause=config.request_max_retry_delay,
+        timeout=config.request_timeout,
+    )
