@@ -11,14 +11,19 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-QUERY := SELECT name, estimated_recipients_count AS recipients, opt_outs_count AS opt_outs \
+BROADCASTS := SELECT name, estimated_recipients_count AS recipients, opt_outs_count AS opt_outs \
 FROM mcommons.broadcasts ORDER BY opt_outs DESC LIMIT 5
+MESSAGES := SELECT program_name, delivery_status, count(*) AS messages \
+FROM mgage.messages WHERE type = 'MT' GROUP BY ALL ORDER BY ALL
+SHOW = $(BIN)/python -c "import duckdb; print(duckdb.connect('$(1)').sql(\"$(2)\"))"
 
 demo: $(STAMP)
 	$(BIN)/python pipelines/mcommons.py --sandbox
+	$(BIN)/python pipelines/mgage.py --sandbox
 	@echo
-	@echo A query to try:
-	$(BIN)/python -c "import duckdb; print(duckdb.connect('mcommons_sandbox.duckdb').sql('$(QUERY)'))"
+	@echo A query to try on each:
+	$(call SHOW,mcommons_sandbox.duckdb,$(BROADCASTS))
+	$(call SHOW,mgage_sandbox.duckdb,$(MESSAGES))
 
 test: check
 	$(BIN)/python -m pytest -n 2

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from inspect import signature
 from pathlib import Path
 
 import pytest
+from dlt.extract import DltSource
 
+from sources.mcommons import mcommons_source
+from sources.mgage import mgage_source
 from tests.conftest import PROJECT, Open, Warehouse
 
 README = (PROJECT / "README.md").read_text()
-QUERIES = re.findall(r"^([A-Z][^\n]*):\n\n```sql\n(.*?)```", README, re.DOTALL | re.MULTILINE)
+*QUERIES, (_, DELIVERED) = re.findall(
+    r"^([A-Z][^\n]*):\n\n```sql\n(.*?)```", README, re.DOTALL | re.MULTILINE
+)
 
 
 @pytest.fixture(scope="module")
@@ -61,15 +68,38 @@ def test_gains_and_losses_are_those_of_the_service(filled: Warehouse) -> None:
         assert net == gained - lost
 
 
-def test_every_setting_of_the_source_is_in_the_configuration_table() -> None:
-    from inspect import signature
+def test_delivered_shares_are_those_of_the_service(export: Open) -> None:
+    warehouse = export(messages=600)
+    warehouse.load()
+    service = warehouse.box.service
+    ids = {info["programName"]: id for id, info in service.programs.items()}
+    found = warehouse.query(DELIVERED)
+    assert found
+    for program, network, sent, percent in found:
+        statuses = [
+            row["deliveryStatus"]
+            for row in service.served(ids[program])
+            if row["type"] == "MT" and (row["network"] or "unknown") == network
+        ]
+        assert sent == len(statuses)
+        assert abs(percent - 100 * statuses.count("Delivered") / sent) < 0.01
 
-    from sources.mcommons import mcommons_source
 
+@pytest.mark.parametrize(
+    ("service", "source"), [("Mobile Commons", mcommons_source), ("mGage", mgage_source)]
+)
+def test_the_configuration_table_holds_the_settings_of_the_source_and_no_others(
+    service: str, source: Callable[..., DltSource]
+) -> None:
     section = README[README.index("## Configuration") :]
-    named = set(re.findall(r"`([a-z_]+)(?:\.[a-z]+)?`", section))
+    table = re.search(rf"{service}:\n\n((?:\|.*\n)+)", section)
+    assert table
+    keys = {
+        key for line in table[1].splitlines() for key in re.findall(r"`([^`]+)`", line[:60])[:1]
+    }
+    named = {key.partition(".")[0] for key in keys}
     by_command_line = {"since", "until", "package_rows", "isolate_failures"}
-    assert set(signature(mcommons_source).parameters) - by_command_line <= named
+    assert named == set(signature(source).parameters) - by_command_line
 
 
 def test_the_files_and_commands_it_names_are_there() -> None:
@@ -81,5 +111,6 @@ def test_the_files_and_commands_it_names_are_there() -> None:
         "LICENSE",
         ".dlt/secrets.toml.example",
         "pipelines/mcommons.py",
+        "pipelines/mgage.py",
     ):
         assert Path(PROJECT / name).is_file(), name

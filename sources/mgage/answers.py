@@ -1,0 +1,265 @@
+"""What an mGage answer means: success or failure, and the messages in it.
+
+Follows "Response Specification" and "Error handling" of the vendor's page on the message export.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..common.client import TRANSIENT_STATUSES, Answer
+from ..common.endpoints import Endpoint
+from ..common.errors import CredentialsError, Refusal, ServiceError, TransientError
+from ..common.tables import Layout, Node, Page, Reject, Rows, build_page, column_name
+
+#: Objects in objects become columns up to here; what lies deeper stays JSON.
+MAX_DEPTH = 8
+#: Longest reason repeated in a message.
+MAX_REASON = 500
+
+_NO_TEXT = "holds what is no text in any warehouse"
+
+# Numbers as they were printed: a phone number is no number.
+_DECODER = json.JSONDecoder(strict=False, parse_int=str, parse_float=str, parse_constant=str)
+#: Halves of surrogate pairs, also those that stand for bytes that are no UTF-8, and NUL.
+_UNFIT = re.compile("[\ud800-\udfff\0]")
+_HTML = re.compile(rb"\s*<(?:!DOCTYPE\s+html|html)\b", re.IGNORECASE)
+_MESSAGES = re.compile(r'"messages"\s*:\s*\[')
+_META = re.compile(r'"meta"\s*:\s*')
+_TEXT = r'"(?:[^"\\]|\\.)*"'
+_MEMBER = re.compile(rf'"(\w+)"\s*:\s*({_TEXT}|null)')
+_BETWEEN = re.compile(r"[\s,]*")
+_AFTER = re.compile(r"\s*[,\]]")
+_NEXT = re.compile(r"\}\s*,\s*(?=\{)")
+_LAST = re.compile(r"\}\s*(?=\])")
+_MESSAGE_NAMES = frozenset({"type", "deliveryStatus", "number", "body", "date", "network"})
+
+
+@dataclass(frozen=True)
+class Document:
+    """What a successful answer holds.
+
+    Attributes:
+        messages: The messages, as JSON has them.
+        shared: What is said once for all of them: the campaign and the program.
+        next_link: URL of the next page; ``None`` at the end.
+        broken: The text of messages that are no JSON.
+    """
+
+    messages: Sequence[Any]
+    shared: Mapping[str, Any]
+    next_link: str | None
+    broken: Sequence[str] = ()
+
+
+def check(answer: Answer) -> Document:
+    """What an answer holds, if it is whole and a success.
+
+    A body that is not well-formed is taken apart message by message: the good ones load, each bad
+    one is kept whole.
+
+    Raises:
+        CredentialsError: The login is refused.
+        TransientError: A failure that may pass; also ``generalErrors`` in an answer with messages.
+        Refusal: HTTP 4xx, with the status as its code.
+        ServiceError: Any other answer that holds no messages.
+    """
+    if answer.status in (401, 403):
+        raise CredentialsError(
+            f"mGage refuses the credentials (HTTP {answer.status}).\n"
+            "Check sources.mgage.credentials: the username and password that Provisioning sent."
+        )
+    text = answer.body.decode("utf-8-sig", "surrogateescape")
+    try:
+        found = _DECODER.decode(text)
+    except (ValueError, RecursionError):
+        found = None
+    meta = found.get("meta") if isinstance(found, dict) else None
+    if answer.status != 200:
+        reasons = _reasons(meta)
+        status = f"HTTP {answer.status}"
+        problem = f"the service says: {reasons} ({status})" if reasons else status
+        if answer.status in TRANSIENT_STATUSES:
+            raise TransientError(problem)
+        if 400 <= answer.status < 500:
+            raise Refusal(problem, answer.status)
+        raise ServiceError(problem)
+    if not text.strip():
+        raise TransientError("the answer is empty")
+    if found is None:
+        if _HTML.match(answer.body):
+            raise TransientError("a page instead of data")
+        found, broken = _salvage(text)
+        meta = found["meta"]
+    else:
+        broken = []
+    return _document(found, meta, broken)
+
+
+def _document(found: Any, meta: Any, broken: Sequence[str]) -> Document:
+    if not isinstance(meta, dict):
+        raise ServiceError("the answer is JSON, but none of the message export")
+    if meta.get("generalErrors"):
+        raise TransientError(f"the service says: {_reasons(meta)} (generalErrors)")
+    data = found.get("data")
+    if not isinstance(data, dict) or not isinstance(data.get("messages"), list):
+        raise ServiceError("the answer holds no list of messages")
+    link = meta.get("nextPageUrl")
+    if link is not None and not isinstance(link, str):
+        raise ServiceError("the service names a next page that is no URL")
+    shared = {name: value for name, value in data.items() if name != "messages"}
+    return Document(data["messages"], shared, link or None, broken)
+
+
+def _reasons(meta: Any) -> str:
+    """What an answer's ``meta`` says went wrong."""
+    texts = _texts({**meta, "nextPageUrl": None}) if isinstance(meta, dict) else ()
+    return _printable("; ".join(texts))[:MAX_REASON]
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str) and value.strip():
+        yield value.strip()
+    elif isinstance(value, (dict, list)):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _texts(item)
+
+
+def _printable(text: str) -> str:
+    """The text with what no warehouse can hold written out."""
+
+    def write_out(found: re.Match[str]) -> str:
+        code = ord(found[0])
+        if code == 0 or 0xDC80 <= code <= 0xDCFF:
+            return f"\\x{code & 0xFF:02x}"
+        return f"\\u{code:04x}"
+
+    return _UNFIT.sub(write_out, text)
+
+
+def _salvage(text: str) -> tuple[dict[str, Any], list[str]]:
+    """An answer that is no JSON, in the pieces that are, and the text of the others.
+
+    Raises:
+        TransientError: It is cut short, or broken outside of its messages.
+    """
+    opening = _MESSAGES.search(text)
+    if opening is None:
+        raise TransientError("the answer is no JSON")
+    messages: list[Any] = []
+    broken: list[str] = []
+    at = _skip(text, opening.end())
+    while not text.startswith("]", at):
+        message, end = _message_at(text, at)
+        if message is None:
+            end = _end_of_broken(text, at)
+            broken.append(text[at:end])
+        else:
+            messages.append(message)
+        at = _skip(text, end)
+    head, tail = text[: opening.start()], text[at + 1 :]
+    if not re.sub(rf"{_TEXT}|\s", "", tail).endswith("}}"):
+        raise TransientError("the answer is cut short")
+    found = _META.search(head) or _META.search(tail)
+    try:
+        meta, _ = _DECODER.raw_decode(found.string, found.end()) if found else (None, 0)
+    except (ValueError, RecursionError):
+        meta = None
+    if not isinstance(meta, dict) or "nextPageUrl" not in meta:
+        raise TransientError("the answer is no JSON")
+    outside = head.rpartition('"data"')[2] + tail.partition('"meta"')[0]
+    shared = {name: _DECODER.decode(value) for name, value in _MEMBER.findall(outside)}
+    return {"meta": meta, "data": {**shared, "messages": messages}}, broken
+
+
+def _skip(text: str, at: int) -> int:
+    found = _BETWEEN.match(text, at)
+    return found.end() if found else at
+
+
+def _message_at(text: str, at: int) -> tuple[Any, int]:
+    """The message that begins at ``at`` and where it ends; ``None`` if there is none."""
+    try:
+        message, end = _DECODER.raw_decode(text, at)
+    except (ValueError, RecursionError):
+        return None, at
+    known = isinstance(message, dict) and not _MESSAGE_NAMES.isdisjoint(message)
+    return (message, end) if known and _AFTER.match(text, end) else (None, at)
+
+
+def _end_of_broken(text: str, at: int) -> int:
+    """Where the broken message at ``at`` ends: before the next good one, or with the list."""
+    for found in _NEXT.finditer(text, at):
+        if _message_at(text, found.end())[0] is not None:
+            return found.start() + 1
+    ends = [found.end() for found in _LAST.finditer(text, at)]
+    if not ends:
+        raise TransientError("the answer is cut short")
+    return ends[-1]
+
+
+def decode(document: Document, endpoint: Endpoint, layout: Layout) -> Page:
+    """The messages of an answer as typed rows, each with what is said once for all of them."""
+    rows = Rows(layout)
+    rejects = [
+        Reject(None, None, "not well-formed JSON", _printable(text)) for text in document.broken
+    ]
+    for message in document.messages:
+        if isinstance(message, dict):
+            _walk(message, layout.root, rows, 1)
+            rows.end_row()
+        else:
+            rejects.append(Reject(None, None, "not a message", json.dumps(message)))
+    page = build_page(endpoint, rows, str, rejects)
+    page.next_link = document.next_link
+    page.shared, unfit = _shared(document.shared)
+    page.rejects += unfit
+    # What moves a row to another page, and not what becomes known of it later.
+    fixed = [page.table[name].to_pylist() for name in endpoint.identity]
+    page.fingerprint = hashlib.sha256(repr([page.rows, fixed]).encode()).hexdigest()
+    return page
+
+
+def _shared(values: Mapping[str, Any]) -> tuple[dict[str, str | None], list[Reject]]:
+    shared: dict[str, str | None] = {}
+    rejects = []
+    for name, value in values.items():
+        column, text = column_name(name or "_"), _text(value)
+        fits = text is None or not _UNFIT.search(text)
+        if not fits:
+            rejects.append(Reject(None, column, _NO_TEXT, _printable(text or "")))
+        shared[column] = (text or None) if fits else None
+    return shared, rejects
+
+
+def _walk(record: Mapping[str, Any], node: Node, rows: Rows, depth: int) -> None:
+    for name, value in record.items():
+        place = node.nodes.get(name) or node.node(name or "_")
+        if isinstance(value, dict) and depth < MAX_DEPTH:
+            _walk(value, place, rows, depth + 1)
+        elif isinstance(value, list) and depth < MAX_DEPTH:
+            suffix = rows.layout.suffix(place)
+            for item in value:
+                entries = rows.entry(suffix)
+                entry = item if isinstance(item, dict) else {"value": item}
+                _walk(entry, entries.layout.root, entries, depth + 1)
+                entries.end_row()
+        else:
+            text = _text(value)
+            if text and _UNFIT.search(text):
+                rows.put(place.column, None)
+                rows.misfit(place.column, _NO_TEXT, _printable(text))
+            else:
+                rows.put(place.column, text)
+
+
+def _text(value: Any) -> str | None:
+    """A value as text: texts and numbers verbatim, all else as JSON has it."""
+    if value is None or isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False)
