@@ -326,6 +326,15 @@ def test_a_parent_that_vanishes_is_a_warning(
     assert vanished not in parents
 
 
+def test_what_is_configured_and_not_there_is_named_and_the_rest_loads(account: Open) -> None:
+    summary = account().load("donation_summaries", fundraising_ids=[501, 999999])
+    assert summary.missing == [
+        "donation_summaries, fundraising_id 999999: the service says: Invalid fundraising id (error 12)"
+    ]
+    assert summary.rows["donation_summaries"] == 1
+    assert not summary.failed
+
+
 # Hazard 8: one bad record must not cost its page.
 
 

@@ -30,6 +30,7 @@ MAX_PAGES = 32
 PART_PAGES = 8
 #: Pages of a window that cannot be cut; more of them have no end.
 MAX_LINKS = 4000
+
 #: Readings of one window that changes all the time, before all that any of them saw is taken.
 MAX_READINGS = 5
 #: Pages by which a list may grow while its end is looked for again.
@@ -38,6 +39,8 @@ MAX_CLIMBS = 100
 UNKNOWN_PARTS = 4
 #: Most windows made of one.
 MAX_PARTS = 64
+
+_ENDLESS = "every page names one more, and none is the last"
 
 
 class _Phase(Enum):
@@ -233,7 +236,7 @@ class LinkPlan:
 
     The pages are read one after the other. Then those before the last are read again, all at once:
     if they are the same, all pages are what they were when the last one was read, and the window
-    is complete. Else it is read anew, and cut if that does not help.
+    is complete. Else it is cut and read anew, down to the second.
 
     Args:
         window: What is read; ``None`` if it has no bounds.
@@ -282,7 +285,7 @@ class LinkPlan:
             return ()
         circle = any(page.next_link == self._current[n].next_link for n in range(1, number))
         if circle or number >= MAX_LINKS:
-            raise ServiceError("the pages name one another for ever; none is the last")
+            raise ServiceError(_ENDLESS)
         return (number + 1,)
 
     def _end(self, last: int) -> Sequence[int]:
@@ -296,12 +299,13 @@ class LinkPlan:
         self._confirming = False
         if all(_same(page, self._current[n]) for n, page in self._checks.items()):
             self.done = True
+        elif self._splittable:
+            # What moves is in one part; the others are read once.
+            self.parts = UNKNOWN_PARTS
         elif self._readings < MAX_READINGS:
             self._readings += 1
             self._current = {}
             return self.FIRST
-        elif self._splittable:
-            self.parts = UNKNOWN_PARTS
         else:
             raise ServiceError(
                 "the rows of this second do not stand still while they are read; the next run "
@@ -312,15 +316,21 @@ class LinkPlan:
     def _estimate_parts(self) -> int:
         """How many parts the window should have, if its other rows lie as close as those seen."""
         assert self._window is not None
+        pages = self.pages()
+        if not any(page.rows for page in pages[-PART_PAGES:]):
+            raise ServiceError(_ENDLESS)
         start, end = self._window.start, self._window.end
-        times = pa.chunked_array([page.table[self._cursor] for page in self._current.values()])
+        tables = [page.table.select([self._cursor]) for page in pages]
+        times = pa.concat_tables(tables)[self._cursor].drop_null()
         inside = times.filter(pc.and_(pc.greater_equal(times, start), pc.less_equal(times, end)))
         if 2 * len(inside) < len(times):
             raise ServiceError("most rows lie outside the window that was asked for")
+        if not len(inside):
+            return UNKNOWN_PARTS
         seen = pc.min_max(inside).as_py()
         share = (seen["max"] - seen["min"]) / (end - start)
-        pages = len(self._current) / max(share, 1e-9)
-        return max(UNKNOWN_PARTS, min(MAX_PARTS, int(pages / PART_PAGES)))
+        wanted = len(pages) / max(share, 1e-9) / PART_PAGES
+        return max(UNKNOWN_PARTS, min(MAX_PARTS, int(wanted)))
 
 
 def _same(page: Page, other: Page) -> bool:

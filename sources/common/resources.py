@@ -127,7 +127,7 @@ class _Package:
         """Take the holes that were found."""
         for hole in self._load.holes:
             reason = "the service dropped these rows before they were read"
-            self._note(hole.cursor or None, None, reason, None, hole.window)
+            self._note(hole.whole.cursor or None, None, reason, None, hole.window)
             self.holes.append(str(hole))
         self._load.holes.clear()
 

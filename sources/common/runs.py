@@ -147,16 +147,16 @@ class Hole:
     """Rows that the service dropped before they were read.
 
     Attributes:
-        cursor: Name of the cursor that fell behind.
+        whole: Whose rows they were.
         window: Between the last second that was read and the first that is still there.
     """
 
-    cursor: str
+    whole: Unit
     window: Window
 
     def __str__(self) -> str:
-        name = f" of {self.cursor}" if self.cursor else ""
-        return f"rows{name} from {self.window} are not at the service any more and were never read"
+        whose = f" of {self.whole}" if self.whole.values else ""
+        return f"rows{whose} from {self.window} are not at the service any more and were never read"
 
 
 class Load:
@@ -293,7 +293,7 @@ class Load:
             self.start = everything.start
             yield replace(whole, crowded=everything)
             return
-        self._look_for_hole(whole.cursor, end)
+        self._look_for_hole(whole, end)
         if settings.since:
             start = max(settings.since, self._oldest)
         elif cursor:
@@ -312,17 +312,17 @@ class Load:
         known = (self._cursors.get(cursor), self._reached.get(cursor))
         return max((time for time in known if time), default=None)
 
-    def _look_for_hole(self, cursor: str, end: datetime) -> None:
+    def _look_for_hole(self, whole: Unit, end: datetime) -> None:
         """Note the rows that the service has dropped since they could have been read."""
-        settings, known = self._run.settings, self._known_until(cursor)
+        settings, known = self._run.settings, self._known_until(whole.cursor)
         if self._kept_since is None or known is None or settings.is_range:
             return
         hole_end = min(self._kept_since, end)
         if known < hole_end and not (settings.since and settings.since > known):
-            self.holes.append(Hole(cursor, Window(known, hole_end)))
+            self.holes.append(Hole(whole, Window(known, hole_end)))
             logger.error(f"{self.endpoint.name}: {self.holes[-1]}")
             # In the same package as the report: it is made once.
-            self._reached[cursor] = hole_end
+            self._reached[whole.cursor] = hole_end
 
     def advance(self, rows: WindowRows, hold: datetime | None) -> None:
         """Move the cursor over rows that go into the package.

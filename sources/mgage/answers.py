@@ -219,9 +219,11 @@ def decode(document: Document, endpoint: Endpoint, layout: Layout) -> Page:
     page.next_link = document.next_link
     page.shared, unfit = _shared(document.shared)
     page.rejects += unfit
-    # What moves a row to another page, and not what becomes known of it later.
-    fixed = [page.table[name].to_pylist() for name in endpoint.identity]
-    page.fingerprint = hashlib.sha256(repr([page.rows, fixed]).encode()).hexdigest()
+    # Which rows are on the page; not their order within a second, nor what becomes known later.
+    fixed = zip(*(page.table[name].to_pylist() for name in endpoint.identity))
+    page.fingerprint = hashlib.sha256(
+        repr([page.rows, *sorted(map(repr, fixed))]).encode()
+    ).hexdigest()
     return page
 
 

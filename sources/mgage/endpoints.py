@@ -1,6 +1,7 @@
 """The endpoints of mGage: the message export.
 
-Vendor page: "SMS Campaign Manager: export SMS messages", kept by what api-notes say beyond it.
+Vendor page: the REST API with which the SMS Campaign Manager exports messages; the section named
+beside the endpoint.
 """
 
 from __future__ import annotations
