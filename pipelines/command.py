@@ -183,7 +183,7 @@ def _run(job: Job, options: argparse.Namespace, source: Callable[..., DltSource]
     console = Console()
     if options.check:
         for line in job.describe_account(source):
-            console.print(line, highlight=False, soft_wrap=True)
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
         console.print(f"{job.title}: the credentials are accepted. Nothing was loaded.")
         return LOADED
 

@@ -41,7 +41,7 @@ def describe_account(source: Callable[..., DltSource]) -> list[str]:
 
 
 def sandbox_source(url: str, **settings: Any) -> DltSource:
-    """The source for a sandbox with its own credentials, whatever is configured."""
+    """The source for a sandbox with its own credentials and programs, whatever is configured."""
     return mgage_source(
         base_url=url,
         credentials=MGageCredentials(username="sandbox@example.org", password="sandbox-password"),

@@ -63,6 +63,7 @@ class MGage:
         password: str = "sandbox-password",
         order: str = "date",
         links: str = "absolute",
+        refuses_old: bool = False,
         empty: bool = False,
     ) -> None:
         """Open an account.
@@ -75,6 +76,7 @@ class MGage:
         order: how messages are listed: by `date` or `-date`.
         links: how nextPageUrl is printed: `absolute`, `relative` (without scheme and host), or
             `bare`, with nothing but the page, as in the vendor's sample of a call with filters.
+        refuses_old: answer 400 to a startDate before the year that is served, instead of cutting it.
         empty: leave out everything; `messages` and `programs` do not matter then.
         """
         if messages < 0:
@@ -90,6 +92,7 @@ class MGage:
         self._basic = f"Basic {b64encode(f'{username}:{password}'.encode()).decode()}"
         self._descending = order == "-date"
         self._links = links
+        self._refuses_old = refuses_old
         self._seed = seed
         self._programs: dict[int, Program] = {}
         ids = [] if empty else list(PROGRAM_IDS if programs is None else programs)
@@ -149,6 +152,8 @@ class MGage:
         if program is None:
             return failure(404, f"Program {id} not found")
         served_since = now - YEAR
+        if self._refuses_old and since is not None and since < served_since:
+            raise _BadRequest("startDate is more than a year ago")
         references = program.select(type, max(since or 0, served_since), until, now)
         first = (page - 1) * size
         messages = [

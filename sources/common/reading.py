@@ -45,6 +45,7 @@ class Unit:
         values: Column → value it has in every row: the key of the parent, or what is configured.
         cursor: Name of the cursor that these rows move.
         crowded: The time to cut into windows if there are too many rows to page through.
+        instead: The time to ask for if the service refuses the window.
     """
 
     window: Window | None = None
@@ -52,6 +53,7 @@ class Unit:
     values: Mapping[str, int | str] = field(default_factory=dict)
     cursor: str = ""
     crowded: Window | None = None
+    instead: Window | None = None
 
     def __str__(self) -> str:
         # A text that was asked for can be a person's; a number is an id.
@@ -102,6 +104,7 @@ class _Read:
         self.limit = limit
         self.plan = _plan(unit.window or unit.crowded, endpoint, limit)
         self.started = False
+        self.replaced = False
         self.gone: str | None = None
 
     @property
@@ -147,6 +150,7 @@ class Reader:
         self._wanted: deque[tuple[_Read, int]] = deque()
         self._answers: SimpleQueue[tuple[_Read, int, Future[Page]]] = SimpleQueue()
         self._under_way = 0
+        self._gone: dict[str, str] = {}
         self._exhausted = False
 
     @property
@@ -232,7 +236,7 @@ class Reader:
         self.requests += 1
 
     def _take(self, read: _Read, number: int, future: Future[Page]) -> None:
-        if read.done or read.plan.parts:
+        if read.done or read.replaced:
             return
         try:
             page = future.result()
@@ -244,27 +248,33 @@ class Reader:
             if window is None or not window.splittable or silent:
                 raise self._located(error, read, number) from error
             logger.info(f"{self._where(read, number)}: {error}; asking for shorter windows")
-            self._split(read, window, UNKNOWN_PARTS, read.cuts + 1)
+            self._replace(read, window.split(UNKNOWN_PARTS), read.cuts + 1)
             return
         except ServiceError as error:
-            if not isinstance(error, Refusal) or error.code not in self._endpoint.gone:
+            if isinstance(error, Refusal) and error.code in self._endpoint.gone:
+                if read.unit.cursor not in self._gone:
+                    logger.warning(f"{self._where(read, number)}: {error}; it has no rows to load")
+                read.gone = self._gone[read.unit.cursor] = str(error)
+            elif isinstance(error, Refusal) and read.unit.instead:
+                logger.info(f"{self._where(read, number)}: {error}; asking for less")
+                self._replace(read, [read.unit.instead])
+            else:
                 raise self._located(error, read, number) from error
-            logger.warning(f"{self._where(read, number)}: {error}; it has no rows to load")
-            read.gone = str(error)
             return
         self._wanted.extend((read, wanted) for wanted in asked)
         if read.plan.parts:
             window = read.unit.window or read.unit.crowded
             assert window is not None
-            self._split(read, window, read.plan.parts)
+            self._replace(read, window.split(read.plan.parts))
 
-    def _split(self, read: _Read, window: Window, parts: int, cuts: int = 0) -> None:
-        read.plan.parts = parts
+    def _replace(self, read: _Read, windows: Sequence[Window], cuts: int = 0) -> None:
+        """Read ``windows`` in the place of what was asked for."""
+        read.replaced = True
         self._wanted = deque(item for item in self._wanted if item[0] is not read)
         at = self._order.index(read)
+        units = [replace(read.unit, window=part, crowded=None, instead=None) for part in windows]
         self._order[at : at + 1] = [
-            _Read(replace(read.unit, window=part, crowded=None), self._endpoint, self._limit, cuts)
-            for part in window.split(parts)
+            _Read(unit, self._endpoint, self._limit, cuts) for unit in units
         ]
 
     def _rows(self, read: _Read) -> Page:

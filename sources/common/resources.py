@@ -123,8 +123,8 @@ class _Package:
         self.rows += page.table.num_rows
         self._waiting += page.table.num_rows
 
-    def add_holes(self) -> None:
-        """Take the holes that were found."""
+    def _take_holes(self) -> None:
+        """Note the holes that were found, in the package that moves the cursor past them."""
         for hole in self._load.holes:
             reason = "the service dropped these rows before they were read"
             self._note(hole.whole.cursor or None, None, reason, None, hole.window)
@@ -201,6 +201,7 @@ class _Package:
     def batch(self, empty: Page) -> Batch:
         """What was added since the last batch."""
         load = self._load
+        self._take_holes()
         page = concat_pages([empty, *self._pages])
         self._count(load.endpoint.name, page.table)
         for suffix, entries in page.children.items():
@@ -248,7 +249,6 @@ def build_resource(run: Run, endpoint: Endpoint) -> DltResource:
                     # Nothing is there yet: dlt asks the other resources and comes back.
                     yield None
                     continue
-                package.add_holes()
                 package.add(found)
                 # What is replaced as a set goes into one package, and only when it is complete.
                 divisible = endpoint.window and (found.ends_parent or not load.whole)
@@ -260,7 +260,6 @@ def build_resource(run: Run, endpoint: Endpoint) -> DltResource:
                     yield from _tables(package.batch(empty))
                     # Saved when dlt has taken all of the batch, and not where a limit cuts it.
                     load.save(state)
-            package.add_holes()
             yield from _tables(package.batch(empty))
             load.save(state)
             load.end_package(state)
@@ -274,15 +273,16 @@ def build_resource(run: Run, endpoint: Endpoint) -> DltResource:
                 raise
             if not isinstance(error, ServiceError):
                 logger.exception(f"{endpoint.name} failed")
-            metrics.update(_metrics(load, package, run, False), rows={}, failed=str(error))
+            metrics["failed"] = str(error)
             if endpoint.window and not load.whole:
                 # The windows before the one that failed are complete.
                 yield from _tables(package.batch(empty))
                 load.save(state)
-                metrics["rows"] = dict(package.table_rows)
             else:
                 # dlt empties the table of a snapshot that brought nothing, if it was selected.
                 this_resource.selected = False
+                package.table_rows.clear()
+            metrics.update(_metrics(load, package, run, False))
         finally:
             metrics["requests"] = load.requests
             run.leave(load, unfinished, wait)

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow.compute as pc
 from dlt.common import logger
 
-from .endpoints import Endpoint
+from .endpoints import Endpoint, WindowParams
 from .errors import ConfigurationError, ServiceError
 from .reading import Reader, Service, Unit, WindowRows
 from .windows import SECOND, Window, format_time, parse_time
@@ -167,7 +167,7 @@ class Load:
         start: First second asked for.
         first: Rows from before this second are not loaded.
         whole: Whether all rows of each parent are read and replaced as a set.
-        holes: Holes found so far.
+        holes: Holes found so far, in front of rows that were handed out.
         missing: What is configured but not there, each with the reason.
         about: Cursor → column → what the service said of all its rows at once.
     """
@@ -185,6 +185,7 @@ class Load:
         self._cursors = _times(state.get("cursors", {}))
         self._reached = _times(state.get("reached", {}))
         self._holds: dict[str, datetime] = {}
+        self._holes: dict[str, Hole] = {}
         self._whole_at = state.get("whole_at")
         kept = endpoint.window.kept if endpoint.window else None
         self._kept_since = run.now - kept if kept else None
@@ -303,9 +304,18 @@ class Load:
             start = self.first
         if start <= end:
             self.start = min(start, self.start or start)
-            yield replace(whole, window=Window(start, end))
+            # A service that keeps a year may well answer for no more than a year at a time.
+            parts = (end - start) // asked.kept + 1 if asked.kept else 1
+            for window in Window(start, end).split(parts):
+                yield replace(whole, window=window, instead=self._surely_kept(window, asked))
         if asked.undated and not settings.is_range:
             yield replace(whole, params={**whole.params, **asked.undated})
+
+    def _surely_kept(self, window: Window, asked: WindowParams) -> Window | None:
+        """What is left of a window if the service refuses to look beyond what it keeps."""
+        if self._kept_since is None or window.start >= self._kept_since:
+            return None
+        return Window(min(self._kept_since + asked.ahead, window.end), window.end)
 
     def _known_until(self, cursor: str) -> datetime | None:
         """The last second up to which everything has been read, by the state of earlier runs."""
@@ -319,10 +329,8 @@ class Load:
             return
         hole_end = min(self._kept_since, end)
         if known < hole_end and not (settings.since and settings.since > known):
-            self.holes.append(Hole(whole, Window(known, hole_end)))
-            logger.error(f"{self.endpoint.name}: {self.holes[-1]}")
-            # In the same package as the report: it is made once.
-            self._reached[whole.cursor] = hole_end
+            hole = self._holes[whole.cursor] = Hole(whole, Window(known, hole_end))
+            logger.error(f"{self.endpoint.name}: {hole}")
 
     def advance(self, rows: WindowRows, hold: datetime | None) -> None:
         """Move the cursor over rows that go into the package.
@@ -349,9 +357,18 @@ class Load:
             self._holds[unit.cursor] = min(hold, self._holds.get(unit.cursor, hold))
         if cursor is not None:
             self._cursors[unit.cursor] = min(cursor, self._holds.get(unit.cursor, cursor))
-        if window.kept and rows.ends_parent:
-            reached = min(self._run.until, self._run.now)
-            self._reached[unit.cursor] = max(reached, self._reached.get(unit.cursor, reached))
+        if window.kept and unit.window:
+            self._reach(unit.cursor, unit.window)
+
+    def _reach(self, cursor: str, window: Window) -> None:
+        """Note up to where everything has been read, whether or not there were rows."""
+        hole = self._holes.pop(cursor, None)
+        if hole:
+            # In the same package as what lies behind it: it is reported once.
+            self.holes.append(hole)
+        end = min(window.end, self._run.until, self._run.now)
+        times = (end, self._reached.get(cursor), hole.window.end if hole else None)
+        self._reached[cursor] = max(time for time in times if time)
 
     def save(self, state: dict[str, Any]) -> None:
         """Write the cursors into the resource's state, for the package that is being filled."""

@@ -24,7 +24,7 @@ MAX_REASON = 500
 
 _NO_TEXT = "holds what is no text in any warehouse"
 
-# Numbers as they were printed: a phone number is no number.
+# Numbers as they were printed: nothing here is counted with.
 _DECODER = json.JSONDecoder(strict=False, parse_int=str, parse_float=str, parse_constant=str)
 #: Halves of surrogate pairs, also those that stand for bytes that are no UTF-8, and NUL.
 _UNFIT = re.compile("[\ud800-\udfff\0]")
@@ -65,9 +65,10 @@ def check(answer: Answer) -> Document:
 
     Raises:
         CredentialsError: The login is refused.
-        TransientError: A failure that may pass; also ``generalErrors`` in an answer with messages.
+        TransientError: A failure that may pass; also ``generalErrors`` in an answer with messages,
+            and an answer to something else.
         Refusal: HTTP 4xx, with the status as its code.
-        ServiceError: Any other answer that holds no messages.
+        ServiceError: Any other failure.
     """
     if answer.status in (401, 403):
         raise CredentialsError(
@@ -103,12 +104,12 @@ def check(answer: Answer) -> Document:
 
 def _document(found: Any, meta: Any, broken: Sequence[str]) -> Document:
     if not isinstance(meta, dict):
-        raise ServiceError("the answer is JSON, but none of the message export")
+        raise TransientError("the answer is JSON, but none of the message export")
     if meta.get("generalErrors"):
         raise TransientError(f"the service says: {_reasons(meta)} (generalErrors)")
     data = found.get("data")
     if not isinstance(data, dict) or not isinstance(data.get("messages"), list):
-        raise ServiceError("the answer holds no list of messages")
+        raise TransientError("the answer holds no list of messages")
     link = meta.get("nextPageUrl")
     if link is not None and not isinstance(link, str):
         raise ServiceError("the service names a next page that is no URL")
