@@ -1,9 +1,9 @@
 """Record the cassettes: ``python cassettes/record.py --help``.
 
 A cassette holds what goes over the wire when a resource is loaded: each request (method, address,
-headers) and its answer. They are recorded against the sandbox, from an account with a few rows of
+headers) and its answer. They are recorded against the sandboxes, from accounts with a few rows of
 each kind, so that recording again changes nothing unless the wire has changed. README.md says how
-to record against the live service, and what to look at before such a cassette leaves the machine.
+to record against a live service, and what to look at before such a cassette leaves the machine.
 """
 
 from __future__ import annotations
@@ -12,10 +12,13 @@ import argparse
 import re
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
+from unittest import mock
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 HERE = Path(__file__).resolve().parent
@@ -24,19 +27,24 @@ sys.path.insert(0, str(HERE.parent))
 import dlt
 import vcr
 import yaml
+from dlt.extract import DltSource
 from vcr.request import Request
 
-from sandbox import Sandbox
+from sandbox import Response, Sandbox
 from sandbox.mcommons import MobileCommons
+from sandbox.mgage import MGage, failure
+from sources.common.runs import Run
 from sources.mcommons import MobileCommonsCredentials, mcommons_source
-from sources.mcommons.settings import BASE_URL
+from sources.mcommons.endpoints import ENDPOINTS
+from sources.mcommons.settings import BASE_URL as MCOMMONS_URL
+from sources.mgage import MGageCredentials, mgage_source
+from sources.mgage.settings import BASE_URL as MGAGE_URL
 
-#: What every request is sent with; the answers would differ without.
-SETTINGS: dict[str, Any] = {
-    "start_date": "2024-01-01",
-    "until": "2025-06-01T12:00:00Z",
-    "concurrency": 1,
-}
+#: When the clock of the sandboxes stands still.
+NOW = datetime(2025, 6, 1, 12, tzinfo=timezone.utc)
+LOGIN = {"username": "sandbox@example.org", "password": "sandbox-password"}
+#: What every request to Mobile Commons is sent with; the answers would differ without.
+SETTINGS: dict[str, Any] = {"start_date": "2024-01-01", "until": "2025-06-01T12:00:00Z"}
 #: What a resource is read with beside that.
 FURTHER: dict[str, dict[str, Any]] = {
     # Only a range has a window: a first load reads each campaign whole.
@@ -74,16 +82,62 @@ _NUMBER = (
     r"phone|mobile|number"
 )
 _NUMBERS = re.compile(rf"(<(?:{_NUMBER})>|\b(?:{_NUMBER})=\")(\+?\d[\d .()-]{{5,}}\d)(?=[<\"])")
+_JSON_NUMBERS = re.compile(rf'("(?:{_NUMBER})"\s*:\s*"?)(\+?\d[\d .()-]{{5,}}\d)(?=[\s,}}"])')
 
 
-def cassette_file(resource: str) -> Path:
-    """Where the cassette of a resource is."""
-    return HERE / f"{resource}.yaml"
+#: The messages of the small export, by program.
+MESSAGES: dict[int, list[dict[str, Any]]] = {
+    121811: [
+        {
+            "body": "JOIN",
+            "number": "12025550123",
+            "date": "2025-02-03T08:00:00Z",
+            "network": "T-Mobile",
+        },
+        # One after the other in the same second, to the same person.
+        *[
+            {
+                "type": "MT",
+                "deliveryStatus": status,
+                "number": "2025550124",
+                "body": "Hi Zoë!\nReply “YES” & we’ll call. 🙌",
+                "date": "2025-02-28T23:59:59Z",
+                "network": "AT&T",
+            }
+            for status in ("Delivered", "Delivered", "Undelivered")
+        ],
+        {"body": " ", "number": "12025550124", "date": "2025-06-01T11:59:58Z"},
+        {
+            "type": "MT",
+            "deliveryStatus": "Queued",
+            "number": "12025550124",
+            "body": "",
+            "date": "2025-06-01T12:00:00Z",
+        },
+    ],
+    121812: [{"body": "3", "number": "12025550199", "date": "2025-05-31T00:00:00Z"}],
+}
 
 
-def settings_of(resource: str) -> dict[str, Any]:
-    """The arguments of the source with which a resource is recorded and played back."""
-    return {**SETTINGS, "company": COMPANY, **FURTHER.get(resource, {})}
+@dataclass(frozen=True)
+class Tape:
+    """What is on a cassette.
+
+    Attributes:
+        make_source: The source.
+        root: Where its service really is.
+        resource: Name of the resource that is loaded.
+        open_sandbox: Opens a sandbox and gives its URL.
+        credentials: Whom the sandbox lets in.
+        settings: Further arguments of the source.
+    """
+
+    make_source: Callable[..., DltSource]
+    root: str
+    resource: str
+    open_sandbox: Callable[[], AbstractContextManager[str]]
+    credentials: Any
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Readable:
@@ -112,23 +166,40 @@ def _write_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 _Dumper.add_representer(str, _write_text)
 
 
-def recorder(base_url: str = BASE_URL) -> vcr.VCR:
-    """What records and plays back; ``base_url`` is where the service is while recording."""
+def cassette_file(name: str) -> Path:
+    """Where a cassette is."""
+    return HERE / f"{name}.yaml"
+
+
+@contextmanager
+def stopped_clock() -> Iterator[None]:
+    """It is :data:`NOW`: what is asked for depends on the time where a service keeps one year."""
+    with mock.patch.object(Run, "now", NOW):
+        yield
+
+
+def recorder(root: str, base_url: str | None = None) -> vcr.VCR:
+    """What records and plays back.
+
+    Args:
+        root: Where the service really is.
+        base_url: Where it is while recording, if it is elsewhere.
+    """
+    here = base_url or root
     tape = vcr.VCR(
         serializer="readable",
         match_on=("method", "scheme", "host", "path", "query"),
         decode_compressed_response=True,
-        before_record_request=lambda request: _without_secrets(request, base_url),
-        before_record_response=_without_people,
+        before_record_request=lambda request: _without_secrets(request, here, root),
+        before_record_response=lambda response: _moved(_without_people(response), here, root),
     )
     tape.register_serializer("readable", Readable)
     return tape
 
 
-def _without_secrets(request: Request, base_url: str) -> Request:
+def _without_secrets(request: Request, here: str, root: str) -> Request:
     """The request as it would go to the vendor, without whose it is."""
-    uri = BASE_URL + request.uri.removeprefix(base_url).removeprefix(BASE_URL)
-    parts = urlsplit(uri)
+    parts = urlsplit(request.uri.replace(here, root, 1))
     query = [
         (name, FILTERED if name == "company" else value)
         for name, value in parse_qsl(parts.query, keep_blank_values=True)
@@ -149,7 +220,15 @@ def _without_people(response: dict[str, Any]) -> dict[str, Any]:
     body = response["body"]["string"]
     if isinstance(body, bytes):
         text = _NUMBERS.sub(_invented, body.decode("utf-8"))
-        response["body"]["string"] = text.encode()
+        response["body"]["string"] = _JSON_NUMBERS.sub(_invented, text).encode()
+    return response
+
+
+def _moved(response: dict[str, Any], here: str, root: str) -> dict[str, Any]:
+    """The answer with the service's own URL in it as the vendor would print it."""
+    body = response["body"]["string"]
+    if isinstance(body, bytes):
+        response["body"]["string"] = body.replace(here.encode(), root.encode())
     return response
 
 
@@ -163,7 +242,7 @@ def _invented(found: re.Match[str]) -> str:
 @contextmanager
 def small_account() -> Iterator[str]:
     """A sandbox with two or three rows of each kind; gives its URL."""
-    service = MobileCommons(seed=1, profiles=200, now="2025-06-01T12:00:00Z")
+    service = MobileCommons(seed=1, profiles=200, now=NOW)
     for kind, kept in KEPT.items():
         for row in service.rows(kind):
             if row["id"] not in kept:
@@ -174,28 +253,94 @@ def small_account() -> Iterator[str]:
         yield box.url
 
 
-def record(resource: str, base_url: str, **settings: Any) -> Path:
+@contextmanager
+def small_export(*failures: Response) -> Iterator[str]:
+    """A sandbox with two programs and a handful of messages; gives its URL.
+
+    Args:
+        failures: What the first questions are answered with.
+    """
+    service = MGage(empty=True, now=NOW)
+    service.add_program(121811, "Default Campaign", "Members & Friends", "Text to Join")
+    service.add_program(121812, "Spring Drive", "“Fair Deal” Pledge", "Info Request")
+    for program, messages in MESSAGES.items():
+        for message in messages:
+            service.put(program, message)
+    left = list(failures)
+    with Sandbox(service) as box:
+        box.faults.append(lambda request: left.pop(0) if left else None)
+        yield box.url
+
+
+def _mcommons(name: str) -> Tape:
+    return Tape(
+        mcommons_source,
+        MCOMMONS_URL,
+        name,
+        small_account,
+        MobileCommonsCredentials(**LOGIN),
+        {**SETTINGS, "company": COMPANY, **FURTHER.get(name, {})},
+    )
+
+
+def _mgage(*failures: Response, **settings: Any) -> Tape:
+    return Tape(
+        mgage_source,
+        MGAGE_URL,
+        "messages",
+        lambda: small_export(*failures),
+        MGageCredentials(**LOGIN),
+        settings,
+    )
+
+
+#: Every cassette by its name.
+TAPES = {
+    **{endpoint.name: _mcommons(endpoint.name) for endpoint in ENDPOINTS},
+    "mgage_messages": _mgage(
+        programs=[121811, 121812], page_size=2, start_date="2025-02-01T00:00:00-05:00"
+    ),
+    "mgage_unknown_program": _mgage(programs=[121899, 121812], message_type="MO"),
+    "mgage_failures": _mgage(
+        failure(500, "General server exception"),
+        failure(200, "Program 121812 could not be read"),
+        programs=[121812],
+        since="2025-05-31T02:00:00+02:00",
+        until="2025-06-01",
+    ),
+}
+
+
+def record(name: str, base_url: str, **settings: Any) -> Path:
     """Load one resource into a warehouse that is thrown away, and keep what went over the wire."""
-    file = cassette_file(resource)
+    file, tape = cassette_file(name), TAPES[name]
     file.unlink(missing_ok=True)
     with (
         tempfile.TemporaryDirectory() as folder,
-        recorder(base_url).use_cassette(str(file), record_mode="once"),
+        recorder(tape.root, base_url).use_cassette(str(file), record_mode="once"),
     ):
-        source = mcommons_source(base_url=base_url, **settings)
+        # One question at a time, so that they are on the cassette in order.
+        source = tape.make_source(base_url=base_url, concurrency=1, **settings)
         pipeline = dlt.pipeline(
             "cassettes",
             pipelines_dir=folder,
             destination=dlt.destinations.duckdb(f"{folder}/cassettes.duckdb"),
         )
-        pipeline.run(source.with_resources(resource))
+        pipeline.run(source.with_resources(tape.resource))
     return file
+
+
+def record_sandbox(name: str) -> Path:
+    """Record a cassette against a sandbox."""
+    tape = TAPES[name]
+    with stopped_clock(), tape.open_sandbox() as url:
+        return record(name, url, credentials=tape.credentials, **tape.settings)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Record as the command line says. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python cassettes/record.py", description=__doc__)
-    parser.add_argument("resources", nargs="*", metavar="RESOURCE", help="all of them if none")
+    parser.add_argument("cassettes", nargs="*", metavar="CASSETTE", help="all of them if none")
     parser.add_argument(
         "--live",
         action="store_true",
@@ -204,23 +349,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--start-date", help="with --live: first second of the rows wanted")
     parser.add_argument("--until", help="with --live: last second of the rows wanted")
     options = parser.parse_args(arguments)
+    unknown = sorted(set(options.cassettes) - set(TAPES))
+    if unknown:
+        parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(TAPES)}")
     if options.live != bool(options.start_date and options.until):
         parser.error("--live, --start-date and --until belong together")
+    if options.live and not options.cassettes:
+        parser.error("--live records what is named")
     dlt.config["runtime.dlthub_telemetry"] = False
     if options.live:
         times = {"start_date": options.start_date, "until": options.until}
-        names = options.resources or list(mcommons_source().resources)
-        files = [record(name, BASE_URL, **{**SETTINGS, **times}) for name in names]
+        files = [record(name, TAPES[name].root, **times) for name in options.cassettes]
     else:
-        credentials = MobileCommonsCredentials(
-            username="sandbox@example.org", password="sandbox-password"
-        )
-        with small_account() as url:
-            known = mcommons_source(base_url=url, credentials=credentials).resources
-            files = [
-                record(name, url, credentials=credentials, **settings_of(name))
-                for name in options.resources or known
-            ]
+        dlt.config["runtime.request_backoff_factor"] = 0.01
+        files = [record_sandbox(name) for name in options.cassettes or TAPES]
     for file in files:
         print(file.relative_to(HERE.parent))
     return 0
