@@ -12,15 +12,18 @@ import time
 import traceback
 import tracemalloc
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 from dlt.common import logger
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from requests.auth import AuthBase, HTTPBasicAuth
 
 from sources.common.client import MAX_CONCURRENCY, Client, Retries, check_base_url
@@ -601,6 +604,189 @@ def test_a_base_url_that_holds_a_password_is_refused_without_showing_it(scheme: 
     with pytest.raises(ConfigurationError) as raised:
         check_base_url(f"{scheme}ada:{PASSWORD}@example.org/api/")
     assert PASSWORD not in str(raised.value)
+
+
+# Next links
+
+EXPORT = "https://export.example.org/api/"
+MESSAGES = "messages/program/121811"
+HERE = EXPORT + MESSAGES
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        f"{HERE}?page=2",
+        f"/api/{MESSAGES}?page=2",
+        "?page=2",
+        f"//export.example.org/api/{MESSAGES}?page=2",
+        "121811?page=2",
+        f"https://export.example.org:443/api/{MESSAGES}?page=2",
+        f"https://export.example.org:0443/api/{MESSAGES}?page=2",
+        f"HTTPS://EXPORT.Example.ORG/api/{MESSAGES}?page=2",
+        f"{HERE}?page=2#top",
+    ],
+)
+def test_a_next_link_to_the_same_place_is_followed_however_it_is_written(
+    connect: Connect, link: str
+) -> None:
+    assert connect(EXPORT).follow(MESSAGES, link) == {"page": "2"}
+
+
+@pytest.mark.parametrize("written", ["http://127.0.0.1:80/api/", "http://127.0.0.1/api/"])
+@pytest.mark.parametrize("base_url", ["http://127.0.0.1:80/api/", "http://127.0.0.1/api/"])
+def test_a_default_port_is_the_same_place_whichever_side_leaves_it_out(
+    connect: Connect, base_url: str, written: str
+) -> None:
+    link = f"{written}{MESSAGES}?page=2"
+    assert connect(base_url).follow(MESSAGES, link) == {"page": "2"}
+
+
+texts = st.text(max_size=10)
+
+
+def test_the_parameters_of_a_next_link_are_taken_from_it_as_they_are(connect: Connect) -> None:
+    client = connect(EXPORT)
+
+    @given(st.dictionaries(texts, texts, max_size=5))
+    def check_parameters(params: dict[str, str]) -> None:
+        assert client.follow(MESSAGES, f"{HERE}?{urlencode(params)}") == params
+
+    check_parameters()
+
+
+SECRET = "s3cret"
+QUERY = f"?page=2&number={PHONE}&token={SECRET}"
+ELSEWHERE = {
+    "another host": f"https://other.example.org/api/{MESSAGES}",
+    "a host below": f"https://export.example.org.example.com/api/{MESSAGES}",
+    "a host above": f"https://example.org/api/{MESSAGES}",
+    "a host with a dot behind it": f"https://export.example.org./api/{MESSAGES}",
+    "another port": f"https://export.example.org:8443/api/{MESSAGES}",
+    "the port of another scheme": f"https://export.example.org:80/api/{MESSAGES}",
+    "plain http": f"http://export.example.org/api/{MESSAGES}",
+    "plain http to the port of https": f"http://export.example.org:443/api/{MESSAGES}",
+    "a scheme that is none of HTTP": f"ftp://export.example.org/api/{MESSAGES}",
+    "a script": "javascript:alert(1)",
+    "data": f"data:text/plain,{SECRET}",
+    "a file": "file:///etc/passwd",
+    "a user": f"https://ada@export.example.org/api/{MESSAGES}",
+    "a user and a password": f"https://ada:{SECRET}@export.example.org/api/{MESSAGES}",
+    "an empty user": f"https://@export.example.org/api/{MESSAGES}",
+    "a host as the user": f"https://export.example.org:443@other.example.org/api/{MESSAGES}",
+    "no scheme": f"//other.example.org/api/{MESSAGES}",
+    "no scheme and no path": "//other.example.org",
+    "a backslash before the host": f"\\\\other.example.org/api/{MESSAGES}",
+    "a slash and a backslash": f"/\\other.example.org/api/{MESSAGES}",
+    "backslashes after the scheme": f"https:\\\\other.example.org/api/{MESSAGES}",
+    "a backslash and a user": f"https://other.example.org\\@export.example.org/api/{MESSAGES}",
+    "a backslash after the host": f"https://export.example.org\\@other.example.org/{MESSAGES}",
+    "another program": "https://export.example.org/api/messages/program/121812",
+    "another program, relative": "121812",
+    "a path below": f"{HERE}/delete",
+    "a path above": "https://export.example.org/api/messages/program",
+    "the root": "/",
+    "a slash behind the path": f"{HERE}/",
+    "two slashes": f"https://export.example.org//api/{MESSAGES}",
+    "a path in capitals": f"https://export.example.org/API/{MESSAGES}",
+    "a parameter of the path": f"{HERE};v=1",
+    "dots to the path above": "../program",
+    "dots within the path": "https://export.example.org/api/messages/program/../program/121811",
+    "dots to another program": f"/api/{MESSAGES}/../121812",
+    "more dots than there are folders": "../../../../../etc/passwd",
+    "encoded dots": "https://export.example.org/api/messages/program/%2e%2e/program/121811",
+    "an encoded slash": "https://export.example.org/api/messages/program%2F121811",
+    "encoded digits": "https://export.example.org/api/messages/program/%31%32%31%38%31%31",
+    "no URL at all": "page two",
+    "a port that is no number": f"https://export.example.org:next/api/{MESSAGES}",
+    "a port that is too large": f"https://export.example.org:65536/api/{MESSAGES}",
+    "a negative port": f"https://export.example.org:-443/api/{MESSAGES}",
+    "a port and no host": f"https://:443/api/{MESSAGES}",
+    "no host": f"https:///{MESSAGES}",
+    "half an IPv6 address": f"https://[::1/api/{MESSAGES}",
+    "brackets around a name": f"https://[export.example.org]/api/{MESSAGES}",
+    "an empty IPv6 address": f"https://[]/api/{MESSAGES}",
+    "brackets in the wrong place": f"https://export.example.org]:443[/api/{MESSAGES}",
+}
+
+
+@pytest.mark.parametrize("link", ELSEWHERE.values(), ids=list(ELSEWHERE))
+def test_a_next_link_to_anywhere_else_is_refused_without_its_query_or_a_login(
+    connect: Connect, link: str
+) -> None:
+    for written in (link, link + QUERY, f"{link}#{SECRET}"):
+        with pytest.raises(ServiceError, match="next page") as raised:
+            connect(EXPORT).follow(MESSAGES, written)
+        assert not isinstance(raised.value, TransientError)
+        shown = "".join(traceback.format_exception(raised.value))
+        assert [secret for secret in (SECRET, PHONE, "token=", "ada") if secret in shown] == []
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "{other}messages/program/121811?page=2",
+        "//{other_host}/api/messages/program/121811?page=2",
+        "http://{host}@{other_host}/api/messages/program/121811?page=2",
+        "http://ada:s3cret@{other_host}/api/messages/program/121811?page=2",
+        "http://{other_host}\\@{host}/api/messages/program/121811?page=2",
+        "http://{host}\\@{other_host}/api/messages/program/121811?page=2",
+        "\\\\{other_host}\\api\\messages\\program\\121811?page=2",
+        "http://LOCALHOST:{other_port}/api/messages/program/121811?page=2",
+        "/api/messages/program/121811/../../../elsewhere?page=2",
+        "?page=2&next={other}",
+        "?page=2&page=http://{other_host}/",
+        "#{other}",
+    ],
+)
+def test_whatever_a_next_link_says_no_other_server_and_no_other_path_is_asked(
+    server: Server, start: Callable[[], Server], connect: Connect, link: str
+) -> None:
+    other, client = start(), connect()
+    places = {
+        "host": urlsplit(server.url).netloc,
+        "other": other.url,
+        "other_host": urlsplit(other.url).netloc,
+        "other_port": other.server_port,
+    }
+    client.get(MESSAGES, {})
+    # Where it is followed, the question is what tells.
+    with suppress(ServiceError):
+        client.get(MESSAGES, client.follow(MESSAGES, link.format(**places)))
+    assert other.paths == []
+    assert {urlsplit(path).path for path in server.paths} == {f"/api/{MESSAGES}"}
+
+
+marks = st.sampled_from("/\\@:?#[].%&;=+\t\n\0 ")
+words = st.sampled_from(
+    [
+        *("http:", "https:", "HTTP:", "//", "..", "%2e%2e", "%2F", "127.0.0.1", "localhost", "::1"),
+        *("api", "messages", "program", "121811", "page=2", "80", f"/api/{MESSAGES}", "SERVER"),
+        f"SERVER/api/{MESSAGES}",
+    ]
+)
+
+
+def test_a_next_link_is_refused_or_gives_parameters_for_the_place_that_was_asked(
+    server: Server, connect: Connect
+) -> None:
+    client, host = connect(retries=Retries(attempts=1)), urlsplit(server.url).netloc
+
+    @settings(deadline=None, max_examples=400)
+    @given(st.lists(words | marks | st.text(max_size=3), max_size=8).map("".join))
+    def check_link(link: str) -> None:
+        try:
+            params = client.follow(MESSAGES, link.replace("SERVER", f"http://{host}"))
+        except ServiceError:
+            return
+        server.paths.clear()
+        assert client.get(MESSAGES, params) == GOOD
+        (asked,) = server.paths
+        assert urlsplit(asked).path == f"/api/{MESSAGES}"
+        sent = parse_qs(urlsplit(asked).query, keep_blank_values=True)
+        assert sent == {"company": [COMPANY], **{name: [value] for name, value in params.items()}}
+
+    check_link()
 
 
 # The end

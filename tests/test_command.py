@@ -25,7 +25,8 @@ from sandbox import Request, Response, Sandbox
 from tests.conftest import PASSWORD, PROJECT, USERNAME, Open, Warehouse
 from tests.test_contract import TABLES, assert_same
 
-SCRIPT = PROJECT / "pipelines" / "mcommons.py"
+SCRIPTS = {name: PROJECT / "pipelines" / f"{name}.py" for name in ("mcommons", "mgage")}
+SCRIPT = SCRIPTS["mcommons"]
 COMPANY = "COSANDBOX00000000000000000000000001"
 #: Longest wait for something that takes a moment, in seconds. Nothing waits once it has happened.
 PATIENCE = 60.0
@@ -45,7 +46,7 @@ def environment(warehouse: Warehouse, **changes: str | None) -> dict[str, str]:
     """The variables by which the command line fills ``warehouse``; ``None`` takes one away."""
     settings = {
         **os.environ,
-        "SOURCES__MCOMMONS__BASE_URL": warehouse.box.url,
+        f"SOURCES__{warehouse.name.upper()}__BASE_URL": warehouse.box.url,
         "DESTINATION__DUCKDB__CREDENTIALS": str(warehouse.file),
         "PIPELINES_DIR": str(warehouse.state),
         "COLUMNS": "200",
@@ -57,7 +58,7 @@ def environment(warehouse: Warehouse, **changes: str | None) -> dict[str, str]:
 def run(warehouse: Warehouse, *options: str, cwd: Path = PROJECT, **changes: str | None) -> Ended:
     """Run the command line to its end."""
     process = subprocess.run(
-        [sys.executable, str(SCRIPT), *options],
+        [sys.executable, str(SCRIPTS[warehouse.name]), *options],
         check=False,
         cwd=cwd,
         env=environment(warehouse, **changes),

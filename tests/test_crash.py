@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,7 @@ from tests.test_command import (
     LOADED,
     PATIENCE,
     SCRIPT,
+    SCRIPTS,
     asked,
     environment,
     run,
@@ -31,21 +33,56 @@ from tests.test_command import (
     wait_until,
 )
 from tests.test_contract import assert_same
+from tests.test_mgage import assert_same as assert_same_messages
 
-#: The command line with packages of another size: ``-c DRIVER <rows> [<resource> …]``.
+#: The command line with packages of another size: ``-c DRIVER <service> <rows> [<resource> …]``.
 DRIVER = """
 import sys
+from importlib import import_module
 import dlt
 from sources.common.destinations import duckdb
 from sources.common.loading import load
-from sources.mcommons import mcommons_source
-pipeline = dlt.pipeline("mcommons", destination=duckdb(), dataset_name="mcommons")
-rows, resources = int(sys.argv[1]), sys.argv[2:]
-load(pipeline, mcommons_source(package_rows=rows, isolate_failures=True), resources or None)
+name, rows, *resources = sys.argv[1:]
+make_source = getattr(import_module(f"sources.{name}"), f"{name}_source")
+pipeline = dlt.pipeline(name, destination=duckdb(), dataset_name=name)
+load(pipeline, make_source(package_rows=int(rows), isolate_failures=True), resources or None)
 """
 #: Where a package is after each step.
 STEPS = ("normalize/extracted", "load/normalized")
 START = datetime(2024, 1, 1, tzinfo=timezone.utc)
+#: mGage keeps one year.
+RECENT = datetime.now(timezone.utc).replace(microsecond=0) - timedelta(days=200)
+SAME = {"mcommons": assert_same, "mgage": assert_same_messages}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of a service, and how the service is asked for its rows."""
+
+    service: str
+    name: str
+    column: str
+    endpoint: str
+    start: str
+    lookback: timedelta
+
+
+INCOMING = Table(
+    "mcommons", "incoming_messages", "received_at", "messages", "start_time", timedelta(hours=1)
+)
+OUTGOING = Table(
+    "mcommons", "outgoing_messages", "sent_at", "sent_messages", "start_time", timedelta(days=3)
+)
+MESSAGES = Table(
+    "mgage", "messages", "date", "messages/program/121811", "startDate", timedelta(days=3)
+)
+hourly = pytest.mark.parametrize("table", [INCOMING, MESSAGES], ids=["mcommons", "mgage"])
+
+
+@pytest.fixture
+def opened(account: Open, export: Open) -> Callable[..., Warehouse]:
+    """Opens an account of the service with that name, and an empty warehouse for it."""
+    return lambda service, **options: {"mcommons": account, "mgage": export}[service](**options)
 
 
 class Gate:
@@ -95,10 +132,14 @@ def kill(process: subprocess.Popen[str]) -> None:
     assert process.wait(PATIENCE) == -signal.SIGKILL
 
 
+def driver(warehouse: Warehouse, rows: int, *resources: str) -> list[str]:
+    return ["-c", DRIVER, warehouse.name, str(rows), *resources]
+
+
 def drive(warehouse: Warehouse, rows: int, *resources: str, **changes: str) -> None:
     """Run the driver to its end."""
     subprocess.run(
-        [sys.executable, "-c", DRIVER, str(rows), *resources],
+        [sys.executable, *driver(warehouse, rows, *resources)],
         check=True,
         cwd=PROJECT,
         env=environment(warehouse, **changes),
@@ -108,22 +149,39 @@ def drive(warehouse: Warehouse, rows: int, *resources: str, **changes: str) -> N
 
 def committed(warehouse: Warehouse) -> int:
     """How many packages are in the warehouse; asked of the files beside it, which are not locked."""
-    return len(list((warehouse.state / "mcommons" / "load" / "loaded").glob("*")))
+    return len(list((warehouse.state / warehouse.name / "load" / "loaded").glob("*")))
 
 
 def found(folder: Path, pattern: str) -> Callable[[], object]:
     return lambda: next(folder.glob(pattern), None)
 
 
-def messages(warehouse: Warehouse, count: int) -> None:
-    """An account with ``count`` incoming messages, one an hour from the first second on."""
+def put_messages(warehouse: Warehouse, count: int) -> dict[str, str]:
+    """Put ``count`` messages, one an hour; gives settings that read just these, in small pages."""
+    service, name = warehouse.box.service, warehouse.name
+    first = START if name == "mcommons" else RECENT
+    if name == "mgage":
+        service.add_program(121811)
     for number in range(count):
-        row = {"id": number, "received_at": START + timedelta(hours=number)}
-        warehouse.box.service.put("incoming_messages", row)
+        time = first + timedelta(hours=number)
+        if name == "mcommons":
+            service.put("incoming_messages", {"id": number, "received_at": time})
+        else:
+            service.put(121811, {"body": str(number), "date": time})
+    end = first + timedelta(hours=count)
+    return settings_of(name, PAGE_SIZE="5", START_DATE=f"{first}", UNTIL=f"{end}")
 
 
-def ids(warehouse: Warehouse) -> list[int]:
-    return [number for (number,) in warehouse.query("SELECT id FROM incoming_messages ORDER BY 1")]
+def settings_of(service: str, **settings: str) -> dict[str, str]:
+    return {f"SOURCES__{service.upper()}__{name}": value for name, value in settings.items()}
+
+
+def numbers(warehouse: Warehouse, table: Table) -> list[int]:
+    """Which of the messages that were put are in the warehouse."""
+    column = "id" if warehouse.name == "mcommons" else "body::BIGINT"
+    return [
+        number for (number,) in warehouse.query(f"SELECT {column} FROM {table.name} ORDER BY 1")
+    ]
 
 
 def latest(warehouse: Warehouse, table: str, column: str) -> datetime:
@@ -135,49 +193,66 @@ def latest(warehouse: Warehouse, table: str, column: str) -> datetime:
 def starts(box: Sandbox, endpoint: str, parameter: str) -> set[datetime]:
     """From when on an endpoint was asked."""
     return {
-        datetime.fromisoformat(request.params[parameter].replace("Z", "+00:00"))
+        start_of(request, parameter)
         for request in asked(box, endpoint)
         if parameter in request.params
     }
 
 
+def start_of(request: Request, parameter: str) -> datetime:
+    time = datetime.fromisoformat(request.params[parameter].removesuffix("Z"))
+    return time.replace(tzinfo=timezone.utc)
+
+
 # The first load, killed once.
 
 
-@pytest.mark.parametrize("requests", [0, 12, 40])
-def test_killed_while_it_reads_the_next_run_brings_everything(account: Open, requests: int) -> None:
-    warehouse = account()
+@pytest.mark.parametrize(
+    ("service", "requests"),
+    [("mcommons", 0), ("mcommons", 12), ("mcommons", 40), ("mgage", 4)],
+)
+def test_killed_while_it_reads_the_next_run_brings_everything(
+    opened: Callable[..., Warehouse], service: str, requests: int
+) -> None:
+    warehouse = opened(service)
+    # With one question at a time, the answers before the one held back have been taken.
     with (
         gate(warehouse.box, after(requests)) as closed,
-        started(warehouse, str(SCRIPT)) as process,
+        started(warehouse, str(SCRIPTS[service]), SOURCES__MGAGE__CONCURRENCY="1") as process,
     ):
         wait_until(closed.reached.is_set, process)
         kill(process)
     assert run(warehouse).code == LOADED
-    assert_same(warehouse)
+    SAME[service](warehouse)
 
 
 @pytest.mark.parametrize(
-    "pattern",
+    ("service", "pattern"),
     [
-        "normalize/extracted/*",
-        "load/normalized/*",
-        "load/normalized/*/started_jobs/*",
-        "load/normalized/*/.pending_transitions/*",
-        "load/normalized/*/completed_jobs/profiles__*",
-        "load/loaded/*",
+        pytest.param("mcommons", "normalize/extracted/*", id="extracted"),
+        pytest.param("mcommons", "load/normalized/*", id="normalized"),
+        pytest.param("mcommons", "load/normalized/*/started_jobs/*", id="loading"),
+        pytest.param("mcommons", "load/normalized/*/.pending_transitions/*", id="noted"),
+        pytest.param(
+            "mcommons", "load/normalized/*/completed_jobs/profiles__*", id="partly loaded"
+        ),
+        pytest.param("mcommons", "load/loaded/*", id="loaded"),
+        pytest.param("mgage", "load/normalized/*", id="mgage, normalized"),
+        pytest.param("mgage", "load/normalized/*/started_jobs/*", id="mgage, loading"),
+        pytest.param("mgage", "load/normalized/*/completed_jobs/*", id="mgage, partly loaded"),
     ],
-    ids=["extracted", "normalized", "loading", "noted", "partly loaded", "loaded"],
 )
-def test_killed_while_it_loads_the_next_run_brings_everything(account: Open, pattern: str) -> None:
-    warehouse = account()
-    with started(warehouse, str(SCRIPT)) as process:
-        wait_until(found(warehouse.state / "mcommons", pattern), process)
+def test_killed_while_it_loads_the_next_run_brings_everything(
+    opened: Callable[..., Warehouse], service: str, pattern: str
+) -> None:
+    warehouse = opened(service)
+    with started(warehouse, str(SCRIPTS[service])) as process:
+        wait_until(found(warehouse.state / service, pattern), process)
         kill(process)
     ended = run(warehouse)
     assert "Traceback" not in ended.err
     assert ended.code == LOADED
-    assert_same(warehouse)
+    SAME[service](warehouse)
 
 
 @pytest.mark.parametrize(
@@ -221,58 +296,84 @@ def test_killed_between_two_steps_of_a_package_the_next_run_goes_on(account: Ope
 # Packages: what is committed stays.
 
 
-def test_killed_between_packages_it_goes_on_from_the_committed_cursor(account: Open) -> None:
-    warehouse = account(empty=True)
-    messages(warehouse, 600)
-    # 120 pages: seven windows of three or four days, each a package.
-    settings = {"PAGE_SIZE": "5", "UNTIL": "2024-01-26"}
-    small = {f"SOURCES__MCOMMONS__{name}": value for name, value in settings.items()}
-    with (
-        gate(warehouse.box, lambda request: request.params["start_time"] > "2024-01-13") as closed,
-        started(warehouse, "-c", DRIVER, "50", "incoming_messages", **small) as process,
-    ):
-        wait_until(lambda: closed.reached.is_set() and committed(warehouse) >= 3, process)
-        kill(process)
-    there = ids(warehouse)
-    assert 200 <= len(there) < 500
-    assert there == list(range(len(there)))
-    cursor = latest(warehouse, "incoming_messages", "received_at")
-    warehouse.box.requests.clear()
-    drive(warehouse, 50, "incoming_messages", **small)
-    assert ids(warehouse) == list(range(600))
-    assert min(starts(warehouse.box, "messages", "start_time")) == cursor - timedelta(hours=1)
-
-
-def test_killed_between_packages_of_a_whole_account_everything_is_there_once(
-    account: Open,
+@hourly
+def test_killed_between_packages_it_goes_on_from_the_committed_cursor(
+    opened: Callable[..., Warehouse], table: Table
 ) -> None:
-    warehouse = account()
-    settings = {"PAGE_SIZE": "2", "UNTIL": "2026-01-01", "CONCURRENCY": "40"}
-    small = {f"SOURCES__MCOMMONS__{name}": value for name, value in settings.items()}
+    warehouse = opened(table.service, empty=True)
+    # 120 pages: many windows of some days, and a package for each one or two.
+    small = put_messages(warehouse, 600)
+    first = START if table is INCOMING else RECENT
 
     def late(request: Request) -> bool:
-        return request.endpoint == "sent_messages" and request.params["start_time"] > "2024-10"
+        return start_of(request, table.start) > first + timedelta(days=12)
 
     with (
         gate(warehouse.box, late) as closed,
-        started(warehouse, "-c", DRIVER, "20", **small) as process,
+        started(warehouse, *driver(warehouse, 50, table.name), **small) as process,
+    ):
+        wait_until(lambda: closed.reached.is_set() and committed(warehouse) >= 3, process)
+        kill(process)
+    there = numbers(warehouse, table)
+    assert 200 <= len(there) < 500
+    assert there == list(range(len(there)))
+    cursor = latest(warehouse, table.name, table.column)
+    warehouse.box.requests.clear()
+    drive(warehouse, 50, table.name, **small)
+    assert numbers(warehouse, table) == list(range(600))
+    assert min(starts(warehouse.box, table.endpoint, table.start)) == cursor - table.lookback
+
+
+@pytest.mark.parametrize(
+    ("table", "rows", "pages", "late"),
+    [
+        pytest.param(
+            OUTGOING,
+            20,
+            {"PAGE_SIZE": "2", "UNTIL": "2026-01-01", "CONCURRENCY": "40"},
+            lambda request: (
+                request.endpoint == "sent_messages" and request.params["start_time"] > "2024-10"
+            ),
+            id="mcommons",
+        ),
+        pytest.param(
+            MESSAGES,
+            100,
+            {"PAGE_SIZE": "10"},
+            lambda request: request.endpoint == "messages/program/121812",
+            id="mgage",
+        ),
+    ],
+)
+def test_killed_between_packages_of_a_whole_account_everything_is_there_once(
+    opened: Callable[..., Warehouse],
+    table: Table,
+    rows: int,
+    pages: dict[str, str],
+    late: Callable[[Request], bool],
+) -> None:
+    warehouse = opened(table.service)
+    small = settings_of(table.service, **pages)
+    with (
+        gate(warehouse.box, late) as closed,
+        started(warehouse, *driver(warehouse, rows), **small) as process,
     ):
         wait_until(lambda: closed.reached.is_set() and committed(warehouse) >= 2, process)
         kill(process)
-    cursor = latest(warehouse, "outgoing_messages", "sent_at")
+    cursor = latest(warehouse, table.name, table.column)
     assert cursor > START
     warehouse.box.requests.clear()
-    drive(warehouse, 20, **small)
-    assert_same(warehouse)
-    read = starts(warehouse.box, "sent_messages", "start_time")
-    assert min(read) == cursor - timedelta(days=3)
+    drive(warehouse, rows, **small)
+    SAME[table.service](warehouse)
+    assert min(starts(warehouse.box, table.endpoint, table.start)) == cursor - table.lookback
 
 
-def test_killed_after_every_package_it_still_comes_to_the_end(account: Open) -> None:
-    warehouse = account(empty=True)
-    messages(warehouse, 600)
-    settings = {"PAGE_SIZE": "5", "UNTIL": "2024-01-26"}
-    small = {f"SOURCES__MCOMMONS__{name}": value for name, value in settings.items()}
+@hourly
+def test_killed_after_every_package_it_still_comes_to_the_end(
+    opened: Callable[..., Warehouse], table: Table
+) -> None:
+    warehouse = opened(table.service, empty=True)
+    small = put_messages(warehouse, 600)
 
     def ended_or_past(process: subprocess.Popen[str], packages: int) -> bool:
         return process.poll() is not None or committed(warehouse) > packages
@@ -280,16 +381,16 @@ def test_killed_after_every_package_it_still_comes_to_the_end(account: Open) -> 
     killed = 0
     for _ in range(10):
         before = committed(warehouse)
-        with started(warehouse, "-c", DRIVER, "150", "incoming_messages", **small) as process:
+        with started(warehouse, *driver(warehouse, 150, table.name), **small) as process:
             wait_until(partial(ended_or_past, process, before))
             process.send_signal(signal.SIGKILL)
             if process.wait(PATIENCE) == 0:
                 break
         killed += 1
-        there = ids(warehouse)
+        there = numbers(warehouse, table)
         assert there == list(range(len(there)))
     assert killed >= 2
-    assert ids(warehouse) == list(range(600))
+    assert numbers(warehouse, table) == list(range(600))
 
 
 # Other machines, other destinations.

