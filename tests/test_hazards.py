@@ -10,7 +10,10 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from sandbox import Request, Response
+from sources.common.endpoints import Endpoint
 from sources.common.errors import ConfigurationError, CredentialsError
+from sources.common.tables import Layout, Page
+from sources.mcommons.answers import decode
 from tests.conftest import Open, Warehouse
 from tests.test_contract import assert_same
 
@@ -232,6 +235,21 @@ def test_a_resource_that_cannot_be_read_stays_where_it_was_and_the_others_load(
     warehouse.box.faults.clear()
     warehouse.load()
     assert_same(warehouse)
+
+
+def test_what_nobody_foresaw_fails_the_resource_too_and_the_others_load(
+    account: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(content: bytes, endpoint: Endpoint, layout: Layout) -> Page:
+        if endpoint.name == "calls":
+            # With no text of its own.
+            raise ValueError
+        return decode(content, endpoint, layout)
+
+    monkeypatch.setattr("sources.mcommons.decode", broken)
+    summary = account().load("calls", "keywords")
+    assert summary.failed == {"calls": "calls: unexpected ValueError, see the log"}
+    assert summary.rows["keywords"]
 
 
 def test_a_snapshot_that_fails_half_way_replaces_nothing(account: Open) -> None:

@@ -500,6 +500,19 @@ def keys_of(rows: Sequence[Record]) -> list[str]:
     return keys
 
 
+@pytest.mark.parametrize("name", ["", " ", "_", "_row", "_dlt_load_id", "_Deleted", "\u200b"])
+def test_no_name_a_service_sends_is_one_of_ours_or_none(name: str) -> None:
+    assert column_name(name)
+    assert not column_name(name).startswith("_")
+
+
+def test_a_column_named_like_the_computed_key_is_kept_under_another_name() -> None:
+    table = add_row_keys(pa.table({"a": ["x"], "query_key": ["sent"]}), "query_key", ["a"])
+    assert table["query_key_sent"].to_pylist() == ["sent"]
+    assert table["query_key"].to_pylist() != ["sent"]
+    assert len(table.column_names) == 3
+
+
 @given(query_rows, st.randoms(use_true_random=False))
 def test_the_same_rows_get_the_same_keys_in_whatever_order_they_come(
     rows: list[Record], random: Any

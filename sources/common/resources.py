@@ -271,9 +271,13 @@ def build_resource(run: Run, endpoint: Endpoint) -> DltResource:
         except Exception as error:
             if not run.settings.isolate_failures or isinstance(error, ConfigurationError):
                 raise
-            if not isinstance(error, ServiceError):
+            if isinstance(error, ServiceError):
+                metrics["failed"] = str(error)
+            else:
                 logger.exception(f"{endpoint.name} failed")
-            metrics["failed"] = str(error)
+                metrics["failed"] = (
+                    f"{endpoint.name}: unexpected {type(error).__name__}, see the log"
+                )
             if endpoint.window and not load.whole:
                 # The windows before the one that failed are complete.
                 yield from _tables(package.batch(empty))

@@ -86,8 +86,12 @@ class Page:
 
 @lru_cache(maxsize=10_000)
 def column_name(name: str) -> str:
-    """The name of an attribute or element as dlt's default naming writes it."""
-    return _NAMING.normalize_identifier(name)
+    """The name of an attribute or element as dlt's default naming writes it.
+
+    Names that begin with an underscore are dlt's and ours, but for one before a digit.
+    """
+    normal = _NAMING.normalize_identifier(name) if name.strip() else "_"
+    return f"x{normal}" if normal.startswith("_") and not normal[1:2].isdigit() else normal
 
 
 @dataclass
@@ -450,6 +454,10 @@ def add_row_keys(table: pa.Table, key: str, identity: Sequence[str]) -> pa.Table
     equal in all of them. The ordinal follows the other columns, not the order in which the service
     sent the rows, so the same set of rows gets the same set of keys however it is paged.
     """
+    if key in table.column_names:
+        # The service sends something of that name.
+        names = [f"{name}_sent" if name == key else name for name in table.column_names]
+        table = table.rename_columns(names)
     others = sorted(set(table.column_names) - set(identity))
     rows = table.select(list(identity)).to_pylist()
     groups: dict[str, list[int]] = {}

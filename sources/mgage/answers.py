@@ -232,7 +232,7 @@ def _shared(values: Mapping[str, Any]) -> tuple[dict[str, str | None], list[Reje
     shared: dict[str, str | None] = {}
     rejects = []
     for name, value in values.items():
-        column, text = column_name(name or "_"), _text(value)
+        column, text = column_name(name), _text(value)
         fits = text is None or not _UNFIT.search(text)
         if not fits:
             rejects.append(Reject(None, column, _NO_TEXT, _printable(text or "")))
@@ -242,7 +242,7 @@ def _shared(values: Mapping[str, Any]) -> tuple[dict[str, str | None], list[Reje
 
 def _walk(record: Mapping[str, Any], node: Node, rows: Rows, depth: int) -> None:
     for name, value in record.items():
-        place = node.nodes.get(name) or node.node(name or "_")
+        place = node.nodes.get(name) or node.node(name)
         if isinstance(value, dict) and depth < MAX_DEPTH:
             _walk(value, place, rows, depth + 1)
         elif isinstance(value, list) and depth < MAX_DEPTH:
