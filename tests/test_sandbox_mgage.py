@@ -243,6 +243,23 @@ def test_the_next_url_as_a_path(sandbox: Open) -> None:
     assert url == f"/api/messages/program/{PROGRAM}?page=2"
 
 
+def test_the_next_url_with_nothing_but_the_page_as_in_the_vendors_sample(sandbox: Open) -> None:
+    client = sandbox(links="bare")
+    url = client.document(pageSize=3, messageType="MT")["meta"]["nextPageUrl"]
+    assert url == f"{client.box.url}messages/program/{PROGRAM}?page=2"
+
+
+def test_a_start_before_the_year_is_cut_or_if_wanted_refused(sandbox: Open) -> None:
+    for refuses_old, status in [(False, 200), (True, 400)]:
+        client = sandbox(refuses_old=refuses_old)
+        first = client.service.now() - timedelta(days=365)
+        before, then = (
+            f"{time:%Y-%m-%dT%H:%M:%S}" for time in (first - timedelta(seconds=1), first)
+        )
+        assert client.get(startDate=before).status_code == status
+        assert client.get(startDate=then).status_code == 200
+
+
 def test_a_hook_can_lead_astray(sandbox: Open) -> None:
     client = sandbox()
 
