@@ -837,3 +837,11 @@ def test_what_was_closed_stays_closed_when_the_client_is_used_again_at_once(
     for future in old:
         assert isinstance(future.exception(LONG), ServiceError)
     assert len(server.paths) == len(old) + 1
+
+
+@pytest.mark.parametrize(
+    "link", ["?page=\ud83d", "?\udcff=2", "https://export.example.org:0/api/x"]
+)
+def test_a_next_link_that_no_request_can_carry_is_refused(connect: Connect, link: str) -> None:
+    with pytest.raises(ServiceError, match="next page"):
+        connect("https://export.example.org/api/").follow("x", link)

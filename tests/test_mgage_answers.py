@@ -216,6 +216,8 @@ WHOLE = {
     "marks in the text": answer_of([text_of(message(1, body='"}],{[ "meta":{}')), text_of({})]),
     "an object in a message": answer_of([text_of(message(1, carrier={"a": {"b": "c"}}))]),
     "a list in a message": answer_of([text_of(message(1, tags=["a", "b"]))] * 2),
+    "lists of objects": answer_of([text_of(message(1, tags=[{"a": 1}], deep={"x": {"y": 1}}))] * 2),
+    "more behind the messages": GOOD[:-2] + ',"more":{"a":{"b":1}}}}',
     "a broken message": answer_of([text_of(message(1)), BROKEN, text_of(message(2))]),
     "a broken message first": answer_of([BROKEN, text_of(message(2))]),
     "a broken message last": answer_of([text_of(message(1)), BROKEN]),
@@ -537,6 +539,7 @@ def test_what_is_nested_too_deep_stays_json(wrap: Callable[[Any], Any]) -> None:
         elif depth >= MAX_DEPTH:
             (value,) = values
             assert json.loads(value) == nested(depth - MAX_DEPTH + 1)
+            assert "“x”" in value
 
 
 def test_two_names_for_one_column_cost_the_second_value_only() -> None:
@@ -564,8 +567,16 @@ def test_what_is_said_once_for_all_messages_becomes_shared_columns() -> None:
         "campaign_name": " “A” ",
         "program_name": None,
         "program_type": None,
-        "account_id": "7",
+        # Named by its path: a message can have a key of that name as well.
+        "data__account_id": "7",
     }
+
+
+def test_what_is_said_once_does_not_replace_what_each_message_says() -> None:
+    names = {**NAMES, "type": "SMS", "date": "today"}
+    page = read(answer_of([text_of(message(1))], names=names))
+    assert not set(page.shared) & set(row(1))
+    assert page.shared["data__type"] == "SMS"
 
 
 def test_a_shared_name_that_is_no_text_is_null_and_kept() -> None:
@@ -611,6 +622,11 @@ def test_a_row_that_came_or_went_or_is_another_has_another_fingerprint(others: l
     assert fingerprint(message(1), message(2)) != fingerprint(*others)
 
 
+def test_which_of_two_messages_is_there_twice_tells_in_the_fingerprint() -> None:
+    once, twice = message(1), message(2)
+    assert fingerprint(once, once, twice) != fingerprint(once, twice, twice)
+
+
 def test_the_order_of_the_messages_of_one_second_leaves_the_fingerprint_as_it_was() -> None:
     assert fingerprint(message(1), message(2)) == fingerprint(message(2), message(1))
 
@@ -647,7 +663,13 @@ DAMAGES: Mapping[str, Damage] = {
     "a number with a leading zero": lambda text: text.replace('"T-Mobile"', "015550100"),
     "single quotes": lambda text: text.replace('"', "'"),
     "a comment": lambda text: text.replace(',"body"', ',/* x */"body"'),
+    "objects inside": lambda text: text.replace('"T-Mobile"', '[{"a":1},{"b":2}] x'),
+    "a lost name": lambda text: text.replace('{"type":', ""),
     "HTML inside": lambda text: text.replace('"body"', '<html><p class="x">Sorry</p></html>'),
+    "a lost closing brace": lambda text: text[:-1],
+    "a message without its second half": lambda text: text[: len(text) // 2],
+    "garbage behind the brace": lambda text: text + "garbage",
+    "a text behind the brace": lambda text: text + '"x"',
     "deep brackets": lambda text: text.replace('"T-Mobile"', "[" * 10**5 + "]" * 10**5),
     "deep brackets never closed": lambda text: text.replace('"T-Mobile"', "[" * 10**5),
     "deep braces": lambda text: text.replace('"T-Mobile"', '{"a":' * 10**5 + "1" + "}" * 10**5),
@@ -671,13 +693,13 @@ def test_a_broken_message_costs_itself_and_is_kept_whole(damage: Damage, meta_la
             (reject,) = page.rejects
             assert (reject.row, reject.column, reject.payload) == (None, None, written[at])
             assert page.next_link == LINK
-            assert page.shared["campaign_name"] == "Café"
+            assert sorted(page.shared.values()) == sorted(NAMES.values())
             assert page.rows == count
 
 
 @settings(max_examples=50)
 @given(
-    damages=st.lists(st.sampled_from([None, *list(DAMAGES)[:25]]), min_size=1, max_size=7).filter(
+    damages=st.lists(st.sampled_from([None, *list(DAMAGES)[:-3]]), min_size=1, max_size=7).filter(
         any
     )
 )
@@ -716,11 +738,22 @@ def test_an_answer_that_is_broken_around_its_messages_is_tried_again(damage: Dam
         assert type(failure(damage(good))) is TransientError
 
 
+def test_a_broken_answer_that_says_nothing_of_a_next_page_is_not_taken_for_the_last() -> None:
+    broken = answer_of([BROKEN, text_of(message(1))])
+    assert read(broken).next_link == LINK
+    assert type(failure(broken.replace('"nextPageUrl"', '"next"'))) is TransientError
+
+
 # Anything at all
 
 #: An edit replaces so many characters from a place by a text; no place is a brace of the message.
 edits = st.lists(
-    st.tuples(st.floats(0, 1), st.integers(0, 1), st.sampled_from('"\\{},:[a0\n\0“')), max_size=8
+    st.tuples(
+        st.floats(0, 1),
+        st.integers(0, 8),
+        st.sampled_from('"\\{}[],: a0\n\0“') | st.sampled_from(['"}', '":', '},{"', "}],", "]}}"]),
+    ),
+    max_size=8,
 )
 
 
@@ -737,7 +770,6 @@ def edited(text: str, changes: Sequence[tuple[float, int, str]]) -> str:
 def test_no_edits_inside_the_braces_of_one_message_cost_another(
     count: int, which: int, changes: list[tuple[float, int, str]], meta_last: bool
 ) -> None:
-    # As long as none writes the bracket that ends the list.
     written = [compact(message(n)) for n in range(count)]
     bad = which % count
     written[bad] = edited(written[bad], changes)
@@ -759,10 +791,37 @@ whole_answers = st.builds(
     st.lists(st.lists(parts, max_size=5).map("".join) | st.just(text_of(message(1))), max_size=4),
     meta_last=st.booleans(),
 ).map(str.encode)
+values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=5)
+    | st.just("\ud83d"),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.text(max_size=3) | st.sampled_from([" ", "type", "\ud83d", "a"]), inner, max_size=3
+        )
+    ),
+    max_leaves=8,
+)
+documents = st.fixed_dictionaries(
+    {
+        "meta": st.fixed_dictionaries({"nextPageUrl": st.none() | values}) | values,
+        "data": st.dictionaries(st.text(max_size=3), values, max_size=3).flatmap(
+            lambda data: st.lists(values, max_size=4).map(lambda found: {**data, "messages": found})
+        ),
+    }
+).map(lambda document: json.dumps(document).encode())
+damaged = edits.map(lambda changes: edited(GOOD, changes).encode("utf-8", "surrogatepass"))
 
 
-@settings(max_examples=1000)
-@given(body=bodies | whole_answers, status=st.sampled_from([200, 200, 200, 400, 401, 500]))
+@settings(max_examples=2000)
+@given(
+    body=bodies | whole_answers | documents | damaged,
+    status=st.sampled_from([200, 200, 200, 400, 401, 500]),
+)
 def test_whatever_the_bytes_an_answer_is_read_or_refused(body: bytes, status: int) -> None:
     try:
         document = check(Answer(status, "application/json", body))
@@ -772,3 +831,28 @@ def test_whatever_the_bytes_an_answer_is_read_or_refused(body: bytes, status: in
     lost = [reject for reject in page.rejects if reject.row is None and reject.column is None]
     assert page.rows == page.table.num_rows + len(lost)
     assert repr([page.table.to_pylist(), page.rejects]).encode()
+
+
+@pytest.mark.parametrize("name", ["a\\q", "a\\u12", "C:\\x"])
+def test_a_campaign_whose_name_is_broken_costs_no_message(name: str) -> None:
+    page = read(answer_of([text_of(message(1))]).replace("Café", name))
+    assert rows(page) == [row(1)]
+    assert page.shared["program_name"] == "Spring"
+
+
+def test_half_a_campaign_name_is_not_loaded_as_if_it_were_all_of_it() -> None:
+    page = read(answer_of([text_of(message(1))]).replace("Café", 'Say "hi" now'))
+    assert page.shared.get("campaign_name") is None
+    assert page.shared["program_name"] == "Spring"
+
+
+def test_a_bracket_in_a_broken_message_does_not_end_the_list() -> None:
+    bad = '{"type":"MO"}],"body":"x"}'
+    page = read(answer_of([bad, compact(message(1)), compact(message(2))]))
+    assert [found for found in rows(page) if found in (row(1), row(2))] == [row(1), row(2)]
+
+
+@pytest.mark.parametrize("name", [" ", "\u00a0", "\u2028", "", "-", "\ud83d", "\0", "“”"])
+def test_a_name_of_nothing_but_blanks_is_a_column_all_the_same(name: str) -> None:
+    (found,) = rows(read(answer_of([json.dumps({"type": "MO", name: "x"})])))
+    assert sorted(found.values()) == ["MO", "x"]

@@ -117,7 +117,8 @@ def _retry_after(header: str | None) -> float | None:
 
 def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
     """Scheme, host and port. Raises ValueError for a port that is none."""
-    return parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme)
+    port = _PORTS.get(parts.scheme) if parts.port is None else parts.port
+    return parts.scheme, parts.hostname, port
 
 
 class Client(Generic[Content]):
@@ -234,6 +235,8 @@ class Client(Generic[Content]):
         """
         asked = self.base_url + path
         try:
+            # Half a surrogate pair cannot be sent.
+            link.encode()
             there, here = urlsplit(urljoin(asked, link)), urlsplit(asked)
             same = _origin(there) == _origin(here) and "@" not in there.netloc
             params = dict(parse_qsl(there.query, keep_blank_values=True))

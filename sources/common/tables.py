@@ -71,7 +71,7 @@ class Page:
         page_count: How many pages there are, where the service says so.
         next_link: URL of the next page, where the service names it.
         shared: Column → value that the answer gives once for all of its records.
-        fingerprint: Equal for two answers with the same records in the same order.
+        fingerprint: Equal for two answers with the same records.
     """
 
     rows: int

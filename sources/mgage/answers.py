@@ -9,7 +9,9 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from ..common.client import TRANSIENT_STATUSES, Answer
@@ -21,6 +23,8 @@ from ..common.tables import Layout, Node, Page, Reject, Rows, build_page, column
 MAX_DEPTH = 8
 #: Longest reason repeated in a message.
 MAX_REASON = 500
+#: Places tried for the end of a message that is broken.
+MAX_TRIES = 1000
 
 _NO_TEXT = "holds what is no text in any warehouse"
 
@@ -32,12 +36,13 @@ _HTML = re.compile(rb"\s*<(?:!DOCTYPE\s+html|html)\b", re.IGNORECASE)
 _MESSAGES = re.compile(r'"messages"\s*:\s*\[')
 _META = re.compile(r'"meta"\s*:\s*')
 _TEXT = r'"(?:[^"\\]|\\.)*"'
-_MEMBER = re.compile(rf'"(\w+)"\s*:\s*({_TEXT}|null)')
+_MEMBER = re.compile(rf'"(\w+)"\s*:\s*({_TEXT}|null)(?=\s*(?:,|$))')
 _BETWEEN = re.compile(r"[\s,]*")
 _AFTER = re.compile(r"\s*[,\]]")
-_NEXT = re.compile(r"\}\s*,\s*(?=\{)")
-_LAST = re.compile(r"\}\s*(?=\])")
+_NEXT = re.compile(r",\s*(?=\{)")
+_BLANKS = " \t\r\n"
 _MESSAGE_NAMES = frozenset({"type", "deliveryStatus", "number", "body", "date", "network"})
+_SHARED_NAMES = frozenset({"campaignName", "programName", "programType"})
 
 
 @dataclass(frozen=True)
@@ -152,30 +157,49 @@ def _salvage(text: str) -> tuple[dict[str, Any], list[str]]:
     opening = _MESSAGES.search(text)
     if opening is None:
         raise TransientError("the answer is no JSON")
+    head = text[: opening.start()]
+    meta = _meta(head)
     messages: list[Any] = []
     broken: list[str] = []
     at = _skip(text, opening.end())
-    while not text.startswith("]", at):
+    while (behind := _behind(text, at, meta)) is None:
         message, end = _message_at(text, at)
         if message is None:
-            end = _end_of_broken(text, at)
-            broken.append(text[at:end])
+            end = _end_of_broken(text, at, meta)
+            broken.append(text[at:end].strip(_BLANKS))
         else:
             messages.append(message)
         at = _skip(text, end)
-    head, tail = text[: opening.start()], text[at + 1 :]
-    if not re.sub(rf"{_TEXT}|\s", "", tail).endswith("}}"):
-        raise TransientError("the answer is cut short")
-    found = _META.search(head) or _META.search(tail)
+    shared = {**_members(head.rpartition('"data"')[2]), **behind["data"]}
+    return {"meta": behind["meta"], "data": {**shared, "messages": messages}}, broken
+
+
+def _behind(text: str, at: int, meta: Any) -> dict[str, Any] | None:
+    """The answer without its messages, if their list ends at ``at``; ``meta`` if it came before."""
+    if not text.startswith("]", at):
+        return None
     try:
-        meta, _ = _DECODER.raw_decode(found.string, found.end()) if found else (None, 0)
+        found = {"meta": meta, **_DECODER.decode('{"data":{"messages":[' + text[at:])}
     except (ValueError, RecursionError):
-        meta = None
-    if not isinstance(meta, dict) or "nextPageUrl" not in meta:
-        raise TransientError("the answer is no JSON")
-    outside = head.rpartition('"data"')[2] + tail.partition('"meta"')[0]
-    shared = {name: _DECODER.decode(value) for name, value in _MEMBER.findall(outside)}
-    return {"meta": meta, "data": {**shared, "messages": messages}}, broken
+        return None
+    named = isinstance(found["meta"], dict) and "nextPageUrl" in found["meta"]
+    return found if named and isinstance(found["data"], dict) else None
+
+
+def _meta(head: str) -> Any:
+    found = _META.search(head)
+    try:
+        return _DECODER.raw_decode(head, found.end())[0] if found else None
+    except (ValueError, RecursionError):
+        return None
+
+
+def _members(head: str) -> dict[str, Any]:
+    members = {}
+    for name, value in _MEMBER.findall(head):
+        with suppress(ValueError):
+            members[name] = _DECODER.decode(value)
+    return members
 
 
 def _skip(text: str, at: int) -> int:
@@ -193,15 +217,19 @@ def _message_at(text: str, at: int) -> tuple[Any, int]:
     return (message, end) if known and _AFTER.match(text, end) else (None, at)
 
 
-def _end_of_broken(text: str, at: int) -> int:
+def _end_of_broken(text: str, at: int, meta: Any) -> int:
     """Where the broken message at ``at`` ends: before the next good one, or with the list."""
-    for found in _NEXT.finditer(text, at):
+    for found in islice(_NEXT.finditer(text, at), MAX_TRIES):
         if _message_at(text, found.end())[0] is not None:
-            return found.start() + 1
-    ends = [found.end() for found in _LAST.finditer(text, at)]
-    if not ends:
-        raise TransientError("the answer is cut short")
-    return ends[-1]
+            return found.start()
+    end = len(text)
+    for _ in range(MAX_TRIES):
+        end = text.rfind("]", at, end)
+        if end < 0:
+            break
+        if _behind(text, end, meta) is not None:
+            return end
+    raise TransientError("the answer is cut short")
 
 
 def decode(document: Document, endpoint: Endpoint, layout: Layout) -> Page:
@@ -215,7 +243,7 @@ def decode(document: Document, endpoint: Endpoint, layout: Layout) -> Page:
             _walk(message, layout.root, rows, 1)
             rows.end_row()
         else:
-            rejects.append(Reject(None, None, "not a message", json.dumps(message)))
+            rejects.append(Reject(None, None, "not a message", _json(message)))
     page = build_page(endpoint, rows, str, rejects)
     page.next_link = document.next_link
     page.shared, unfit = _shared(document.shared)
@@ -232,7 +260,9 @@ def _shared(values: Mapping[str, Any]) -> tuple[dict[str, str | None], list[Reje
     shared: dict[str, str | None] = {}
     rejects = []
     for name, value in values.items():
-        column, text = column_name(name), _text(value)
+        # What nobody declared is named by its path; a message can have a key of the same name.
+        column = column_name(name) if name in _SHARED_NAMES else f"data__{column_name(name)}"
+        text = _text(value)
         fits = text is None or not _UNFIT.search(text)
         if not fits:
             rejects.append(Reject(None, column, _NO_TEXT, _printable(text or "")))
@@ -265,4 +295,11 @@ def _text(value: Any) -> str | None:
     """A value as text: texts and numbers verbatim, all else as JSON has it."""
     if value is None or isinstance(value, str):
         return value
-    return json.dumps(value, ensure_ascii=False)
+    return _json(value)
+
+
+def _json(value: Any) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except RecursionError:
+        raise ServiceError("the answer is nested too deeply") from None
