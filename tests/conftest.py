@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
@@ -11,6 +12,7 @@ from typing import Any
 import dlt
 import duckdb as duckdb_client
 import pytest
+from dlt.common import logger
 from dlt.extract import DltSource
 
 from sandbox import Sandbox
@@ -110,6 +112,17 @@ def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 Open = Callable[..., Warehouse]
+
+
+@pytest.fixture
+def log(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> pytest.LogCaptureFixture:
+    """All that is logged; dlt's own logger keeps its lines to itself."""
+    dlt.current.run_context()  # sets up dlt's logger, which it does once
+    monkeypatch.setattr(logger, "LOGGER", logging.getLogger("textlift.test"))
+    caplog.set_level(logging.DEBUG, "textlift.test")
+    return caplog
 
 
 @pytest.fixture

@@ -15,10 +15,8 @@ from itertools import product
 from random import Random
 from typing import Any
 
-import dlt
 import pyarrow as pa
 import pytest
-from dlt.common import logger
 from dlt.pipeline.exceptions import PipelineStepFailed
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
@@ -75,17 +73,6 @@ def program(export: Open, monkeypatch: pytest.MonkeyPatch) -> Open:
         return warehouse
 
     return open_program
-
-
-@pytest.fixture
-def log(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> pytest.LogCaptureFixture:
-    """All that is logged; dlt's own logger keeps its lines to itself."""
-    dlt.current.run_context()  # sets up dlt's logger, which it does once
-    monkeypatch.setattr(logger, "LOGGER", logging.getLogger("textlift.test"))
-    caplog.set_level(logging.DEBUG)
-    return caplog
 
 
 @pytest.fixture

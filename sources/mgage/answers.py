@@ -39,6 +39,7 @@ _TEXT = r'"(?:[^"\\]|\\.)*"'
 _MEMBER = re.compile(rf'"(\w+)"\s*:\s*({_TEXT}|null)(?=\s*(?:,|$))')
 _BETWEEN = re.compile(r"[\s,]*")
 _AFTER = re.compile(r"\s*[,\]]")
+_AFTER_PART = re.compile(r"\s*(?:,\s*\{|\])")
 _NEXT = re.compile(r",\s*(?=\{)")
 _BLANKS = " \t\r\n"
 _MESSAGE_NAMES = frozenset({"type", "deliveryStatus", "number", "body", "date", "network"})
@@ -214,7 +215,9 @@ def _message_at(text: str, at: int) -> tuple[Any, int]:
     except (ValueError, RecursionError):
         return None, at
     known = isinstance(message, dict) and not _MESSAGE_NAMES.isdisjoint(message)
-    return (message, end) if known and _AFTER.match(text, end) else (None, at)
+    # A stray brace ends a message early, and the rest of it follows.
+    after = _AFTER if known and message.keys() >= _MESSAGE_NAMES else _AFTER_PART
+    return (message, end) if known and after.match(text, end) else (None, at)
 
 
 def _end_of_broken(text: str, at: int, meta: Any) -> int:
