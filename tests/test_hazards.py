@@ -135,6 +135,19 @@ def test_since_and_until_are_inclusive_and_leave_the_cursors_alone(account: Open
     assert ids(warehouse, "incoming_messages") == list(range(100))
 
 
+def test_a_range_before_the_start_date_is_loaded_all_the_same(account: Open) -> None:
+    warehouse = account()
+    since, until = (
+        datetime(2024, 3, 1, tzinfo=timezone.utc),
+        datetime(2024, 6, 1, tzinfo=timezone.utc),
+    )
+    warehouse.load("incoming_messages", start_date="2025-01-01", since=f"{since}", until=f"{until}")
+    rows = warehouse.box.service.rows("incoming_messages")
+    wanted = sorted(row["id"] for row in rows if since <= row["received_at"] <= until)
+    assert wanted
+    assert ids(warehouse, "incoming_messages") == wanted
+
+
 def test_since_after_the_cursor_leaves_no_hole(account: Open) -> None:
     warehouse = account(empty=True)
     service = warehouse.box.service

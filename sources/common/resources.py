@@ -112,7 +112,8 @@ class _Package:
         load, page = self._load, rows.page
         hold = None
         if load.endpoint.window:
-            page = self._from_start_date(page, load.endpoint.window.cursor)
+            if rows.unit.window is None:
+                page = self._from_start_date(page, load.endpoint.window.cursor)
             page, hold = self._unseen(page, load.endpoint.key, load.endpoint.window.cursor)
         load.advance(rows, hold)
         if load.whole and load.endpoint.parent and rows.gone is None:
