@@ -651,6 +651,18 @@ def test_a_program_that_was_silent_for_more_than_a_year_has_no_hole(program: Ope
     assert_same(warehouse)
 
 
+def test_what_lies_before_the_start_date_is_no_hole(program: Open) -> None:
+    warehouse = program()
+    warehouse.load()
+    long_ago = datetime.now(UTC) - 500 * DAY
+    rewind(warehouse, reached=long_ago)
+    wanted = datetime.now(UTC) - 400 * DAY
+    (hole,) = warehouse.load(start_date=written(wanted)).holes
+    assert written(wanted) in hole
+    rewind(warehouse, reached=long_ago)
+    assert warehouse.load(start_date=written(datetime.now(UTC) - 300 * DAY)).holes == []
+
+
 def with_a_hole(program: Open, every: timedelta) -> Warehouse:
     """A first load, more than a year ago as far as the state knows, and thirty messages since."""
     warehouse = program()
@@ -753,7 +765,9 @@ def test_a_next_page_in_another_place_is_not_followed(program: Open, there: str)
 # Failures
 
 
-def test_a_program_that_is_not_there_is_named_once_and_the_others_load(program: Open) -> None:
+def test_a_program_that_is_not_there_is_named_once_and_the_others_load(
+    program: Open, log: pytest.LogCaptureFixture
+) -> None:
     warehouse = program()
     put_numbered(warehouse, [NOTHING, HOUR])
     summary = warehouse.load(programs=[PROGRAM, 999])
@@ -761,6 +775,7 @@ def test_a_program_that_is_not_there_is_named_once_and_the_others_load(program: 
     (missing,) = summary.missing
     assert "999" in missing
     assert "not found" in missing
+    assert log.text.count("it has no rows to load") == 1
     assert_same(warehouse)
 
 

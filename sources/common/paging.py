@@ -16,12 +16,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import Enum, auto
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from .endpoints import Paging
 from .errors import ServiceError
-from .tables import Page
+from .tables import Page, times
 from .windows import Window
 
 #: Pages of one window; a window with more is cut, if it can be.
@@ -315,20 +312,18 @@ class LinkPlan:
 
     def _estimate_parts(self) -> int:
         """How many parts the window should have, if its other rows lie as close as those seen."""
-        assert self._window is not None
+        assert self._window is not None and self._cursor is not None
         pages = self.pages()
         if not any(page.rows for page in pages[-PART_PAGES:]):
             raise ServiceError(_ENDLESS)
         start, end = self._window.start, self._window.end
-        tables = [page.table.select([self._cursor]) for page in pages]
-        times = pa.concat_tables(tables)[self._cursor].drop_null()
-        inside = times.filter(pc.and_(pc.greater_equal(times, start), pc.less_equal(times, end)))
-        if 2 * len(inside) < len(times):
+        seen = [time for page in pages for time in times(page.table, self._cursor)]
+        inside = [time for time in seen if start <= time <= end]
+        if 2 * len(inside) < len(seen):
             raise ServiceError("most rows lie outside the window that was asked for")
-        if not len(inside):
+        if not inside:
             return UNKNOWN_PARTS
-        seen = pc.min_max(inside).as_py()
-        share = (seen["max"] - seen["min"]) / (end - start)
+        share = (max(inside) - min(inside)) / (end - start)
         wanted = len(pages) / max(share, 1e-9) / PART_PAGES
         return max(UNKNOWN_PARTS, min(MAX_PARTS, int(wanted)))
 

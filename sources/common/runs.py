@@ -11,12 +11,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-import pyarrow.compute as pc
 from dlt.common import logger
 
 from .endpoints import Endpoint, WindowParams
 from .errors import ConfigurationError, ServiceError
 from .reading import Reader, Service, Unit, WindowRows
+from .tables import latest
 from .windows import SECOND, Window, format_time, parse_time
 
 #: Asked for beyond what a service keeps: a leap day, and clocks that are apart.
@@ -182,8 +182,8 @@ class Load:
         self._run = run
         self._reader: Reader | None = None
         self._listed = False
-        self._cursors = _times(state.get("cursors", {}))
-        self._reached = _times(state.get("reached", {}))
+        self._cursors = _parse_times(state.get("cursors", {}))
+        self._reached = _parse_times(state.get("reached", {}))
         self._holds: dict[str, datetime] = {}
         self._holes: dict[str, Hole] = {}
         self._whole_at = state.get("whole_at")
@@ -232,7 +232,7 @@ class Load:
             wholes = self._find_wholes()
             if wholes is None:
                 return None
-            self._warn_of_what_is_not_kept()
+            self._compare_with_what_is_kept()
             units = [unit for whole in wholes for unit in self._units_of(whole)]
             self._reader = self._run.reader(self.endpoint, units)
         return self._reader.poll()
@@ -267,8 +267,12 @@ class Load:
             for parent in dict.fromkeys(parents.page.table["id"].to_pylist())
         ]
 
-    def _warn_of_what_is_not_kept(self) -> None:
-        """Say what of the range that is asked for the service does not keep."""
+    def _compare_with_what_is_kept(self) -> None:
+        """Say what of the range that is asked for the service does not keep.
+
+        Raises:
+            ConfigurationError: Nothing of it is left.
+        """
         settings, since = self._run.settings, self._kept_since
         if since is None:
             return
@@ -327,6 +331,7 @@ class Load:
         settings, known = self._run.settings, self._known_until(whole.cursor)
         if self._kept_since is None or known is None or settings.is_range:
             return
+        known = max(known, settings.start_date or known)
         hole_end = min(self._kept_since, end)
         if known < hole_end and not (settings.since and settings.since > known):
             hole = self._holes[whole.cursor] = Hole(whole, Window(known, hole_end))
@@ -347,12 +352,12 @@ class Load:
             self.about[unit.cursor] = rows.page.shared
         if window is None or rows.gone is not None:
             return
-        latest = pc.max(rows.page.table[window.cursor]).as_py()
+        newest = latest(rows.page.table, window.cursor)
         cursor = self._cursors.get(unit.cursor)
-        if latest is not None:
+        if newest is not None:
             # A row from the future must not take the cursor past what is there to be read now.
-            latest = min(latest.replace(microsecond=0), self._run.until, self._run.now)
-            cursor = max(latest, cursor or latest)
+            newest = min(newest.replace(microsecond=0), self._run.until, self._run.now)
+            cursor = max(newest, cursor or newest)
         if hold is not None:
             self._holds[unit.cursor] = min(hold, self._holds.get(unit.cursor, hold))
         if cursor is not None:
@@ -367,17 +372,17 @@ class Load:
             # In the same package as what lies behind it: it is reported once.
             self.holes.append(hole)
         end = min(window.end, self._run.until, self._run.now)
-        times = (end, self._reached.get(cursor), hole.window.end if hole else None)
-        self._reached[cursor] = max(time for time in times if time)
+        ends = (end, self._reached.get(cursor), hole.window.end if hole else None)
+        self._reached[cursor] = max(time for time in ends if time)
 
     def save(self, state: dict[str, Any]) -> None:
         """Write the cursors into the resource's state, for the package that is being filled."""
         settings = self._run.settings
         if self.endpoint.window is None or settings.is_range:
             return
-        for name, times in (("cursors", self._cursors), ("reached", self._reached)):
+        for name, positions in (("cursors", self._cursors), ("reached", self._reached)):
             before = state.get(name, {})
-            now = {cursor: format_time(time) for cursor, time in times.items()}
+            now = {cursor: format_time(time) for cursor, time in positions.items()}
             if settings.since:
                 # A cursor behind rows that were left out would leave a hole for good.
                 since, first = format_time(settings.since), format_time(self.first)
@@ -401,7 +406,7 @@ class Load:
             self.packages = state["packages"] = (self.packages or 0) + 1
 
 
-def _times(texts: Mapping[str, str]) -> dict[str, datetime]:
+def _parse_times(texts: Mapping[str, str]) -> dict[str, datetime]:
     return {name: parse_time(text, "cursor") for name, text in texts.items()}
 
 

@@ -441,6 +441,17 @@ def constant(table: pa.Table, column: str, value: int | str | None) -> pa.Table:
     return table.add_column(0, column, array)
 
 
+def times(table: pa.Table, column: str) -> list[datetime]:
+    """The values of a column of times, without NULL."""
+    return [time for time in table[column].to_pylist() if time is not None]
+
+
+def latest(table: pa.Table, column: str) -> datetime | None:
+    """The latest of a column of times."""
+    time: datetime | None = pc.max(table[column]).as_py()
+    return time
+
+
 def key_values(table: pa.Table, key: Sequence[str]) -> list[Any]:
     """The key of each row: a value, or a tuple of values."""
     columns = [table[name].to_pylist() for name in key]
