@@ -150,7 +150,7 @@ class Reader:
         self._wanted: deque[tuple[_Read, int]] = deque()
         self._answers: SimpleQueue[tuple[_Read, int, Future[Page]]] = SimpleQueue()
         self._under_way = 0
-        self._gone: dict[str, str] = {}
+        self._gone: set[str] = set()
         self._exhausted = False
 
     @property
@@ -219,7 +219,7 @@ class Reader:
             params[service.limit_param] = str(read.limit)
         if isinstance(read.plan, LinkPlan):
             link = read.plan.link(number)
-            # A link can leave out what was asked for, as the one in mGage's printed sample does.
+            # What a link leaves out is still what was asked for.
             params.update(service.client.follow(path, link) if link else {})
         elif read.limit is not None or number > 1:
             params["page"] = str(number)
@@ -254,7 +254,8 @@ class Reader:
             if isinstance(error, Refusal) and error.code in self._endpoint.gone:
                 if read.unit.cursor not in self._gone:
                     logger.warning(f"{self._where(read, number)}: {error}; it has no rows to load")
-                read.gone = self._gone[read.unit.cursor] = str(error)
+                self._gone.add(read.unit.cursor)
+                read.gone = str(error)
             elif isinstance(error, Refusal) and read.unit.instead:
                 logger.info(f"{self._where(read, number)}: {error}; asking for less")
                 self._replace(read, [read.unit.instead])
@@ -300,7 +301,7 @@ class Reader:
 def _with_shared(page: Page, unit: Unit) -> Page:
     """The page with the columns that have one value in all of its rows."""
     table = page.table
-    for column, value in reversed(list({**unit.values, **page.shared, **unit.values}.items())):
+    for column, value in reversed(list({**unit.values, **page.shared}.items())):
         table = constant(table, column, value)
     return replace(page, table=table)
 

@@ -86,9 +86,8 @@ def check(answer: Answer) -> Document:
         found = _DECODER.decode(text)
     except (ValueError, RecursionError):
         found = None
-    meta = found.get("meta") if isinstance(found, dict) else None
     if answer.status != 200:
-        reasons = _reasons(meta)
+        reasons = _reasons(found.get("meta")) if isinstance(found, dict) else ""
         status = f"HTTP {answer.status}"
         problem = f"the service says: {reasons} ({status})" if reasons else status
         if answer.status in TRANSIENT_STATUSES:
@@ -98,17 +97,15 @@ def check(answer: Answer) -> Document:
         raise ServiceError(problem)
     if not text.strip():
         raise TransientError("the answer is empty")
-    if found is None:
-        if _HTML.match(answer.body):
-            raise TransientError("a page instead of data")
-        found, broken = _salvage(text)
-        meta = found["meta"]
-    else:
-        broken = []
-    return _document(found, meta, broken)
+    if found is not None:
+        return _document(found, [])
+    if _HTML.match(answer.body):
+        raise TransientError("a page instead of data")
+    return _document(*_salvage(text))
 
 
-def _document(found: Any, meta: Any, broken: Sequence[str]) -> Document:
+def _document(found: Any, broken: Sequence[str]) -> Document:
+    meta = found.get("meta") if isinstance(found, dict) else None
     if not isinstance(meta, dict):
         raise TransientError("the answer is JSON, but none of the message export")
     if meta.get("generalErrors"):
@@ -124,7 +121,7 @@ def _document(found: Any, meta: Any, broken: Sequence[str]) -> Document:
 
 
 def _reasons(meta: Any) -> str:
-    """What an answer's ``meta`` says went wrong."""
+    """What the ``meta`` of an answer says went wrong."""
     texts = _texts({**meta, "nextPageUrl": None}) if isinstance(meta, dict) else ()
     return _printable("; ".join(texts))[:MAX_REASON]
 
