@@ -178,7 +178,7 @@ GROUPS = respond(
 
 @pytest.mark.parametrize("cut", range(1, len(GROUPS.rstrip())))
 def test_an_answer_that_is_cut_short_is_tried_again_wherever_the_cut_is(cut: int) -> None:
-    assert type(failure(GROUPS[:cut].encode())) is TransientError
+    assert isinstance(failure(GROUPS[:cut].encode()), TransientError)
 
 
 WHOLE = {

@@ -364,14 +364,18 @@ def stall(after: bytes) -> Handle:
 
 
 @pytest.mark.parametrize("after", [b"", GOOD[:20]], ids=["no answer", "half an answer"])
-@pytest.mark.parametrize(("retry_timeouts", "asked"), [(True, 2), (False, 1)])
+@pytest.mark.parametrize(("once", "asked"), [((), 2), ((AnswerTimeout,), 1)])
 def test_an_answer_that_does_not_come_in_time_is_asked_for_again_only_if_wanted(
-    server: Server, connect: Connect, after: bytes, retry_timeouts: bool, asked: int
+    server: Server,
+    connect: Connect,
+    after: bytes,
+    once: tuple[type[AnswerTimeout], ...],
+    asked: int,
 ) -> None:
     server.handle = stall(after)
     client = connect(retries=Retries(attempts=2, backoff=0.01, timeout=0.2))
     with pytest.raises(AnswerTimeout):
-        client.get("groups", {}, retry_timeouts=retry_timeouts)
+        client.get("groups", {}, once=once)
     assert len(server.paths) == asked
 
 

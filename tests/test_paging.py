@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
 from itertools import combinations_with_replacement, product
 from random import Random
 
@@ -15,12 +16,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sources.common.endpoints import Paging
+from sources.common.errors import ServiceError
 from sources.common.paging import MAX_PAGES, PagePlan
 from sources.common.tables import Page
+from sources.common.windows import Window
 
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
 
+_MIDNIGHT = datetime(2025, 1, 1, tzinfo=timezone.utc)
+HOUR = Window(_MIDNIGHT, _MIDNIGHT + timedelta(hours=1))
 #: More questions than any reading of the short lists below can need.
 FAR_TOO_MANY = 3000
 
@@ -106,7 +111,7 @@ class Service:
 
 def plan_for(service: Service, splittable: bool = False, keyed: bool = True) -> PagePlan:
     limit = service.size if service.shape.limit_known else None
-    return PagePlan(service.shape.paging, limit, splittable, keyed)
+    return PagePlan(service.shape.paging, limit, HOUR if splittable else None, keyed=keyed)
 
 
 def run(
@@ -204,7 +209,7 @@ def test_a_page_before_an_empty_one_is_all_there_is_where_rows_never_leave(
     random: Random, size: int, arriving: int
 ) -> None:
     service = Service(OPEN_WITHOUT_LIMIT, size, list(range(size)))
-    plan = PagePlan(Paging.OPEN, None, splittable=True, settled=True)
+    plan = PagePlan(Paging.OPEN, None, HOUR, settled=True)
     run(plan, service, random, arriving=arriving)
     assert service.stayed <= set(ids(plan))
     assert arriving or service.questions == {1: 1, 2: 1}
@@ -394,15 +399,44 @@ def test_of_a_row_met_twice_the_newer_version_comes_last(moments: set[int]) -> N
     assert all(version <= newest[row] for row, version in met)
 
 
-@every_paged_shape
-def test_a_service_that_answers_every_page_with_the_same_rows_is_not_asked_for_ever(
-    shape: Shape,
-) -> None:
-    plan = PagePlan(shape.paging, 2 if shape.limit_known else None, splittable=False)
-    page = make_page([1, 2], 1 if shape is COUNTED else None)
+def ask_one_that_does_not_page(plan: PagePlan, page: Page) -> None:
+    """Answer every question with ``page``."""
     asked, questions = list(plan.FIRST), 0
-    while asked and not plan.done and questions < FAR_TOO_MANY:
-        asked += plan.receive(asked.pop(0), page)
+    while asked and not plan.done and not plan.parts:
         questions += 1
-    assert plan.done
-    assert set(ids(plan)) == {1, 2}
+        assert questions < FAR_TOO_MANY
+        asked += plan.receive(asked.pop(0), page)
+
+
+@pytest.mark.parametrize("page_count", [2, 3, 30, None])
+@pytest.mark.parametrize("keyed", [True, False])
+def test_of_a_service_that_does_not_page_shorter_windows_are_asked_for(
+    page_count: int | None, keyed: bool
+) -> None:
+    paging = Paging.COUNTED if page_count else Paging.OPEN
+    page = make_page([1, 2], page_count)
+    plan = PagePlan(paging, 2, HOUR, keyed=keyed)
+    ask_one_that_does_not_page(plan, page)
+    assert (plan.parts > 1, plan.done) == (True, False)
+    with pytest.raises(ServiceError, match="every page with the same rows"):
+        ask_one_that_does_not_page(PagePlan(paging, 2, keyed=keyed), page)
+
+
+def test_where_nobody_knows_how_many_rows_fit_a_page_one_that_does_not_page_is_told_apart() -> None:
+    plan = PagePlan(Paging.OPEN, None)
+    ask_one_that_does_not_page(plan, make_page([1, 2]))
+    assert (plan.done, plan.unpaged, ids(plan)) == (True, True, [1, 2])
+
+
+@pytest.mark.parametrize("page_count", [MAX_PAGES + 1, None])
+def test_a_window_is_not_cut_for_a_service_that_does_not_heed_it(page_count: int | None) -> None:
+    late = datetime(2025, 1, 1, 5, tzinfo=timezone.utc)
+    pages = [make_page([number], page_count) for number in range(100)]
+    for page in pages:
+        page.table = page.table.append_column("at", pa.array([late], pa.timestamp("us", "UTC")))
+    plan = PagePlan(Paging.COUNTED if page_count else Paging.OPEN, 1, HOUR, "at")
+    asked = list(plan.FIRST)
+    with pytest.raises(ServiceError, match="outside the window"):
+        while asked:
+            number = asked.pop(0)
+            asked += plan.receive(number, pages[number])

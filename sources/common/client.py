@@ -8,14 +8,18 @@ returns what the others hold.
 from __future__ import annotations
 
 import ipaddress
+import logging
+import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 from urllib.parse import SplitResult, parse_qsl, urljoin, urlsplit
 
 import requests
@@ -23,9 +27,16 @@ import tenacity
 from dlt.common import logger
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
-from urllib3.exceptions import ReadTimeoutError
+from urllib3.connection import HTTPConnection
+from urllib3.exceptions import HTTPError, ReadTimeoutError
 
-from .errors import AnswerTimeout, ConfigurationError, ServiceError, TransientError
+from .errors import (
+    AnswerTimeout,
+    ConfigurationError,
+    ServiceError,
+    TextliftError,
+    TransientError,
+)
 
 T = TypeVar("T")
 #: What the answers of a service hold.
@@ -33,6 +44,11 @@ Content = TypeVar("Content")
 
 MAX_CONCURRENCY = 160
 CONNECT_TIMEOUT = 10.0
+#: Bytes a second below which a body is given up that has not ended within a time-out.
+MIN_RATE = 1000
+#: Time-outs within which a body has to end, however fast it comes.
+MAX_TIMEOUTS = 10
+_THREADS = "textlift"
 _PORTS = {"http": 80, "https": 443}
 TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 
@@ -54,7 +70,8 @@ class Retries:
         attempts: Tries in all.
         backoff: Seconds of the first pause; each further one can be twice as long, less a random part.
         max_pause: Longest pause in seconds, also where the service asks for a longer one.
-        timeout: Seconds without a byte after which an answer is given up.
+        timeout: Seconds after which an answer is given up that has not begun, or of which no byte
+            has come for so long.
     """
 
     attempts: int = 5
@@ -121,6 +138,58 @@ def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
     return parts.scheme, parts.hostname, port
 
 
+class _PunctualConnection(HTTPConnection):
+    """Hangs up on an answer that has not begun in time, also if bytes of its head come in between."""
+
+    patience: float
+
+    def getresponse(self) -> Any:
+        timer = threading.Timer(self.patience, self._hang_up)
+        timer.daemon = True
+        timer.start()
+        try:
+            return super().getresponse()
+        finally:
+            timer.cancel()
+
+    def _hang_up(self) -> None:
+        sock = self.sock
+        if sock is not None:
+            with suppress(OSError):
+                # Below TLS, which may not be touched from another thread.
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+
+class _Adapter(HTTPAdapter):
+    """Makes every connection a punctual one, of whatever class it would be."""
+
+    def __init__(self, patience: float, connections: int) -> None:
+        self._patience = patience
+        super().__init__(pool_connections=1, pool_maxsize=connections, max_retries=0)
+
+    def get_connection_with_tls_context(self, *args: Any, **options: Any) -> Any:
+        pool: Any = super().get_connection_with_tls_context(*args, **options)
+        if not issubclass(pool.ConnectionCls, _PunctualConnection):
+            bases = (_PunctualConnection, pool.ConnectionCls)
+            pool.ConnectionCls = type("Connection", bases, {"patience": self._patience})
+        return pool
+
+
+class _Discretion(logging.Filter):
+    """Takes queries out of what urllib3 logs: they hold the company's key, and what people wrote."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        ours = threading.current_thread().name.startswith(_THREADS)
+        if ours and isinstance(record.args, tuple):
+            record.args = tuple(
+                arg.partition("?")[0] if isinstance(arg, str) else arg for arg in record.args
+            )
+        return True
+
+
+_DISCRETION = _Discretion()
+
+
 class Client(Generic[Content]):
     """Asks a service over HTTP, never more than ``concurrency`` questions at a time.
 
@@ -163,15 +232,15 @@ class Client(Generic[Content]):
         # What is meant for this machine goes to no proxy; else those of the environment count.
         loopback = _is_loopback(urlsplit(self.base_url).hostname or "")
         self._proxies = {"http": "", "https": ""} if loopback else None
-        adapter = HTTPAdapter(pool_connections=1, pool_maxsize=concurrency, max_retries=0)
-        self._session.mount(self.base_url, adapter)
+        self._session.mount(self.base_url, _Adapter(retries.timeout, concurrency))
+        logging.getLogger("urllib3.connectionpool").addFilter(_DISCRETION)
 
     def submit(self, function: Callable[[], T]) -> Future[T]:
         """Run ``function`` in one of the ``concurrency`` threads that may call :meth:`get`."""
         with self._lock:
             if self._pool is None:
                 self._closed.clear()
-                self._pool = ThreadPoolExecutor(self.concurrency, thread_name_prefix="textlift")
+                self._pool = ThreadPoolExecutor(self.concurrency, thread_name_prefix=_THREADS)
             return self._pool.submit(function)
 
     def close(self, wait: bool = True) -> None:
@@ -191,7 +260,7 @@ class Client(Generic[Content]):
         self,
         path: str,
         params: Mapping[str, str],
-        retry_timeouts: bool = True,
+        once: tuple[type[TransientError], ...] = (),
         on_request: Callable[[], None] = lambda: None,
     ) -> Content:
         """Ask and return what a successful answer holds.
@@ -199,19 +268,17 @@ class Client(Generic[Content]):
         Args:
             path: Path below the base URL.
             params: Query parameters.
-            retry_timeouts: Whether to ask again when no answer came in time.
+            once: Failures after which not to ask again, although they may pass.
             on_request: Called for every request that is sent, the repeated ones included.
 
         Raises:
-            CredentialsError: The service refuses who asks.
+            ConfigurationError: The service refuses who asks, or cannot prove that it is the one
+                that was meant.
             ServiceError: The answer is a failure that will not pass, or did not pass in time.
         """
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(
-                lambda error: (
-                    isinstance(error, TransientError)
-                    and (retry_timeouts or not isinstance(error, AnswerTimeout))
-                )
+                lambda error: isinstance(error, TransientError) and not isinstance(error, once)
             ),
             stop=tenacity.stop_after_attempt(self._retries.attempts),
             wait=self._pause,
@@ -259,6 +326,7 @@ class Client(Generic[Content]):
         if self._closed.is_set():
             raise ServiceError("the run was stopped")
         on_request()
+        started = time.monotonic()
         try:
             with self._session.get(
                 self.base_url + path,
@@ -269,13 +337,9 @@ class Client(Generic[Content]):
                 stream=True,
             ) as response:
                 body = self._read(response)
-        except requests.ReadTimeout:
-            raise AnswerTimeout(f"no answer within {self._retries.timeout:g} s") from None
-        except requests.RequestException as error:
-            if error.args and isinstance(error.args[0], ReadTimeoutError):
-                raise AnswerTimeout(f"half an answer within {self._retries.timeout:g} s") from None
-            # The text of the exception holds the query, and with it the company key.
-            raise TransientError(f"the connection failed ({type(error).__name__})") from None
+        except (requests.RequestException, HTTPError) as error:
+            # Not from it: its text holds the query, and with it the company's key.
+            raise self._unanswered(error, time.monotonic() - started) from None
         if 300 <= response.status_code < 400:
             raise ServiceError(
                 f"the service redirects (HTTP {response.status_code}); redirects are not followed, "
@@ -294,15 +358,40 @@ class Client(Generic[Content]):
             raise
 
     def _read(self, response: requests.Response) -> bytes:
-        chunks, size = [], 0
-        for chunk in response.iter_content(2**18):
+        chunks, size, started = [], 0, time.monotonic()
+        response.raw.decode_content = True
+        # One read from the network at a time: more would wait for all of it.
+        while chunk := response.raw.read1(2**18):
+            chunks.append(chunk)
             size += len(chunk)
             if size > self._max_bytes:
                 raise ServiceError(
                     f"the answer is larger than {self._max_bytes} bytes; lower page_size"
                 )
-            chunks.append(chunk)
+            elapsed, timeout = time.monotonic() - started, self._retries.timeout
+            if elapsed > timeout and (
+                size < MIN_RATE * elapsed or elapsed > MAX_TIMEOUTS * timeout
+            ):
+                raise AnswerTimeout(f"no end of the answer after {elapsed:.0f} s")
         return b"".join(chunks)
+
+    def _unanswered(self, error: Exception, elapsed: float) -> TextliftError:
+        """What it means that there is no answer."""
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(cause, ssl.SSLCertVerificationError):
+                return ConfigurationError(
+                    f"The certificate of {urlsplit(self.base_url).hostname} cannot be trusted: "
+                    f"{cause.verify_message}. Nothing was sent.\n"
+                    "Check base_url. If a proxy of your own stands between, name the file with its "
+                    "certificate authority in REQUESTS_CA_BUNDLE."
+                )
+            cause = cause.__cause__ or cause.__context__
+        timeout = self._retries.timeout
+        silent = isinstance(error, (requests.ReadTimeout, ReadTimeoutError))
+        if silent or (elapsed >= timeout and not isinstance(error, requests.ConnectTimeout)):
+            return AnswerTimeout(f"no answer, or only a part of one, within {timeout:g} s")
+        return TransientError(f"the connection failed ({type(error).__name__})")
 
     def _pause(self, state: tenacity.RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None

@@ -5,9 +5,11 @@
     TextliftError
     ├── ConfigurationError       a setting is missing or cannot be used
     │   └── CredentialsError     the service refused the credentials or the company
+    ├── AlreadyRunning           another run of the pipeline is under way
     └── ServiceError             the service could not be read
         ├── TransientError       may pass: the client tries again
-        │   └── AnswerTimeout    no answer in time
+        │   ├── AnswerTimeout    no answer in time
+        │   └── BrokenAnswer     an answer that is cut short or garbled
         ├── Refusal              the service refuses the question, with a code
         └── WindowTooLarge       the service asks for a shorter window
 """
@@ -25,6 +27,10 @@ class ConfigurationError(TextliftError):
 
 class CredentialsError(ConfigurationError):
     """The service refused the credentials or the company. Trying again cannot help."""
+
+
+class AlreadyRunning(TextliftError):
+    """Another run of the same pipeline is under way. Nothing was loaded."""
 
 
 class ServiceError(TextliftError):
@@ -46,6 +52,19 @@ class TransientError(ServiceError):
 
 class AnswerTimeout(TransientError):
     """The service did not answer in time."""
+
+
+class BrokenAnswer(TransientError):
+    """The answer holds what was asked for, but is cut short or garbled.
+
+    Args:
+        message: What is wrong with it.
+        body: The answer, as text.
+    """
+
+    def __init__(self, message: str, body: str) -> None:
+        super().__init__(message)
+        self.body = body
 
 
 class Refusal(ServiceError):

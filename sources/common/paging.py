@@ -13,13 +13,14 @@ one, and the row that crosses from an unread page onto a read one is seen by nob
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from datetime import datetime
 from enum import Enum, auto
 
 from .endpoints import Paging
 from .errors import ServiceError
 from .tables import Page, times
-from .windows import Window
+from .windows import SECOND, Window
 
 #: Pages of one window; a window with more is cut, if it can be.
 MAX_PAGES = 32
@@ -38,6 +39,7 @@ UNKNOWN_PARTS = 4
 MAX_PARTS = 64
 
 _ENDLESS = "every page names one more, and none is the last"
+_UNPAGED = "the service answers every page with the same rows"
 
 
 class _Phase(Enum):
@@ -57,13 +59,15 @@ class PagePlan:
     Args:
         paging: How the endpoint pages.
         limit: Rows on a full page, if the service is known to keep to it.
-        splittable: Whether the window can be cut into shorter ones.
+        window: What is read; ``None`` if it has no bounds.
+        cursor: Column with the time of a row.
         keyed: Whether rows can be told apart, so that two readings can be put together.
         settled: Whether rows never leave a window once they are in it.
 
     Attributes:
         done: Every row has been seen; they are in :meth:`pages`.
         parts: Not 0 if the window holds too many pages: cut it into so many.
+        unpaged: Every page has the same rows, and nobody knows how many rows fit a page.
     """
 
     FIRST = (1,)
@@ -72,15 +76,19 @@ class PagePlan:
         self,
         paging: Paging,
         limit: int | None,
-        splittable: bool,
+        window: Window | None = None,
+        cursor: str | None = None,
         keyed: bool = True,
         settled: bool = False,
     ) -> None:
         self.done = False
         self.parts = 0
+        self.unpaged = False
         self._paging = paging
         self._limit = limit
-        self._splittable = splittable
+        self._window = window
+        self._splittable = window is not None and window.splittable
+        self._cursor = cursor
         self._keyed = keyed
         self._settled = settled
         self._phase = _Phase.SEARCH
@@ -97,7 +105,11 @@ class PagePlan:
         return [*(self._earlier if self._keyed else ()), *self._current.values()]
 
     def receive(self, number: int, page: Page) -> Sequence[int]:
-        """Take page ``number`` and say which pages to ask for next."""
+        """Take page ``number`` and say which pages to ask for next.
+
+        Raises:
+            ServiceError: The service does not heed the page, or the window, that was asked for.
+        """
         self._waiting.discard(number)
         if self._phase is _Phase.CONFIRM:
             self._checks[number] = page
@@ -118,14 +130,27 @@ class PagePlan:
 
     def _ends(self, page: Page) -> bool:
         """Whether no page comes after ``page``."""
-        return page.rows == 0 or (self._limit is not None and page.rows < self._limit)
+        is_short = self._limit is not None and page.rows < self._limit
+        return page.rows == 0 or (is_short and not page.salvaged)
+
+    def _cut(self, parts: int) -> Sequence[int]:
+        """Give up the window for shorter ones."""
+        assert self._window is not None
+        inside(self._current.values(), self._window, self._cursor)
+        self.parts = parts
+        return ()
+
+    def _cut_or_fail(self) -> Sequence[int]:
+        """Give up a window of which only the first page can be had."""
+        if not self._splittable:
+            raise ServiceError(_UNPAGED)
+        return self._cut(UNKNOWN_PARTS)
 
     def _count(self, number: int, page: Page) -> Sequence[int]:
         """Find the last page where the service says how many there are."""
         count = page.page_count or 1
         if self._splittable and count > MAX_PAGES:
-            self.parts = min(MAX_PARTS, 2 * count // MAX_PAGES)
-            return ()
+            return self._cut(min(MAX_PARTS, 2 * count // MAX_PAGES))
         return (count,) if count != number else self._read(number)
 
     def _search(self, number: int, page: Page) -> Sequence[int]:
@@ -134,13 +159,13 @@ class PagePlan:
             return self._read(1)
         first = self._current[1].fingerprint
         if [seen.fingerprint for seen in self._current.values()].count(first) == 3:
-            # The service does not page: it answers every question with the same rows.
+            if self._limit is not None:
+                return self._cut_or_fail()
             self._current = {1: page}
-            self.done = True
+            self.done = self.unpaged = True
             return ()
         if self._splittable and number > MAX_PAGES and page.rows and page.fingerprint != first:
-            self.parts = UNKNOWN_PARTS
-            return ()
+            return self._cut(UNKNOWN_PARTS)
         if self._waiting:
             return ()
         full = max((n for n, seen in self._current.items() if not self._ends(seen)), default=0)
@@ -201,6 +226,9 @@ class PagePlan:
         same = (page.fingerprint, page.page_count) == (known.fingerprint, known.page_count)
         behind = self._checks.get(self._last + 1)
         if (same and not (behind and behind.rows)) or self._readings == MAX_READINGS:
+            if self._last > 1 and page.rows and page.fingerprint == self._current[1].fingerprint:
+                # Nothing moved, and yet the first page is the last one.
+                return self._cut_or_fail()
             self.done = True
             return ()
         self._readings += 1
@@ -316,16 +344,26 @@ class LinkPlan:
         pages = self.pages()
         if not any(page.rows for page in pages[-PART_PAGES:]):
             raise ServiceError(_ENDLESS)
-        start, end = self._window.start, self._window.end
-        seen = [time for page in pages for time in times(page.table, self._cursor)]
-        inside = [time for time in seen if start <= time <= end]
-        if 2 * len(inside) < len(seen):
-            raise ServiceError("most rows lie outside the window that was asked for")
-        if not inside:
+        times_inside = inside(pages, self._window, self._cursor)
+        if not times_inside:
             return UNKNOWN_PARTS
-        share = (max(inside) - min(inside)) / (end - start)
+        length = self._window.end - self._window.start
+        share = (max(times_inside) - min(times_inside)) / length
         wanted = len(pages) / max(share, 1e-9) / PART_PAGES
         return max(UNKNOWN_PARTS, min(MAX_PARTS, int(wanted)))
+
+
+def inside(pages: Iterable[Page], window: Window, cursor: str | None) -> list[datetime]:
+    """The times of rows that lie in the window that was asked for.
+
+    Raises:
+        ServiceError: Most do not: whoever does not heed the window answers no shorter one better.
+    """
+    seen = [time for page in pages for time in times(page.table, cursor)] if cursor else []
+    found = [time for time in seen if window.start <= time < window.end + SECOND]
+    if 2 * len(found) < len(seen):
+        raise ServiceError("most rows lie outside the window that was asked for")
+    return found
 
 
 def _same(page: Page, other: Page) -> bool:

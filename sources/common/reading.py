@@ -17,7 +17,14 @@ from dlt.common import logger
 
 from .client import Client, Content
 from .endpoints import Endpoint, Paging
-from .errors import AnswerTimeout, Refusal, ServiceError, WindowTooLarge
+from .errors import (
+    AnswerTimeout,
+    BrokenAnswer,
+    Refusal,
+    ServiceError,
+    TransientError,
+    WindowTooLarge,
+)
 from .paging import UNKNOWN_PARTS, LinkPlan, PagePlan
 from .tables import (
     Layout,
@@ -27,12 +34,18 @@ from .tables import (
     constant,
     empty_page,
     filter_page,
+    join_pieces,
     key_values,
+    unreadable_page,
 )
 from .windows import Window
 
 #: How often the same window is cut because the service does not answer, or refuses it.
 MAX_CUTS = 5
+#: Answers to ever smaller questions that may be broken: what is broken is then no single record.
+MAX_BROKEN = 64
+#: No service has shorter pages: an answer with fewer rows is not cut off at the end of a page.
+MIN_PAGE = 20
 
 
 @dataclass(frozen=True)
@@ -98,27 +111,44 @@ class Service(Generic[Content]):
 class _Read:
     """A unit that is being read."""
 
-    def __init__(self, unit: Unit, endpoint: Endpoint, limit: int | None, cuts: int = 0) -> None:
+    def __init__(
+        self,
+        unit: Unit,
+        endpoint: Endpoint,
+        limit: int | None,
+        cuts: int = 0,
+        broken: bool = False,
+    ) -> None:
         self.unit = unit
         self.cuts = cuts
+        #: Whether the window is a part of one whose answer is broken.
+        self.broken = broken
         self.limit = limit
         self.plan = _plan(unit.window or unit.crowded, endpoint, limit)
         self.started = False
         self.replaced = False
         self.gone: str | None = None
+        self.unreadable: Page | None = None
 
     @property
     def done(self) -> bool:
-        return self.plan.done or self.gone is not None
+        return self.plan.done or self.gone is not None or self.unreadable is not None
+
+    @property
+    def splittable(self) -> bool:
+        """Whether there is a window to ask for that can be cut."""
+        return self.unit.window is not None and self.unit.window.splittable
 
 
 def _plan(window: Window | None, endpoint: Endpoint, limit: int | None) -> PagePlan | LinkPlan:
+    cursor = endpoint.window.cursor if endpoint.window else None
     if endpoint.paging is Paging.LINKED:
-        return LinkPlan(window, endpoint.window.cursor if endpoint.window else None)
+        return LinkPlan(window, cursor)
     return PagePlan(
         endpoint.paging,
         limit if endpoint.page_limit else None,
-        splittable=window is not None and window.splittable,
+        window,
+        cursor,
         keyed=not endpoint.identity,
         settled=endpoint.settled,
     )
@@ -152,6 +182,8 @@ class Reader:
         self._under_way = 0
         self._gone: set[str] = set()
         self._exhausted = False
+        self._broken = 0
+        self._most_unpaged = MIN_PAGE
 
     @property
     def finished(self) -> bool:
@@ -209,28 +241,77 @@ class Reader:
         future.add_done_callback(lambda done: self._answers.put((read, number, done)))
 
     def _fetch(self, read: _Read, number: int) -> Page:
+        """One page; one that stays broken, from smaller pages with the same rows."""
+        once: list[type[TransientError]] = []
+        if read.splittable and read.cuts < MAX_CUTS:
+            # A long window that is too slow for an answer gets none the second time either.
+            once.append(AnswerTimeout)
+        if read.splittable and read.broken:
+            once.append(BrokenAnswer)
+        try:
+            return self._ask(read, number, read.limit, *once)
+        except BrokenAnswer as error:
+            if read.limit is None or isinstance(read.plan, LinkPlan):
+                raise
+            logger.warning(f"{self._where(read, number)}: {error}; asking for smaller pages")
+            return self._fetch_pieces(read, number, read.limit, error)
+
+    def _fetch_pieces(self, read: _Read, number: int, limit: int, error: BrokenAnswer) -> Page:
+        """The rows of a page from ever smaller pages, until what is broken stands alone."""
+        if limit == 1:
+            return self._unreadable(error)
+        whole, broken, counted = limit, [number], None
+        pieces: dict[int, Page] = {}
+        unreadable = 0
+        while broken:
+            parts = next(n for n in range(2, limit + 1) if limit % n == 0)
+            limit //= parts
+            wanted = [(n - 1) * parts + k for n in broken for k in range(1, parts + 1)]
+            broken = []
+            for piece in wanted:
+                try:
+                    page = self._ask(read, piece, limit, *([BrokenAnswer] if limit > 1 else []))
+                except BrokenAnswer as still:
+                    if limit > 1:
+                        broken.append(piece)
+                        continue
+                    page = self._unreadable(still)
+                    unreadable += 1
+                if page.page_count is not None:
+                    counted = -(-page.page_count * limit // whole)
+                pieces[(piece - 1) * limit] = page
+            if len(broken) > MAX_BROKEN or unreadable == max(1, len(pieces)):
+                raise ServiceError(f"{error}, also to smaller questions")
+        return join_pieces(self._endpoint, [pieces[at] for at in sorted(pieces)], counted)
+
+    def _ask(
+        self, read: _Read, number: int, limit: int | None, *once: type[TransientError]
+    ) -> Page:
+        """One page of so many rows; one that has to be taken apart is asked for once more."""
         service, endpoint, window = self._service, self._endpoint, read.unit.window
         path = endpoint.path.format(**read.unit.values)
         params = {**endpoint.params, **read.unit.params}
         if endpoint.window and window:
             params[endpoint.window.start] = window.start.strftime(service.time_format)
             params[endpoint.window.end] = window.end.strftime(service.time_format)
-        if read.limit is not None:
-            params[service.limit_param] = str(read.limit)
+        if limit is not None:
+            params[service.limit_param] = str(limit)
         if isinstance(read.plan, LinkPlan):
             link = read.plan.link(number)
             # What a link leaves out is still what was asked for.
             params.update(service.client.follow(path, link) if link else {})
-        elif read.limit is not None or number > 1:
+        elif limit is not None or number > 1:
             params["page"] = str(number)
-        content = service.client.get(
-            path,
-            params,
-            # A long window that is too slow for an answer gets none the second time either.
-            retry_timeouts=window is None or not window.splittable or read.cuts == MAX_CUTS,
-            on_request=self._count,
-        )
-        return service.decode(content, endpoint, self._layout)
+
+        def ask() -> Page:
+            content = service.client.get(path, params, once, on_request=self._count)
+            return service.decode(content, endpoint, self._layout)
+
+        page = ask()
+        if page.salvaged:
+            logger.warning(f"{self._where(read, number)}: not well-formed; asking for it again")
+            page = ask()
+        return page
 
     def _count(self) -> None:
         self.requests += 1
@@ -248,7 +329,10 @@ class Reader:
             if window is None or not window.splittable or silent:
                 raise self._located(error, read, number) from error
             logger.info(f"{self._where(read, number)}: {error}; asking for shorter windows")
-            self._replace(read, window.split(UNKNOWN_PARTS), read.cuts + 1)
+            self._replace(read, window.split(UNKNOWN_PARTS), read.cuts + 1, read.broken)
+            return
+        except BrokenAnswer as error:
+            self._narrow(read, number, error)
             return
         except ServiceError as error:
             if isinstance(error, Refusal) and error.code in self._endpoint.gone:
@@ -263,24 +347,49 @@ class Reader:
                 raise self._located(error, read, number) from error
             return
         self._wanted.extend((read, wanted) for wanted in asked)
-        if read.plan.parts:
-            window = read.unit.window or read.unit.crowded
+        window = read.unit.window or read.unit.crowded
+        if isinstance(read.plan, PagePlan) and read.plan.unpaged and window and window.splittable:
+            rows = page.rows
+            if rows >= self._most_unpaged:
+                # It may be cut off. An answer that has fewer rows than another one is not.
+                self._most_unpaged = rows
+                self._replace(read, window.split(UNKNOWN_PARTS))
+        elif read.plan.parts:
             assert window is not None
-            self._replace(read, window.split(read.plan.parts))
+            self._replace(read, window.split(read.plan.parts), broken=read.broken)
 
-    def _replace(self, read: _Read, windows: Sequence[Window], cuts: int = 0) -> None:
+    def _narrow(self, read: _Read, number: int, error: BrokenAnswer) -> None:
+        """Ask for shorter windows, until what is broken stands in one second alone."""
+        self._broken += 1
+        window = read.unit.window
+        if window is None or self._broken > MAX_BROKEN:
+            raise self._located(error, read, number) from error
+        if window.splittable:
+            logger.warning(f"{self._where(read, number)}: {error}; asking for shorter windows")
+            self._replace(read, window.split(UNKNOWN_PARTS), read.cuts, broken=True)
+        else:
+            read.unreadable = self._unreadable(error)
+
+    def _unreadable(self, error: BrokenAnswer) -> Page:
+        return unreadable_page(self._endpoint, f"{error}, also when asked for alone", error.body)
+
+    def _replace(
+        self, read: _Read, windows: Sequence[Window], cuts: int = 0, broken: bool = False
+    ) -> None:
         """Read ``windows`` in the place of what was asked for."""
         read.replaced = True
         self._wanted = deque(item for item in self._wanted if item[0] is not read)
         at = self._order.index(read)
         units = [replace(read.unit, window=part, crowded=None, instead=None) for part in windows]
         self._order[at : at + 1] = [
-            _Read(unit, self._endpoint, self._limit, cuts) for unit in units
+            _Read(unit, self._endpoint, self._limit, cuts, broken) for unit in units
         ]
 
     def _rows(self, read: _Read) -> Page:
         endpoint = self._endpoint
         pages: Sequence[Page] = [] if read.gone else read.plan.pages()
+        if read.unreadable:
+            pages = [*pages, read.unreadable]
         if not pages:
             return empty_page(endpoint)
         page = concat_pages([_with_shared(page, read.unit) for page in pages])

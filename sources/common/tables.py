@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
@@ -71,6 +71,7 @@ class Page:
         page_count: How many pages there are, where the service says so.
         next_link: URL of the next page, where the service names it.
         shared: Column → value that the answer gives once for all of its records.
+        salvaged: Whether the answer had to be taken apart, so that records may not have been counted.
         fingerprint: Equal for two answers with the same records.
     """
 
@@ -81,6 +82,7 @@ class Page:
     page_count: int | None = None
     next_link: str | None = None
     shared: Mapping[str, str | None] = field(default_factory=dict)
+    salvaged: bool = False
     fingerprint: str = ""
 
 
@@ -245,6 +247,10 @@ def build_page(
         lost.update(n for n, known in enumerate(table[key].is_valid().to_pylist()) if not known)
     for row in sorted(lost):
         found.append(Reject(keys[row], None, "the record has no usable key", originals(row)))
+    if endpoint.record_key and not endpoint.repeats:
+        for row in _doubled(keys, lost, originals):
+            lost.add(row)
+            found.append(Reject(keys[row], None, "another record has the same key", originals(row)))
     for row, column, reason, payload in bad:
         if row not in lost:
             found.append(Reject(keys[row] if keys else None, column, reason, payload, row=row))
@@ -252,6 +258,28 @@ def build_page(
     _build_lists(rows, None, "", children, keys, lost, found)
     page = Page(total, table, children, found, fingerprint=_digest(f"{total} {keys}"))
     return filter_page(page, [n not in lost for n in range(rows.count)]) if lost else page
+
+
+def _doubled(
+    keys: Sequence[str | None], lost: set[int], originals: Callable[[int], str]
+) -> Iterator[int]:
+    """Records of an answer that another one with the same key and other values comes after."""
+    if len(set(keys)) == len(keys):
+        return
+    last: dict[str | None, int] = {}
+    for row, key in enumerate(keys):
+        if row in lost:
+            continue
+        if key in last and originals(last[key]) != originals(row):
+            yield last[key]
+        last[key] = row
+
+
+def unreadable_page(endpoint: Endpoint, reason: str, payload: str) -> Page:
+    """A page of one record of which nothing can be read."""
+    return build_page(
+        endpoint, Rows(Layout.of(endpoint)), str, [Reject(None, None, reason, payload)]
+    )
 
 
 def empty_page(endpoint: Endpoint) -> Page:
@@ -426,6 +454,15 @@ def concat_pages(pages: Sequence[Page]) -> Page:
         rejects,
         shared=pages[-1].shared,
     )
+
+
+def join_pieces(endpoint: Endpoint, pieces: Sequence[Page], page_count: int | None) -> Page:
+    """The pages that together hold what one page of an endpoint would, as that page."""
+    page = concat_pages(pieces)
+    known = page.table.select([*(endpoint.identity or endpoint.record_key)]).to_pylist()
+    page.page_count = page_count
+    page.fingerprint = _digest(f"{page.rows} {known}")
+    return page
 
 
 def _concat(tables: Sequence[pa.Table]) -> pa.Table:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import cast
 
 from lxml import etree
@@ -16,6 +16,7 @@ from lxml import etree
 from ..common.client import TRANSIENT_STATUSES, Answer
 from ..common.endpoints import Endpoint
 from ..common.errors import (
+    BrokenAnswer,
     CredentialsError,
     Refusal,
     ServiceError,
@@ -35,6 +36,7 @@ _EPILOG = re.compile(rb"(?:\s|<!--(?:(?!-->).)*-->|<\?(?:(?!\?>).)*\?>)*", re.DO
 _ERROR = re.compile(rb"<error\b[^>]*>")
 _ATTRIBUTE = re.compile(rb"""\b(id|message)\s*=\s*(?:"([^"]*)"|'([^']*)')""")
 _HTML = re.compile(rb"<html\b|<!DOCTYPE\s+html\b", re.IGNORECASE)
+_NESTED = "a record inside of another"
 _HTML_REASON = re.compile(rb"<(?:h4|p|title)\b[^>]*>\s*([^<]{1,200}?)\s*<", re.IGNORECASE)
 
 
@@ -43,6 +45,7 @@ def check(answer: Answer) -> bytes:
 
     Raises:
         CredentialsError: The login, token or company is refused.
+        BrokenAnswer: It is cut short.
         TransientError: A failure that may pass.
         WindowTooLarge: Error 17.
         Refusal: Any other error id.
@@ -69,7 +72,7 @@ def check(answer: Answer) -> bytes:
     end = root.end() if root[0].endswith(b"/>") else body.rfind(b"</" + root[1] + b">")
     end = end if root[0].endswith(b"/>") or end < 0 else end + len(root[1]) + 3
     if end < 0 or not _EPILOG.fullmatch(body, end):
-        raise TransientError("the answer is cut short")
+        raise BrokenAnswer("the answer is cut short", _printable(body))
     return body
 
 
@@ -132,6 +135,7 @@ def decode(body: bytes, endpoint: Endpoint, layout: Layout) -> Page:
     So is one that declares entities: none is ever expanded.
 
     Raises:
+        BrokenAnswer: It cannot be taken apart without losing a record.
         ServiceError: The answer holds something other than the endpoint's records.
     """
     rows = Rows(layout)
@@ -148,18 +152,55 @@ def decode(body: bytes, endpoint: Endpoint, layout: Layout) -> Page:
             try:
                 records.append(etree.fromstring(chunk.encode_for_parser(), _parser()))
             except etree.XMLSyntaxError as error:
-                rejects.append(chunk.reject(error))
+                rejects.append(chunk.reject(error.msg))
+        _expect_all(len(records) + len(rejects), envelope, body)
+    nested = _take_out_nested(records)
     for record in records:
         _walk(record, layout.root, rows)
         rows.end_row()
-    page = build_page(
-        endpoint, rows, lambda n: etree.tostring(records[n], encoding="unicode").strip(), rejects
-    )
-    counted = envelope.get("page_count", "")
-    page.page_count = int(counted) if counted.isdigit() else None
+    page = build_page(endpoint, rows, lambda n: _text(records[n]), rejects)
+    page.rejects += [Reject(None, None, _NESTED, _text(record)) for record in nested]
+    page.page_count = _number(envelope.get("page_count"))
+    page.salvaged = root is None
     if endpoint.identity:
-        page.fingerprint = hashlib.sha256(body).hexdigest()
+        # Without the numbers of the page, which tell nothing of its records.
+        holder = endpoint.rows.split("/")[-2].encode()
+        page.fingerprint = hashlib.sha256(re.sub(rb"<%b\b[^>]*>" % holder, b"", body)).hexdigest()
     return page
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text and text.isdigit() else None
+
+
+def _text(element: etree._Element) -> str:
+    return etree.tostring(element, encoding="unicode").strip()
+
+
+def _printable(body: bytes) -> str:
+    return body.decode("utf-8", "backslashreplace").replace("\0", "\\x00").strip()
+
+
+def _expect_all(found: int, envelope: Mapping[str, str], body: bytes) -> None:
+    """Raise if a body that was taken apart has fewer records than it should have."""
+    expected = _number(envelope.get("num"))
+    if found < (1 if expected is None else expected):
+        raise BrokenAnswer("the answer is garbled", _printable(body))
+
+
+def _take_out_nested(records: Sequence[etree._Element]) -> list[etree._Element]:
+    """Records that stand inside of others, where none has a place."""
+    nested = [
+        inner
+        for record in records
+        for inner in record.iterdescendants(record.tag)
+        if len(inner) and next(inner.iterancestors(record.tag), None) is record
+    ]
+    for inner in nested:
+        parent = inner.getparent()
+        if parent is not None:
+            parent.remove(inner)
+    return nested
 
 
 def _parser() -> etree.XMLParser:
@@ -286,7 +327,7 @@ class _Chunk:
     def encode_for_parser(self) -> bytes:
         return b'<?xml version="1.0" encoding="' + self.encoding + b'"?>' + self.body
 
-    def reject(self, error: etree.XMLSyntaxError) -> Reject:
+    def reject(self, problem: str | None) -> Reject:
         column = self.endpoint.record_key[-1] if self.endpoint.record_key else "id"
         paths = [path for path, alias in self.endpoint.aliases.items() if alias == column]
         names = "|".join(re.escape(path) for path in [*paths, column])
@@ -294,8 +335,8 @@ class _Chunk:
             rf'\A<[^>]*\s(?:{names})\s*=\s*"([^"]*)"|<(?:{names})>([^<]*)<'.encode(), self.body
         )
         row_key = (found[1] or found[2] or b"").decode("utf-8", "replace") if found else None
-        payload = self.body.decode("utf-8", "backslashreplace").replace("\0", "\\x00").strip()
-        return Reject(row_key or None, None, f"not well-formed XML: {error.msg}", payload)
+        reason = f"not well-formed XML: {problem}"
+        return Reject(row_key or None, None, reason, _printable(self.body))
 
 
 def _salvage_envelope(body: bytes, endpoint: Endpoint) -> dict[str, str]:
@@ -312,18 +353,38 @@ def _chunks(body: bytes, endpoint: Endpoint) -> Iterator[_Chunk]:
     record = endpoint.rows.split("/")[-1].encode()
     end_tag = b"</" + record + b">"
     starts = [found.start() for found in re.finditer(rb"<" + record + rb"(?=[\s/>])", body)]
-    if not starts:
+    if record == b".":
         yield _Chunk(body, encoding, endpoint)
-    for start, end in zip([0, *starts], [*starts, len(body)]):
-        if not starts:
-            return
+        return
+    remains = [_behind_holder(body[: starts[0]], endpoint)] if starts else []
+    for start, end in zip(starts, [*starts[1:], len(body)]):
         chunk = body[start:end]
         alone = re.match(rb"<" + record + rb"""(?:[^<>"']|"[^"]*"|'[^']*')*/>""", chunk)
         closing = alone.end() if alone else chunk.find(end_tag) + len(end_tag)
-        closed = bool(alone) or closing >= len(end_tag)
-        if start in starts:
-            yield _Chunk(chunk[:closing] if closed else chunk, encoding, endpoint)
-            chunk = chunk[closing:] if closed else b""
-        if end_tag in chunk:
-            # The remains of a record whose beginning was lost.
-            yield _Chunk(chunk[: chunk.rfind(end_tag) + len(end_tag)], encoding, endpoint)
+        if not alone and closing < len(end_tag):
+            closing = len(chunk)
+        yield _Chunk(chunk[:closing], encoding, endpoint)
+        remains.append(chunk[closing:])
+    for remain in remains:
+        # Of a record whose beginning was lost.
+        text = _before_end_tags(remain, end_tag)
+        if text:
+            yield _Chunk(text, encoding, endpoint)
+
+
+def _behind_holder(head: bytes, endpoint: Endpoint) -> bytes:
+    """What follows the start tag of the element that holds the records."""
+    holder = "|".join(map(re.escape, endpoint.rows.split("/")[:-1])) or "response"
+    tags = list(re.finditer(rf"<(?:{holder}|response)\b[^>]*>".encode(), head))
+    return head[tags[-1].end() :] if tags else b""
+
+
+def _before_end_tags(text: bytes, end_tag: bytes) -> bytes:
+    """The text without the end tags behind it of what held the records."""
+    text = text.strip()
+    while text.endswith(b">"):
+        at = text.rfind(b"<")
+        if not text.startswith(b"</", at) or text[at:] == end_tag:
+            break
+        text = text[:at].rstrip()
+    return b"" if text.startswith(b"<!--") and text.endswith(b"-->") else text

@@ -16,7 +16,13 @@ from typing import Any
 
 from ..common.client import TRANSIENT_STATUSES, Answer
 from ..common.endpoints import Endpoint
-from ..common.errors import CredentialsError, Refusal, ServiceError, TransientError
+from ..common.errors import (
+    BrokenAnswer,
+    CredentialsError,
+    Refusal,
+    ServiceError,
+    TransientError,
+)
 from ..common.tables import Layout, Node, Page, Reject, Rows, build_page, column_name
 
 #: Objects in objects become columns up to here; what lies deeper stays JSON.
@@ -43,6 +49,7 @@ _AFTER_PART = re.compile(r"\s*(?:,\s*\{|\])")
 _NEXT = re.compile(r",\s*(?=\{)")
 _BLANKS = " \t\r\n"
 _MESSAGE_NAMES = frozenset({"type", "deliveryStatus", "number", "body", "date", "network"})
+_NESTED = "a message inside of another"
 _SHARED_NAMES = frozenset({"campaignName", "programName", "programType"})
 
 
@@ -71,6 +78,7 @@ def check(answer: Answer) -> Document:
 
     Raises:
         CredentialsError: The login is refused.
+        BrokenAnswer: It is cut short, or no JSON around its messages.
         TransientError: A failure that may pass; also ``generalErrors`` in an answer with messages,
             and an answer to something else.
         Refusal: HTTP 4xx, with the status as its code.
@@ -99,8 +107,9 @@ def check(answer: Answer) -> Document:
         raise TransientError("the answer is empty")
     if found is not None:
         return _document(found, [])
-    if _HTML.match(answer.body):
-        raise TransientError("a page instead of data")
+    if not text.lstrip().startswith("{"):
+        page = _HTML.match(answer.body)
+        raise TransientError("a page instead of data" if page else "the answer is no JSON")
     return _document(*_salvage(text))
 
 
@@ -150,11 +159,11 @@ def _salvage(text: str) -> tuple[dict[str, Any], list[str]]:
     """An answer that is no JSON, in the pieces that are, and the text of the others.
 
     Raises:
-        TransientError: It is cut short, or broken outside of its messages.
+        BrokenAnswer: It is cut short, or broken outside of its messages.
     """
     opening = _MESSAGES.search(text)
     if opening is None:
-        raise TransientError("the answer is no JSON")
+        raise BrokenAnswer("the answer is no JSON", _printable(text))
     head = text[: opening.start()]
     meta = _meta(head)
     messages: list[Any] = []
@@ -229,7 +238,7 @@ def _end_of_broken(text: str, at: int, meta: Any) -> int:
             break
         if _behind(text, end, meta) is not None:
             return end
-    raise TransientError("the answer is cut short")
+    raise BrokenAnswer("the answer is cut short", _printable(text))
 
 
 def decode(document: Document, endpoint: Endpoint, layout: Layout) -> Page:
@@ -246,6 +255,7 @@ def decode(document: Document, endpoint: Endpoint, layout: Layout) -> Page:
             rejects.append(Reject(None, None, "not a message", _json(message)))
     page = build_page(endpoint, rows, str, rejects)
     page.next_link = document.next_link
+    page.salvaged = bool(document.broken)
     page.shared, unfit = _shared(document.shared)
     page.rejects += unfit
     # Which rows are on the page; not their order within a second, nor what becomes known later.
@@ -273,7 +283,9 @@ def _shared(values: Mapping[str, Any]) -> tuple[dict[str, str | None], list[Reje
 def _walk(record: Mapping[str, Any], node: Node, rows: Rows, depth: int) -> None:
     for name, value in record.items():
         place = node.nodes.get(name) or node.node(name)
-        if isinstance(value, dict) and depth < MAX_DEPTH:
+        if _is_message(value) or (isinstance(value, list) and any(map(_is_message, value))):
+            rows.misfit(place.column, _NESTED, _printable(_json(value)))
+        elif isinstance(value, dict) and depth < MAX_DEPTH:
             _walk(value, place, rows, depth + 1)
         elif isinstance(value, list) and depth < MAX_DEPTH:
             suffix = rows.layout.suffix(place)
@@ -289,6 +301,10 @@ def _walk(record: Mapping[str, Any], node: Node, rows: Rows, depth: int) -> None
                 rows.misfit(place.column, _NO_TEXT, _printable(text))
             else:
                 rows.put(place.column, text)
+
+
+def _is_message(value: Any) -> bool:
+    return isinstance(value, dict) and value.keys() >= _MESSAGE_NAMES
 
 
 def _text(value: Any) -> str | None:
