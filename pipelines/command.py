@@ -18,12 +18,14 @@ from dlt.common.configuration.exceptions import ConfigurationException
 from dlt.common.destination.exceptions import DestinationException, UnknownDestinationModule
 from dlt.common.exceptions import SignalReceivedException
 from dlt.common.runtime.collector import NULL_COLLECTOR, TqdmCollector
+from dlt.destinations.exceptions import DestinationConnectionError
 from dlt.extract import DltSource
+from dlt.load.exceptions import LoadClientJobException
 from dlt.pipeline.exceptions import PipelineStepFailed
 from rich.console import Console
 from rich.table import Table
 
-from sources.common.destinations import duckdb
+from sources.common.destinations import duckdb, is_locked
 from sources.common.errors import ConfigurationError, TextliftError
 from sources.common.loading import PACKAGE_ROWS, Summary, load, own_error
 from sources.common.windows import parse_time
@@ -106,13 +108,27 @@ def _explain(error: Exception) -> tuple[int, str]:
             return FAILED, str(cause)
         cause = cause.__cause__
     if isinstance(error, PipelineStepFailed):
-        return FAILED, f"{error.step} failed: {error.exception}"
-    if isinstance(error, (DestinationException, OSError)):
-        return FAILED, str(error)
-    raise error
+        failed, where = error.exception, f"{error.step} failed: "
+    elif isinstance(error, (DestinationException, OSError)):
+        failed, where = error, ""
+    else:
+        raise error
+    advice = "Close the file there, and run this again." if is_locked(failed) else _COMMITTED
+    return FAILED, f"{where}{_reason(failed)}\n{advice}"
 
 
-_STOPPED = "Stopped.\nWhat was committed stays; the next run goes on from there."
+def _reason(error: BaseException) -> str:
+    """What the destination or the system says, in a line: what follows can be rows."""
+    if isinstance(error, DestinationConnectionError):
+        error = error.inner_exc
+    elif isinstance(error, LoadClientJobException):
+        error = error.client_exception
+    lines = str(error).strip().splitlines()
+    return lines[0].partition(" However, you would")[0] if lines else type(error).__name__
+
+
+_COMMITTED = "What was committed stays; the next run goes on from there."
+_STOPPED = f"Stopped.\n{_COMMITTED}"
 
 
 def _parse(job: Job, argv: Sequence[str] | None) -> argparse.Namespace:

@@ -6,6 +6,7 @@ import base64
 import gzip
 import logging
 import socket
+import ssl
 import sys
 import threading
 import time
@@ -16,11 +17,13 @@ from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
+import trustme
 from dlt.common import logger
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -167,7 +170,7 @@ def log(
 ) -> pytest.LogCaptureFixture:
     """What is logged; dlt's own logger keeps its lines to itself, if it is there at all."""
     monkeypatch.setattr(logger, "LOGGER", logging.getLogger("textlift.test"))
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.DEBUG)
     return caplog
 
 
@@ -379,6 +382,118 @@ def test_an_answer_that_does_not_come_in_time_is_asked_for_again_only_if_wanted(
     assert len(server.paths) == asked
 
 
+def trickle(head: bytes, body: bytes = b"") -> Handle:
+    """Send ``head`` at once and what follows a byte at a time, without an end."""
+
+    def handle(request: Request) -> None:
+        request.wfile.write(head)
+        request.close_connection = True
+        with suppress(OSError):
+            for byte in body or cycle([ord(" ")]):
+                request.wfile.write(bytes([byte]))
+                if request.server.stopped.wait(0.02):
+                    return
+
+    return handle
+
+
+STATUS = b"HTTP/1.1 200 OK\r\n"
+CHUNKS = STATUS + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "handle",
+    [
+        trickle(STATUS + b"Content-Length: 1000\r\n\r\n"),
+        trickle(b"", STATUS + b"X-Long: " + b"x" * 5000),
+        trickle(CHUNKS, b"1\r\nx\r\n" * 1000),
+    ],
+    ids=["body", "head", "chunks"],
+)
+def test_an_answer_that_comes_byte_by_byte_is_given_up(
+    server: Server, connect: Connect, handle: Handle
+) -> None:
+    server.handle = handle
+    client = connect(retries=Retries(attempts=2, backoff=0.01, timeout=0.3))
+    with pytest.raises(AnswerTimeout, match=r"no end of the answer|no answer"):
+        client.get("groups", {})
+    assert len(server.paths) == 2
+
+
+def test_an_answer_that_has_no_end_is_given_up_however_fast_it_comes(
+    server: Server, connect: Connect
+) -> None:
+    def handle(request: Request) -> None:
+        request.wfile.write(CHUNKS)
+        request.close_connection = True
+        with suppress(OSError):
+            while not request.server.stopped.wait(0.01):
+                request.wfile.write(b"3e8\r\n" + b" " * 1000 + b"\r\n")
+
+    server.handle = handle
+    with pytest.raises(AnswerTimeout, match="no end of the answer"):
+        connect(retries=Retries(attempts=1, timeout=0.1)).get("groups", {})
+    with pytest.raises(ServiceError, match="larger than 5000 bytes"):
+        connect(max_bytes=5000).get("groups", {})
+
+
+def test_an_answer_that_takes_its_time_is_read_to_its_end(server: Server, connect: Connect) -> None:
+    body = GOOD + b" " * 30_000
+
+    def handle(request: Request) -> None:
+        request.wfile.write(STATUS + b"Content-Length: %d\r\n\r\n" % len(body))
+        for at in range(0, len(body), 5000):
+            request.server.stopped.wait(0.1)
+            request.wfile.write(body[at : at + 5000])
+
+    server.handle = handle
+    assert connect(retries=Retries(attempts=1, timeout=0.2)).get("groups", {}) == body
+
+
+# Who answers
+
+
+@pytest.fixture
+def untrusted(server: Server) -> str:
+    """The server's base URL, with a certificate of an authority that nobody knows."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    AUTHORITY.issue_cert("localhost").configure_cert(context)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    return f"https://localhost:{server.server_port}/api/"
+
+
+AUTHORITY = trustme.CA()
+#: What some programs take for a wish to verify nothing.
+NO_WISH = {"CURL_CA_BUNDLE": "", "REQUESTS_CA_BUNDLE": "", "PYTHONHTTPSVERIFY": "0"}
+
+
+@pytest.mark.parametrize("environment", [{}, NO_WISH], ids=["plain", "empty bundles"])
+def test_a_service_that_cannot_prove_who_it_is_hears_nothing(
+    server: Server,
+    connect: Connect,
+    untrusted: str,
+    monkeypatch: pytest.MonkeyPatch,
+    environment: dict[str, str],
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationError, match="certificate of localhost cannot be trusted"):
+        connect(untrusted).get("groups", {})
+    assert server.paths == []
+
+
+def test_an_authority_of_ones_own_can_be_named(
+    server: Server,
+    connect: Connect,
+    untrusted: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    AUTHORITY.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "authority.pem"))
+    assert connect(untrusted).get("groups", {}) == GOOD
+
+
 # Limits
 
 
@@ -551,8 +666,9 @@ def test_no_error_and_no_log_line_carries_a_credential_or_the_query(
         retries=Retries(attempts=2, backoff=0.01, timeout=0.2),
         max_bytes=1000,
     )
+    asking = client.submit(lambda: client.get("groups", {"phone_number": PHONE}))
     with pytest.raises(TextliftError) as raised:
-        client.get("groups", {"phone_number": PHONE})
+        asking.result(LONG)
     shown = "".join(traceback.format_exception(raised.value)) + log.text
     assert [secret for secret in SECRETS if secret in shown] == []
     if isinstance(raised.value, TransientError):

@@ -142,18 +142,24 @@ class _PunctualConnection(HTTPConnection):
     """Hangs up on an answer that has not begun in time, also if bytes of its head come in between."""
 
     patience: float
+    _hung_up = False
 
     def getresponse(self) -> Any:
         timer = threading.Timer(self.patience, self._hang_up)
         timer.daemon = True
         timer.start()
         try:
-            return super().getresponse()
+            answer = super().getresponse()
         finally:
             timer.cancel()
+        if self._hung_up:
+            # Half a head passes for a whole one.
+            raise TimeoutError
+        return answer
 
     def _hang_up(self) -> None:
         sock = self.sock
+        self._hung_up = True
         if sock is not None:
             with suppress(OSError):
                 # Below TLS, which may not be touched from another thread.

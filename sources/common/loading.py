@@ -6,9 +6,12 @@ loop around it for the others, as the command line and the schedulers' definitio
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from dlt import Pipeline
@@ -17,8 +20,9 @@ from dlt.common.pipeline import LoadInfo
 from dlt.common.schema.typing import C_DLT_LOAD_ID
 from dlt.extract import DltSource
 from dlt.pipeline.exceptions import PipelineStepFailed
+from filelock import FileLock, Timeout
 
-from .errors import ConfigurationError, TextliftError
+from .errors import AlreadyRunning, ConfigurationError, TextliftError
 
 #: Rows of one resource in one load package: a crash costs no more than reading these again.
 PACKAGE_ROWS = 100_000
@@ -75,10 +79,18 @@ def load(
         What was done.
 
     Raises:
+        AlreadyRunning: Another process, or another thread of this one, loads this pipeline.
         ConfigurationError: A setting is wrong, a resource is unknown, or the service refuses the
             credentials. What was committed before stays.
         PipelineStepFailed: The destination could not be loaded. The next run tries again.
     """
+    with _alone(pipeline):
+        return _load(pipeline, source, resources, full_refresh)
+
+
+def _load(
+    pipeline: Pipeline, source: DltSource, resources: Sequence[str] | None, full_refresh: bool
+) -> Summary:
     started = time.monotonic()
     summary = Summary()
     remaining = list(source.resources) if resources is None else _known(source, resources)
@@ -103,6 +115,36 @@ def load(
         summary.requests += resource.custom_metrics.get("requests", 0)
     summary.seconds = time.monotonic() - started
     return summary
+
+
+@contextmanager
+def _alone(pipeline: Pipeline) -> Iterator[None]:
+    """Keep other runs of the pipeline out: two would drop one another's packages.
+
+    The file lies beside the pipeline's folder, because that is removed when a run starts anew.
+    """
+    path = Path(pipeline.pipelines_dir) / f"{pipeline.pipeline_name}.lock"
+    lock = FileLock(path, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise AlreadyRunning(
+            f"{pipeline.pipeline_name}: another run of this pipeline is under way "
+            f"{_holder(path)}in {pipeline.pipelines_dir}. Nothing was loaded.\n"
+            "Wait for it to end; schedule runs so that they do not overlap."
+        ) from None
+    try:
+        path.write_text(str(os.getpid()))
+        yield
+    finally:
+        lock.release()
+
+
+def _holder(path: Path) -> str:
+    try:
+        return f"(process {int(path.read_text())}) "
+    except (OSError, ValueError):
+        return ""
 
 
 def _known(source: DltSource, names: Iterable[str]) -> list[str]:
