@@ -8,10 +8,13 @@ What it answers is the business of a service object, such as `sandbox.mcommons.M
 
     with Sandbox(MobileCommons(profiles=200)) as box:
         print(box.url)
+
+`rehearse(box, "503@3")` makes things go wrong; `sandbox.faults` says what can.
 """
 
 from __future__ import annotations
 
+from .faults import Faults, rehearse
 from .server import Request, Response, Sandbox, Service
 
-__all__ = ["Request", "Response", "Sandbox", "Service"]
+__all__ = ["Faults", "Request", "Response", "Sandbox", "Service", "rehearse"]

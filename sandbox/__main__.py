@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+import textwrap
 import threading
 from collections.abc import Sequence
 
+from .faults import Faults, kinds
 from .mcommons import MobileCommons
 from .mgage import MGage
 from .server import Sandbox
@@ -18,6 +20,14 @@ _OPTIONS_OF = {
     "mcommons": ("seed", "profiles", "now", "start", "order"),
     "mgage": ("seed", "messages", "now", "order"),
 }
+
+
+_FAULTS = """\
+faults: KIND[=VALUE][@[ENDPOINT:]WHEN], or KIND[=VALUE]@ENDPOINT
+  503@7                     the seventh call; 7-9, 7- (from the seventh on), or always
+  429=2@profiles:10%        one call in ten to an endpoint, with Retry-After: 2
+  transient@5%,hang@100     what a client should survive now and then; never the 100th answer
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         threading.Thread(target=_wait_for_end_of_stdin, args=(stop,), daemon=True).start()
     try:
         service, name, note = _service(options)
+        faults = [Faults(service, options.faults, options.fault_seed)] if options.faults else []
     except ValueError as error:
         parser.error(str(error))
     try:
@@ -42,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
+    box.faults += faults
     with box:
         print(f"{name} sandbox: {box.url}", flush=True)
         print(note, flush=True)
@@ -74,6 +86,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m sandbox",
         description="A local server that speaks a vendor's API about an invented account.",
+        epilog=_epilog(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "--service", choices=_OPTIONS_OF, default="mcommons", help="(default: %(default)s)"
@@ -111,11 +125,45 @@ def _parser() -> argparse.ArgumentParser:
         "(default: the first)",
     )
     parser.add_argument(
+        "--faults",
+        action="append",
+        default=[],
+        metavar="SPEC",
+        help="make something go wrong, see below; may be repeated, and hold several with commas",
+    )
+    parser.add_argument(
+        "--fault-seed",
+        type=int,
+        default=1,
+        metavar="N",
+        help="another seed, other random faults (default: %(default)s)",
+    )
+    parser.add_argument(
         "--exit-with-stdin",
         action="store_true",
         help="stop when standard input is closed, so that no killed parent leaves an orphan",
     )
     return parser
+
+
+def _epilog() -> str:
+    """What --faults can say."""
+    ours, theirs = kinds(MobileCommons.damage), kinds(MGage.damage)
+    lists = {
+        "kinds": [kind for kind in ours if kind in theirs],
+        "mcommons only": [kind for kind in ours if kind not in theirs],
+        "mgage only": [kind for kind in theirs if kind not in ours],
+    }
+    return _FAULTS + "\n".join(
+        textwrap.fill(
+            f"{title}: {', '.join(names)}",
+            width=78,
+            initial_indent="  ",
+            subsequent_indent="    ",
+            break_on_hyphens=False,
+        )
+        for title, names in lists.items()
+    )
 
 
 def _wait_for_end_of_stdin(stop: threading.Event) -> None:

@@ -6,12 +6,14 @@ A service is any object with a `prefix` and an `answer(request)`; see `Service`.
 from __future__ import annotations
 
 import gzip
+import io
 import logging
 import socket
+import struct
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,6 +23,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+    from .faults import Damage
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +67,26 @@ class Response:
     answer is not compressed."""
     drop: bool = False
     """Close the connection without any answer."""
+    reset: bool = False
+    """The same, but so that the client's TCP sees a reset."""
+    hang: bool = False
+    """Never answer: wait until the client goes away or the sandbox closes."""
+    drip: float | None = None
+    """Send the body byte by byte, so many seconds apart, and close the connection."""
+    drip_head: bool = False
+    """Let a `drip` begin with the status line."""
+    stream: Iterable[bytes] | None = None
+    """What follows the body, in a chunked transfer without compression. It may go on for ever."""
+
+    @property
+    def answered(self) -> bool:
+        """Whether any answer is sent at all."""
+        return not (self.drop or self.reset or self.hang)
+
+    @property
+    def closes(self) -> bool:
+        """Whether the connection ends with this answer."""
+        return not self.answered or self.truncate is not None or self.drip is not None
 
 
 class Service(Protocol):
@@ -71,6 +95,11 @@ class Service(Protocol):
     @property
     def prefix(self) -> str:
         """The path under which the service lives, such as `/api/`."""
+        ...
+
+    @property
+    def damage(self) -> Damage:
+        """How its answers can go wrong; see `sandbox.faults`."""
         ...
 
     def answer(self, request: Request) -> Response:
@@ -172,7 +201,7 @@ class Sandbox:
         except Exception:
             logger.exception("the sandbox failed to answer %s %s", request.method, request.path)
             response = Response(500, b"the sandbox failed; see its log")
-        request.status = 0 if response.drop else response.status
+        request.status = response.status if response.answered else 0
         return response
 
     def _first_fault(self, request: Request) -> Response | None:
@@ -223,11 +252,18 @@ class _Handler(BaseHTTPRequestHandler):
         in_progress = box._enter()
         try:
             response = box._answer(self._request(in_progress))
+            end = self._begin(response)
         finally:
-            # Before the answer is on its way: a client that has got it and calls again is not
-            # making two calls at once.
+            # Before the end of the answer is on its way: a client that has got it and calls again
+            # is not making two calls at once.
             box._leave()
-        self._send(response)
+        if response.reset:
+            self._reset()
+            return
+        self.wfile.write(end)
+        if response.closes:
+            self.wfile.flush()
+            self._close()
 
     do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = do_OPTIONS = do_GET
 
@@ -247,30 +283,80 @@ class _Handler(BaseHTTPRequestHandler):
             in_progress=in_progress,
         )
 
-    def _send(self, response: Response) -> None:
-        if response.drop:
-            self._close()
-            return
+    def _begin(self, response: Response) -> bytes:
+        """Send all that takes its time. Returns the end of the answer, which is left to send.
+
+        Raises ConnectionError if the client goes away meanwhile.
+        """
+        if response.hang:
+            self._idle(None)
+        if not response.answered:
+            return b""
         response = self._compressed(response)
-        body = response.body
+        head, body = self._head(response), response.body[: response.truncate]
+        if self.command == "HEAD":
+            body = b""
+        if response.drip_head:
+            head, body = b"", head + body
+        self.wfile.write(head)
+        if response.drip is not None:
+            for place in range(len(body) - 1):
+                self.wfile.write(body[place : place + 1])
+                self.wfile.flush()
+                self._idle(response.drip)
+            return body[-1:]
+        if response.stream is not None and self.command != "HEAD":
+            self._chunk(body)
+            for chunk in response.stream:
+                self._chunk(chunk)
+            return b"0\r\n\r\n"
+        return body
+
+    def _head(self, response: Response) -> bytes:
+        """The status line and the headers."""
+        wire, head = self.wfile, io.BytesIO()
+        self.wfile = head
         self.send_response(response.status)
         for name, value in response.headers.items():
             self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
-        if response.truncate is not None:
+        if response.stream is None:
+            self.send_header("Content-Length", str(len(response.body)))
+        else:
+            self.send_header("Transfer-Encoding", "chunked")
+        if response.closes:
             self.send_header("Connection", "close")
-            body = body[: response.truncate]
         self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-        if response.truncate is not None:
+        self.wfile = wire
+        return head.getvalue()
+
+    def _chunk(self, data: bytes) -> None:
+        if data:  # an empty chunk would be the end
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
             self.wfile.flush()
-            self._close()
+
+    def _idle(self, seconds: float | None) -> None:
+        """Wait so long, or for ever. Raises ConnectionError when the client goes away.
+
+        What the client sends meanwhile is lost, so this is for connections that close afterwards.
+        """
+        end = None if seconds is None else time.monotonic() + seconds
+        try:
+            while True:
+                # A timeout of 0 would mean not to wait for anything, not even a closed connection.
+                left = None if end is None else max(end - time.monotonic(), 1e-6)
+                self.connection.settimeout(left)
+                if not self.connection.recv(4096):
+                    raise ConnectionAbortedError("the client has gone")
+        except TimeoutError:
+            return
+        finally:
+            self.connection.settimeout(None)
 
     def _compressed(self, response: Response) -> Response:
         accepted = "gzip" in self.headers.get("Accept-Encoding", "").lower()
         encoded = "Content-Encoding" in response.headers
-        if not accepted or encoded or not response.body or response.truncate is not None:
+        in_parts = response.truncate is not None or response.stream is not None
+        if not accepted or encoded or in_parts or not response.body:
             return response
         return replace(
             response,
@@ -281,6 +367,13 @@ class _Handler(BaseHTTPRequestHandler):
     def _close(self) -> None:
         self.close_connection = True
         _hang_up(self.connection)
+
+    def _reset(self) -> None:
+        self.close_connection = True
+        linger = struct.pack("ii", 1, 0)  # for no time at all: that is what makes it a reset
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        # The files made of the socket would keep it open, and say an orderly goodbye.
+        socket.close(self.connection.detach())
 
 
 def _hang_up(connection: socket.socket) -> None:

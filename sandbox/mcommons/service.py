@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 from base64 import b64encode
 from datetime import datetime
-from html import escape
 from typing import Any
 
 from ..clock import Clock, seconds
+from ..page import page
 from ..server import Request, Response
+from .answers import denied, document, refusal
+from .damage import DAMAGE
 from .endpoints import ENDPOINTS, WITHOUT_ENVELOPE, Context
 from .kinds import kind_named
 from .parameters import Query, ServiceError
@@ -17,9 +19,6 @@ from .rows import Rows
 from .store import Store
 from .world import World
 from .xml import Row
-
-_XML = {"Content-Type": "application/xml; charset=utf-8"}
-_HTML = {"Content-Type": "text/html; charset=utf-8"}
 
 _KIND_OF = {
     "messages": "incoming_messages",
@@ -42,6 +41,7 @@ class MobileCommons:
     """
 
     prefix = "/api/"
+    damage = DAMAGE
 
     def __init__(
         self,
@@ -106,16 +106,11 @@ class MobileCommons:
         """Answer one call."""
         endpoint = ENDPOINTS.get(request.endpoint)
         if endpoint is None or not request.path.startswith(self.prefix):
-            return _page(404, "Page not found", "The page you were looking for doesn't exist.")
+            return page(404, "Page not found", "The page you were looking for doesn't exist.")
         if request.method != "GET":
-            return _page(405, "Method not allowed", "The sandbox only answers GET.", Allow="GET")
+            return page(405, "Method not allowed", "The sandbox only answers GET.", Allow="GET")
         if request.headers.get("authorization") not in (self._basic, self._bearer):
-            return _page(
-                401,
-                "Access denied",
-                "HTTP Basic: Access denied. Check the username and password, or the token.",
-                **{"WWW-Authenticate": 'Basic realm="Mobile Commons"'},
-            )
+            return denied()
         query = Query(request.query)
         try:
             if request.in_progress > self._concurrent_calls:
@@ -126,10 +121,10 @@ class MobileCommons:
                 self._catch_up()
                 lines = endpoint(self._context, query)
         except ServiceError as error:
-            return _document([f'<response success="false">{error.xml()}</response>'])
+            return refusal(error)
         if request.endpoint not in WITHOUT_ENVELOPE:
             lines = ['<response success="true">', *lines, "</response>"]
-        return _document(lines)
+        return document(lines)
 
     # --- the truth -------------------------------------------------------------------------------
 
@@ -197,19 +192,3 @@ class MobileCommons:
         with self._lock:
             self._catch_up()
             self._store.set_member(group_id, profile_id, False)
-
-
-def _document(lines: list[str]) -> Response:
-    # Encoded line by line: one emoji would make a string of the whole four times as wide.
-    body = b"\n".join(
-        [line.encode() for line in ('<?xml version="1.0" encoding="UTF-8"?>', *lines)]
-    )
-    return Response(200, body, dict(_XML))
-
-
-def _page(status: int, title: str, text: str, **headers: str) -> Response:
-    body = (
-        f"<!DOCTYPE html>\n<html><head><title>{escape(title)}</title></head>"
-        f"<body><h4>{escape(title)}</h4><p>{escape(text)}</p></body></html>"
-    )
-    return Response(status, body.encode(), {**_HTML, **headers})

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
-from .service import MGage, failure
+from .answers import failure
+from .service import MGage
 
 __all__ = ["MGage", "failure"]

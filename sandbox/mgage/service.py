@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import threading
 from base64 import b64encode
@@ -13,6 +12,8 @@ from urllib.parse import urlencode
 
 from ..clock import Clock
 from ..server import Request, Response
+from .answers import PATH, answer, denied, failure, unknown_program
+from .damage import DAMAGE
 from .history import YEAR, History, Message
 from .program import Program
 from .words import PROGRAMS
@@ -23,8 +24,6 @@ LINKS = ("absolute", "relative", "bare")
 """The ways to print the URL of the next page."""
 PROGRAM_IDS = (121811, 121812, 121813)
 
-_JSON = {"Content-Type": "application/json; charset=utf-8"}
-_PATH = re.compile(r"messages/program/([^/]+)")
 _ID = re.compile(r"[0-9]{1,18}")
 _COUNT = re.compile(r"0*[1-9][0-9]{0,8}")
 _TIME = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2}):([0-9]{2})")
@@ -35,15 +34,6 @@ class _BadRequest(Exception):
     """A call that the service answers with 400 and the reason."""
 
 
-def failure(status: int, *reasons: str) -> Response:
-    """An answer without data, its reasons where the service puts them.
-
-    For `Sandbox.faults`: `failure(500, "General server exception")`, or, as a failure that hides
-    behind a success, `failure(200, "Program 121811 could not be read")`.
-    """
-    return _answer(status, reasons, None, None)
-
-
 class MGage:
     """Speaks the message export of mGage about invented programs.
 
@@ -52,6 +42,7 @@ class MGage:
     """
 
     prefix = "/api/"
+    damage = DAMAGE
 
     def __init__(
         self,
@@ -119,16 +110,13 @@ class MGage:
 
     def answer(self, request: Request) -> Response:
         """Answer one call."""
-        match = _PATH.fullmatch(request.endpoint)
+        match = PATH.fullmatch(request.endpoint)
         if match is None or not request.path.startswith(self.prefix):
             return failure(404, "Resource not found")
         if request.method != "GET":
-            return _with_headers(failure(405, "Method not allowed"), Allow="GET")
+            return failure(405, "Method not allowed", Allow="GET")
         if request.headers.get("authorization") != self._basic:
-            return _with_headers(
-                failure(401, "Authentication failed: check the username and password"),
-                **{"WWW-Authenticate": 'Basic realm="mGage"'},
-            )
+            return denied()
         try:
             with self._lock:
                 return self._page(match[1], request)
@@ -150,7 +138,7 @@ class MGage:
         size = min(_count(params, "pageSize", _DEFAULT_SIZE), _LARGEST_SIZE)
         page = _count(params, "page", 1)
         if program is None:
-            return failure(404, f"Program {id} not found")
+            return unknown_program(id)
         served_since = now - YEAR
         if self._refuses_old and since is not None and since < served_since:
             raise _BadRequest("startDate is more than a year ago")
@@ -161,7 +149,7 @@ class MGage:
         ]
         data = {**program.info, "messages": [_printed(message) for message in messages]}
         next_page = self._url(request, page + 1) if first + size < len(references) else None
-        return _answer(200, self.general_errors, next_page, data)
+        return answer(200, self.general_errors, next_page, data)
 
     def _url(self, request: Request, page: int) -> str:
         bare = self._links == "bare"
@@ -273,18 +261,3 @@ def _count(params: dict[str, str], name: str, default: int) -> int:
 
 def _printed(message: Message) -> Message:
     return {**message, "date": f"{message['date'].replace(tzinfo=None).isoformat()}.00"}
-
-
-def _answer(
-    status: int, errors: Iterable[str], next_page: str | None, data: dict[str, Any] | None
-) -> Response:
-    document = {"meta": {"generalErrors": list(errors), "nextPageUrl": next_page}, "data": data}
-    try:
-        body = json.dumps(document, ensure_ascii=False).encode()
-    except UnicodeEncodeError:  # half an emoji, as a body cut at a length can end in
-        body = json.dumps(document).encode()
-    return Response(status, body, dict(_JSON))
-
-
-def _with_headers(response: Response, **headers: str) -> Response:
-    return Response(response.status, response.body, {**response.headers, **headers})

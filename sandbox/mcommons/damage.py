@@ -1,0 +1,188 @@
+"""How answers go wrong: what `sandbox.faults` has to know about this service."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from http.client import responses
+
+from ..faults import Answer, Change, Damage, Make, at_end_of, damaged, instead_of
+from ..page import page
+from ..server import Request, Response
+from .answers import denied, refusal
+from .endpoints import ENDPOINTS
+from .parameters import ERRORS, ServiceError
+
+_PARENTS = {
+    "campaign_id": 1,
+    "group_id": 6,
+    "mdata_id": 9,
+    "fundraising_id": 12,
+    "mconnect_id": 15,
+    "url_id": 20,
+}
+"""The error that says that a parent is not there, by the parameter that names it."""
+
+_LISTS = {
+    "profiles": ("profiles", "profile"),
+    "messages": ("messages", "message"),
+    "sent_messages": ("messages", "message"),
+    "broadcasts": ("broadcasts", "broadcast"),
+    "broadcast": ("response", "broadcast"),
+    "calls": ("calls", "call"),
+    "clicks": ("clicks", "click"),
+    "mdata_queries": ("queries", "query"),
+    "mdata_entries": ("entries", "entry"),
+    "campaign_subscribers": ("subscriptions", "sub"),
+    "group_members": ("group", "profile"),
+    "groups": ("groups", "group"),
+    "campaigns": ("campaigns", "campaign"),
+    "tags": ("tags", "tag"),
+    "keywords": ("keywords", "keyword"),
+    "mconnects": ("mconnects", "mconnect"),
+    "tinyurls": ("tinyurls", "tinyurl"),
+    "mdatas": ("mdatas", "mdata"),
+    "attachments": ("attachments", "attachment"),
+}
+"""The elements of the list and of its rows. The other endpoints answer without records."""
+
+_VALUE = r"<(\w+)>(?!true<|false<|[-0-9.]+<|[0-9]{4}-[0-9]{2}-[0-9]{2})"
+_TEXT = rf"{_VALUE}([^<]+)(?=</\1>)"
+_END_TAG = rf"{_VALUE}[^<]+(</\1>)"
+_BODY = r"<body>([^<]*)(?=</body>)"
+_TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:]{8}(?:Z| UTC)"
+_COUNT = r"<(?:\w+_id|\w+_count|size|duration|call_timeout|profile)>([0-9]+)<"
+_OTHER_ID = r"[ _]id=\"([0-9]+)\""
+_ID = r"\A<\w+[^<>]*?( id=\"[^\"]*\")|\A<\w+>(<id>[^<]*</id>)"
+_ID_VALUE = r"\A<\w+[^<>]*? id=\"([^\"]*)|\A<\w+>\s*<id>([^<]*)"
+_NAME = r"\A<\w+"
+_INSIDE = r"()</\w+>\Z"
+
+_LAUGHS = [b'<!ENTITY laugh0 "ha">'] + [
+    b'<!ENTITY laugh%d "%b">' % (level, b"&laugh%d;" % (level - 1) * 10) for level in range(1, 10)
+]
+
+
+def _failure(status: int) -> Response:
+    if status == 401:
+        return denied()
+    title = responses.get(status, f"Error {status}")
+    return page(status, title, f"The server answered with the status {status}.")
+
+
+def _record(endpoint: str, body: bytes) -> tuple[int, int] | None:
+    if endpoint not in _LISTS:
+        return None
+    name, row = _LISTS[endpoint]
+    start_of_list = re.search(rf"<{name}(?: [^<>]*)?>\n".encode(), body)
+    return start_of_list and _row(row, body, start_of_list.end())
+
+
+def _second_record(endpoint: str, body: bytes) -> tuple[int, int] | None:
+    first = _record(endpoint, body)
+    return first and _row(_LISTS[endpoint][1], body, first[1] + len(b"\n"))
+
+
+def _row(name: str, body: bytes, start: int) -> tuple[int, int] | None:
+    """Where a row is that begins at `start`."""
+    tag, depth = re.compile(rf"<(/?){name}(?=[ >])[^<>]*>".encode()), 0
+    if not tag.match(body, start):
+        return None
+    for each in tag.finditer(body, start):
+        depth += -1 if each[1] else 1
+        if depth <= 0:
+            return (start, each.end()) if not depth else None
+    return None  # it is damaged already
+
+
+def _error(value: str | None) -> Make:
+    if value is None or not value.isdecimal() or int(value) not in ERRORS:
+        raise ValueError(f"the fault 'error' needs one of the error ids 0 to {max(ERRORS)}")
+    response = refusal(ServiceError(int(value)))
+    return lambda request, answer: response
+
+
+def _vanish(request: Request, answer: Answer) -> Response:
+    for name in request.params:
+        if name in _PARENTS:
+            return refusal(ServiceError(_PARENTS[name]))
+    return answer(request)
+
+
+def _same_id(request: Request, answer: Answer) -> Response:
+    response = answer(request)
+    place = _record(request.endpoint, response.body)
+    id = place and re.search(_ID_VALUE.encode(), response.body[slice(*place)])
+    if not id:
+        return response
+    change = instead_of(_ID_VALUE, id[id.lastindex or 0])
+    return damaged(_second_record, change)(request, lambda _: response)
+
+
+def _bad_number(record: bytes) -> bytes:
+    start_tag, end, rest = record.partition(b">")
+    for pattern in (_COUNT, _OTHER_ID):
+        changed = instead_of(pattern, b"many")(rest)
+        if changed != rest:
+            return start_tag + end + changed
+    return record
+
+
+def _megabyte(record: bytes) -> bytes:
+    letters = b"a" * 2**20
+    longer = at_end_of(_BODY, letters)(record)
+    return longer if longer != record else _inside(b"<remarks>%b</remarks>" % letters)(record)
+
+
+def _inside(extra: bytes) -> Change:
+    return at_end_of(_INSIDE, extra)
+
+
+def _entities(declarations: bytes, used: bytes) -> Make:
+    """Entities, declared at the beginning and used in a text of the first record."""
+    use = damaged(_record, at_end_of(_TEXT, used))
+
+    def make(request: Request, answer: Answer) -> Response:
+        response = use(request, answer)
+        if used not in response.body:
+            return response
+        doctype = rb"\1<!DOCTYPE \2 [%b]>\n<\2" % declarations
+        body = re.sub(rb"\A(<\?xml[^>]*>\n)<(\w+)", doctype, response.body)
+        return replace(response, body=body)
+
+    return make
+
+
+_CHANGES: dict[str, Change] = {
+    "control": at_end_of(_TEXT, b"\x07"),
+    "ampersand": at_end_of(_TEXT, b" & "),
+    "invalid-utf8": at_end_of(_TEXT, b"\xe9"),
+    "bad-number": _bad_number,
+    "bad-time": instead_of(_TIME, b"yesterday"),
+    "no-id": instead_of(_ID, b""),
+    "nested": lambda record: _inside(record)(record),
+    "megabyte": _megabyte,
+    "broken": instead_of(_END_TAG, b""),
+    "deep": _inside(b"<deep>" * 100_000 + b"</deep>" * 100_000),
+    "huge-attribute": lambda record: at_end_of(_NAME, b' remarks="%b"' % (b"a" * 20_000_000))(
+        record
+    ),
+}
+
+DAMAGE = Damage(
+    failure=_failure,
+    is_endpoint=ENDPOINTS.__contains__,
+    record=_record,
+    between=b"\n",
+    window=frozenset(("from", "to", "start_time", "end_time")),
+    kinds={
+        **{kind: damaged(_record, change) for kind, change in _CHANGES.items()},
+        "same-id": _same_id,
+        "vanish": _vanish,
+        "external-entity": _entities(b'<!ENTITY secret SYSTEM "file:///etc/passwd">', b"&secret;"),
+        "entity-expansion": _entities(b"".join(_LAUGHS), b"&laugh9;"),
+    },
+    valued={"error=ID": _error},
+    transient=("error=27", "error=0"),
+)
+"""The faults of this service."""
