@@ -30,6 +30,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 from itertools import repeat
+from math import inf
 
 from .bomb import gzip_bomb
 from .dice import mix, salt
@@ -192,23 +193,29 @@ def _fault(spec: str, damage: Damage, seed: int) -> _Fault:
     match = _SPEC.fullmatch(spec)
     if match is None:
         raise ValueError(f"not a fault: {spec!r}; expected KIND[=VALUE][@[ENDPOINT:]WHEN]")
-    kind, value, where = match["kind"], match["value"], match["where"]
+    kind, value = match["kind"], match["value"]
     if kind == "transient":
         _refuse_value(kind, value)
         names = [*_TRANSIENT, *damage.transient]
         makes = [_fault(name, damage, seed).makes[0] for name in names]
     else:
         makes = [_make(kind, value, damage)]
-    endpoint, first, last, share = None, 1, float("inf"), 1.0
-    if where is not None:
-        endpoint, _, when = where.rpartition(":")
-        if not endpoint and where[:1].isalpha():
-            endpoint, when = where, ""
-        if endpoint and not damage.is_endpoint(endpoint):
-            raise ValueError(f"no endpoint {endpoint!r} in the fault {spec!r}")
-        if when or not endpoint:
-            first, last, share = _when(when, spec)
-    return _Fault(spec, makes, endpoint or None, first, last, share, seed)
+    endpoint, when = _place(match["where"])
+    if endpoint is not None and not damage.is_endpoint(endpoint):
+        raise ValueError(f"no endpoint {endpoint!r} for the fault {spec!r}")
+    first, last, share = (1, inf, 1.0) if when is None else _when(when, spec)
+    return _Fault(spec, makes, endpoint, first, last, share, seed)
+
+
+def _place(where: str | None) -> tuple[str | None, str | None]:
+    """ENDPOINT and WHEN."""
+    if where is None:
+        return None, None
+    endpoint, colon, when = where.rpartition(":")
+    if colon:
+        return endpoint, when
+    # No WHEN begins with a letter, and every endpoint does.
+    return (where, None) if where[0].isalpha() else (None, where)
 
 
 def _when(text: str, spec: str) -> tuple[int, float, float]:
@@ -217,10 +224,10 @@ def _when(text: str, spec: str) -> tuple[int, float, float]:
     if match and match["share"]:
         share = float(match["share"]) / 100
         if 0 < share <= 1:
-            return 1, float("inf"), share
+            return 1, inf, share
     elif match:
         first = int(match["first"])
-        last = float("inf") if match["range"] else first
+        last = inf if match["range"] else first
         if match["last"]:
             last = int(match["last"])
         if 1 <= first <= last:
@@ -236,15 +243,14 @@ def _make(kind: str, value: str | None, damage: Damage) -> Make:
         return _status(int(kind), value, damage)
     if kind in ("drip", "drip-head"):
         return _drip(1.0 if value is None else _seconds(kind, value), kind == "drip-head")
-    for name, make in damage.valued.items():
+    for name, valued in damage.valued.items():
         if kind == name.partition("=")[0]:
-            return make(value)
+            return valued(value)
+    make = damage.kinds.get(kind) or (_KINDS[kind](damage) if kind in _KINDS else None)
+    if make is None:
+        raise ValueError(f"no fault {kind!r} here; there are {', '.join(kinds(damage))}")
     _refuse_value(kind, value)
-    if kind in damage.kinds:
-        return damage.kinds[kind]
-    if kind in _KINDS:
-        return _KINDS[kind](damage)
-    raise ValueError(f"no fault {kind!r} here; there are {', '.join(kinds(damage))}")
+    return make
 
 
 def _refuse_value(kind: str, value: str | None) -> None:

@@ -47,8 +47,9 @@ _LISTS = {
 """The elements of the list and of its rows. The other endpoints answer without records."""
 
 _VALUE = r"<(\w+)>(?!true<|false<|[-0-9.]+<|[0-9]{4}-[0-9]{2}-[0-9]{2})"
-_TEXT = rf"{_VALUE}([^<]+)(?=</\1>)"
-_END_TAG = rf"{_VALUE}[^<]+(</\1>)"
+# A subscriber has no other text than its phone number.
+_TEXT = rf"\A(?s:.*?{_VALUE}([^<]+)(?=</\1>)|.*?<phone_number>([^<]+))"
+_END_TAG = rf"\A(?s:.*?{_VALUE}[^<]+(</\1>)|.*?<phone_number>[^<]+(</phone_number>))"
 _BODY = r"<body>([^<]*)(?=</body>)"
 _TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:]{8}(?:Z| UTC)"
 _COUNT = r"<(?:\w+_id|\w+_count|size|duration|call_timeout|profile)>([0-9]+)<"

@@ -2,6 +2,7 @@
 
 `service` is the door: credentials, parameters, pages, and the changes tests make. Behind it,
 `history` is what a program sent and received, and `program` lays over it what tests have changed.
+`answers` wraps that up, and `damage` spoils it when a fault is rehearsed.
 """
 
 from __future__ import annotations
