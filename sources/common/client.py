@@ -33,6 +33,7 @@ from urllib3.exceptions import HTTPError, ReadTimeoutError
 from .errors import (
     AnswerTimeout,
     ConfigurationError,
+    CredentialsError,
     ServiceError,
     TextliftError,
     TransientError,
@@ -217,7 +218,7 @@ class Client(Generic[Content]):
         params: Mapping[str, str] | None = None,
         concurrency: int = 16,
         retries: Retries = Retries(),
-        max_bytes: int = 256 * 2**20,
+        max_bytes: int = 128 * 2**20,
     ) -> None:
         if not 1 <= concurrency <= MAX_CONCURRENCY:
             raise ConfigurationError(
@@ -354,6 +355,10 @@ class Client(Generic[Content]):
         media_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         try:
             return self._check(Answer(response.status_code, media_type, body))
+        except CredentialsError:
+            # Nobody else has to be refused.
+            self._closed.set()
+            raise
         except TransientError as error:
             if error.retry_after is None:
                 error.retry_after = _retry_after(response.headers.get("Retry-After"))
@@ -372,7 +377,7 @@ class Client(Generic[Content]):
             size += len(chunk)
             if size > self._max_bytes:
                 raise ServiceError(
-                    f"the answer is larger than {self._max_bytes} bytes; lower page_size"
+                    f"the answer is larger than {self._max_bytes} bytes when it is unpacked"
                 )
             elapsed, timeout = time.monotonic() - started, self._retries.timeout
             if elapsed > timeout and (

@@ -308,10 +308,19 @@ class LinkPlan:
         if self._splittable and number >= MAX_PAGES:
             self.parts = self._estimate_parts()
             return ()
-        circle = any(page.next_link == self._current[n].next_link for n in range(1, number))
-        if circle or number >= MAX_LINKS:
+        if any(page.next_link == self._current[n].next_link for n in range(1, number)):
+            # A window that fits one page has no next one.
+            return self._cut_or_fail()
+        if number >= MAX_LINKS:
             raise ServiceError(_ENDLESS)
         return (number + 1,)
+
+    def _cut_or_fail(self) -> Sequence[int]:
+        if not self._splittable or self._window is None:
+            raise ServiceError(_ENDLESS)
+        inside(self.pages(), self._window, self._cursor)
+        self.parts = UNKNOWN_PARTS
+        return ()
 
     def _end(self, last: int) -> Sequence[int]:
         # One answer is all of a piece.
