@@ -593,7 +593,7 @@ xml_names = st.from_regex(r"[A-Za-z_\u00e9\u0436][A-Za-z0-9_.\-\u00e9\u0436]{0,1
 def test_dlt_leaves_the_names_of_columns_and_tables_as_they_are(name: str, inner: str) -> None:
     naming = NamingConvention()
     column = column_name(name)
-    path = Node("", "").node(name).node(inner).column
+    path = Layout.of(PEOPLE).root.node(name).node(inner).column
     assert column
     assert naming.normalize_path(column) == column
     assert naming.normalize_path(path) == path

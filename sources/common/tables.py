@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -32,6 +33,8 @@ ARROW_TYPES: Mapping[ColumnType, pa.DataType] = {
     ColumnType.TIMESTAMP: pa.timestamp("us", "UTC"),
 }
 
+#: Places that nobody declared that become columns or lists, of all the records of an endpoint.
+MAX_NEW_PLACES = 1000
 _NAMING = NamingConvention()
 #: Microseconds of the first and the last time that Python and every warehouse can hold.
 _FIRST_TIME, _LAST_TIME = -62135596800 * 10**6, 253402300800 * 10**6 - 1
@@ -96,6 +99,14 @@ def column_name(name: str) -> str:
     return f"x{normal}" if normal.startswith("_") and not normal[1:2].isdigit() else normal
 
 
+class _Room(threading.local):
+    """How many more places that nobody declared a thread may find in an endpoint's records."""
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+        self.exceeded = False
+
+
 @dataclass
 class Node:
     """A place in a record: what becomes of the attributes, elements and text found there.
@@ -107,10 +118,12 @@ class Node:
         skip: Whether the text found here is left out.
         skip_below: Whether everything below that no endpoint declares is left out.
         known: Whether an endpoint declares this place or one below it.
+        room: Shared by all places of an endpoint.
     """
 
     path: str
     column: str
+    room: _Room
     list: ChildList | None = None
     skip: bool = False
     skip_below: bool = False
@@ -121,17 +134,24 @@ class Node:
         """The place called ``name`` below this one; a place nobody declared becomes text."""
         found = self.nodes.get(name)
         if found is None:
-            part = column_name(name)
-            path = f"{self.path}__{part}" if self.path else part
-            found = self.nodes[name] = Node(
-                path, path, skip=self.skip_below, skip_below=self.skip_below
-            )
+            if not self.room.left and not self.skip_below:
+                self.room.exceeded = True
+                return Node("", "", self.room, skip=True, skip_below=True)
+            self.room.left -= not self.skip_below
+            found = self._add(name)
+        return found
+
+    def _add(self, name: str) -> Node:
+        part = column_name(name)
+        path = f"{self.path}__{part}" if self.path else part
+        skip = self.skip_below
+        found = self.nodes[name] = Node(path, path, self.room, skip=skip, skip_below=skip)
         return found
 
     def _reach(self, path: str) -> Node:
         node = self
         for part in path.split("__"):
-            node = node.node(part)
+            node = node.nodes.get(part) or node._add(part)
             node.known = True
         return node
 
@@ -148,9 +168,10 @@ class Layout:
     padded: bool = False
 
     @classmethod
-    def of(cls, declared: Endpoint | ChildList) -> Layout:
-        """Compile an endpoint or a list of an endpoint."""
-        root = Node("", "")
+    def of(cls, declared: Endpoint | ChildList, room: _Room | None = None) -> Layout:
+        """Compile an endpoint, or a list of an endpoint."""
+        room = room or _Room(MAX_NEW_PLACES)
+        root = Node("", "", room)
         layout = cls(root, declared.columns, None, {})
         if isinstance(declared, ChildList):
             layout.text, layout.padded = declared.text, declared.padded
@@ -167,14 +188,19 @@ class Layout:
             node.column, node.skip = column, False
         for path, child in declared.lists.items():
             root._reach(path).list = child
-            layout.lists[child.table or path] = cls.of(child)
+            layout.lists[child.table or path] = cls.of(child, room)
         return layout
+
+    def take_excess(self) -> bool:
+        """Whether there were too many places that nobody declared since this was last asked."""
+        exceeded, self.root.room.exceeded = self.root.room.exceeded, False
+        return exceeded
 
     def suffix(self, node: Node) -> str:
         """Suffix of the table for the list at ``node``; an undeclared list gets its layout here."""
         suffix = (node.list.table if node.list else None) or node.path
         if suffix not in self.lists:
-            self.lists[suffix] = Layout.of(node.list or ChildList("", {}))
+            self.lists[suffix] = Layout.of(node.list or ChildList("", {}), self.root.room)
         return suffix
 
 
@@ -228,7 +254,11 @@ class Rows:
 
 
 def build_page(
-    endpoint: Endpoint, rows: Rows, originals: Callable[[int], str], rejects: Iterable[Reject] = ()
+    endpoint: Endpoint,
+    rows: Rows,
+    originals: Callable[[int], str],
+    rejects: Iterable[Reject] = (),
+    too_wide: Iterable[int] = (),
 ) -> Page:
     """Turn walked records into a page of typed Arrow tables.
 
@@ -237,6 +267,7 @@ def build_page(
         rows: The records.
         originals: Gives the original text of a record, for the rejects.
         rejects: Records that could not even be walked.
+        too_wide: Numbers of the records with too many places that nobody declared.
     """
     found = list(rejects)
     total = rows.count + len(found)
@@ -247,6 +278,11 @@ def build_page(
         lost.update(n for n, known in enumerate(table[key].is_valid().to_pylist()) if not known)
     for row in sorted(lost):
         found.append(Reject(keys[row], None, "the record has no usable key", originals(row)))
+    for row in too_wide:
+        if row not in lost:
+            lost.add(row)
+            reason = "more columns than a table can take"
+            found.append(Reject(keys[row] if keys else None, None, reason, originals(row)))
     if endpoint.record_key and not endpoint.repeats:
         for row in _doubled(keys, lost, originals):
             lost.add(row)

@@ -23,7 +23,16 @@ from ..common.errors import (
     TransientError,
     WindowTooLarge,
 )
-from ..common.tables import Layout, Node, Page, Reject, Rows, build_page
+from ..common.tables import (
+    MAX_NEW_PLACES,
+    Layout,
+    Node,
+    Page,
+    Reject,
+    Rows,
+    build_page,
+    column_name,
+)
 
 INVALID_COMPANY = 4
 TOO_MANY_MESSAGES = 17
@@ -155,10 +164,13 @@ def decode(body: bytes, endpoint: Endpoint, layout: Layout) -> Page:
                 rejects.append(chunk.reject(error.msg))
         _expect_all(len(records) + len(rejects), envelope, body)
     nested = _take_out_nested(records)
+    too_wide = []
     for record in records:
         _walk(record, layout.root, rows)
+        if layout.take_excess():
+            too_wide.append(rows.count)
         rows.end_row()
-    page = build_page(endpoint, rows, lambda n: _text(records[n]), rejects)
+    page = build_page(endpoint, rows, lambda n: _text(records[n]), rejects, too_wide)
     page.rejects += [Reject(None, None, _NESTED, _text(record)) for record in nested]
     page.page_count = _number(envelope.get("page_count"))
     page.salvaged = root is None
@@ -259,11 +271,16 @@ def _locate(
 
 def _walk(element: etree._Element, node: Node, rows: Rows) -> None:
     nodes, put = node.nodes, rows.put
-    # lxml's types allow bytes here; parsed documents have none.
-    for name, value in cast("Iterable[tuple[str, str]]", element.items()):
-        place = nodes.get(name) or node.node(name)
-        if not place.skip:
-            put(place.column, value)
+    attributes = len(element.keys())
+    if attributes > MAX_NEW_PLACES:
+        # lxml would look for each one among all the others.
+        node.room.exceeded = True
+    elif attributes:
+        # lxml's types allow bytes here; parsed documents have none.
+        for name, value in cast("Iterable[tuple[str, str]]", element.items()):
+            place = nodes.get(name) or node.node(name)
+            if not place.skip:
+                put(place.column, value)
     for child in element:
         name = str(child.tag)
         place = nodes.get(name) or node.node(name)
@@ -313,7 +330,7 @@ def _walk_list(element: etree._Element, node: Node, rows: Rows) -> None:
 
 def column_of(entry: etree._Element) -> str:
     """Column for the text of an undeclared list's entry: the entry's own name."""
-    return Node("", "").node(str(entry.tag)).column
+    return column_name(str(entry.tag))
 
 
 class _Chunk:

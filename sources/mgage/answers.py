@@ -247,13 +247,18 @@ def decode(document: Document, endpoint: Endpoint, layout: Layout) -> Page:
     rejects = [
         Reject(None, None, "not well-formed JSON", _printable(text)) for text in document.broken
     ]
+    walked: list[Any] = []
+    too_wide = []
     for message in document.messages:
         if isinstance(message, dict):
             _walk(message, layout.root, rows, 1)
+            if layout.take_excess():
+                too_wide.append(rows.count)
             rows.end_row()
+            walked.append(message)
         else:
             rejects.append(Reject(None, None, "not a message", _json(message)))
-    page = build_page(endpoint, rows, str, rejects)
+    page = build_page(endpoint, rows, lambda n: _printable(_json(walked[n])), rejects, too_wide)
     page.next_link = document.next_link
     page.salvaged = bool(document.broken)
     page.shared, unfit = _shared(document.shared)

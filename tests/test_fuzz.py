@@ -1,0 +1,178 @@
+"""Whatever the bytes: rows and rejects, or one of our errors; no good row lost, no memory eaten."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sources.common.client import Answer
+from sources.common.endpoints import Endpoint
+from sources.common.errors import BrokenAnswer, TextliftError
+from sources.common.tables import Layout, Page
+from sources.mcommons.answers import check, decode
+from sources.mcommons.endpoints import ENDPOINTS
+from tests.conftest import PROJECT
+
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
+
+BY_NAME = {endpoint.name: endpoint for endpoint in ENDPOINTS}
+PROFILES = BY_NAME["profiles"]
+HEAD = b'<?xml version="1.0" encoding="UTF-8"?>\n<response success="true">\n'
+
+
+def read(body: bytes, endpoint: Endpoint = PROFILES, status: int = 200) -> Page:
+    return decode(check(Answer(status, "application/xml", body)), endpoint, Layout.of(endpoint))
+
+
+def profile(number: int) -> bytes:
+    return (
+        f'<profile id="{number}"><first_name>Ana {number}</first_name><email/>'
+        f"<updated_at>2025-06-21 14:49:40 UTC</updated_at>"
+        f'<source type="API" name="x &gt; y"/><address><city>Ávila</city></address>'
+        f'<subscriptions><subscription campaign_id="{number}" status="Active"/></subscriptions>'
+        f"<clicks>\n</clicks></profile>"
+    ).encode()
+
+
+def page_of(records: Sequence[bytes], counted: bool) -> bytes:
+    num = f' num="{len(records)}"' if counted else ""
+    holder = f'<profiles{num} page="1">\n'.encode()
+    return HEAD + holder + b"\n".join(records) + b"\n</profiles>\n</response>\n"
+
+
+marks = st.sampled_from(
+    [
+        *(
+            b"<",
+            b">",
+            b"&",
+            b"&amp;",
+            b'"',
+            b"'",
+            b"=",
+            b"/",
+            b"]]>",
+            b"<![CDATA[",
+            b"<!--",
+            b"-->",
+        ),
+        *(b"<profile>", b'<profile id="9">', b"<profiles", b"</profile>", b"</profiles>", b"<p/>"),
+        *(b"<profile", b"</response>", b"<?x ", b"?>", b"<!ENTITY a 'b'>", b"&#0;", b"&#55;"),
+        *(b"\0", b"\x07", b"\xff", b"\xf0\x9f", b"\xef\xbb\xbf", b" ", b"\n", b"a" * 300),
+    ]
+)
+edits = st.lists(st.tuples(st.floats(0, 1), st.integers(0, 30), marks | st.binary(max_size=3)))
+
+
+def edited(body: bytes, changes: Sequence[tuple[float, int, bytes]]) -> bytes:
+    for place, length, new in changes:
+        at = round(place * len(body))
+        body = body[:at] + new + body[at + length :]
+    return body
+
+
+@settings(max_examples=500)
+@given(count=st.integers(2, 5), which=st.integers(0, 4), changes=edits, counted=st.booleans())
+def test_no_edits_inside_of_one_record_cost_another(
+    count: int, which: int, changes: list[tuple[float, int, bytes]], counted: bool
+) -> None:
+    records = [profile(number) for number in range(1, count + 1)]
+    bad = which % count
+    whole = read(page_of(records, counted)).table.to_pylist()
+    inside = records[bad][len(b"<profile") : -len(b"</profile>")]
+    records[bad] = b"<profile" + edited(inside, changes) + b"</profile>"
+    try:
+        page = read(page_of(records, counted))
+    except BrokenAnswer:
+        # It is asked for in smaller pieces.
+        return
+    found = page.table.select(list(whole[0])).to_pylist()
+    assert [row["id"] for row in whole if row["id"] != bad + 1 and row not in found] == []
+    entries = page.children["subscriptions"].to_pylist()
+    for place, row in enumerate(found):
+        if row in whole and row["id"] != bad + 1:
+            assert row["id"] in [e["campaign_id"] for e in entries if e["_row"] == place]
+
+
+parts = st.sampled_from([HEAD, profile(1), profile(2), page_of([profile(3)], True), b"<calls>"])
+bodies = (
+    st.binary(max_size=60)
+    | st.lists(parts | marks, max_size=10).map(b"".join)
+    | st.builds(edited, st.just(page_of([profile(1), profile(2)], True)), edits)
+)
+
+
+@settings(max_examples=1000)
+@given(body=bodies, status=st.sampled_from([200, 200, 200, 404, 500]))
+@pytest.mark.parametrize("name", ["profiles", "mdata_queries", "tags", "donation_summaries"])
+def test_whatever_the_bytes_an_answer_is_read_or_refused(
+    name: str, body: bytes, status: int
+) -> None:
+    try:
+        page = read(body, BY_NAME[name], status)
+    except TextliftError:
+        return
+    lost = [reject for reject in page.rejects if reject.row is None and reject.column is None]
+    assert page.table.num_rows <= page.rows <= page.table.num_rows + len(lost)
+    assert repr([page.table.to_pylist(), page.rejects]).encode()
+
+
+MEMORY = 2 * 2**30
+HOSTILE = {
+    "nesting": "page(b'<a>' * 1_000_000 + b'</a>' * 1_000_000)",
+    "nesting without an end": "page(b'<a>' * 1_000_000)",
+    "an attribute": "page(b'<a b=\"' + b'c' * 50_000_000 + b'\"/>')",
+    "attributes": "page(b'<a ' + b' '.join(b'a%d=\"\"' % n for n in range(300_000)) + b'/>')",
+    "a text": "page(b'a' * 50_000_000)",
+    "a name": "page(b'<' + b'a' * 20_000_000 + b'/>')",
+    "attributes of the record": "page(b'').replace(b'id=\"2\"', b'id=\"2\" ' + b' '.join("
+    "b'a%d=\"\"' % n for n in range(300_000)))",
+    "columns": "page(b''.join(b'<a%d>x</a%d>' % (n, n) for n in range(20_000)))",
+    "entries": "page(b'<clicks>' + b'<click/>' * 300_000 + b'</clicks>')",
+    "starts": "page(b'<profile ' * 100_000)",
+    "quotes": "page(b'<profile a=\"' * 100_000)",
+    "blanks": "page(b' ' * 20_000_000 + b'<')",
+    "laughs": "doctype(b'<!ENTITY a \"ha\">' + b''.join(b'<!ENTITY %c \"%b\">' % (n, b'&%c;' % "
+    "(n - 1) * 10) for n in range(98, 110)), b'&m;')",
+    "one long laugh": "doctype(b'<!ENTITY a \"' + b'a' * 100_000 + b'\">', b'&a;' * 100_000)",
+}
+DECODE = """
+from sources.common.errors import TextliftError
+from tests.test_fuzz import page_of, profile, read
+
+def page(inside):
+    return page_of([profile(1), b'<profile id="2">' + inside + b"</profile>", profile(3)], True)
+
+def doctype(declarations, used):
+    return page(b"<name>" + used + b"</name>").replace(
+        b"<response", b"<!DOCTYPE response [" + declarations + b"]>\\n<response", 1)
+
+try:
+    found = read({})
+except TextliftError as error:
+    print(type(error).__name__)
+else:
+    print(found.table["id"].to_pylist())
+"""
+
+
+@pytest.mark.parametrize("body", HOSTILE.values(), ids=list(HOSTILE))
+def test_a_hostile_record_neither_fills_the_memory_nor_costs_another(body: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", DECODE.replace("{}", body, 1)],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY)),
+    )
+    assert done.stderr == ""
+    assert done.stdout in ("[1, 3]\n", "[1, 2, 3]\n")
