@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup demo test check bench clean
+.PHONY: setup demo test test-chaos check bench clean
 
 setup: $(STAMP)
 
@@ -26,7 +26,10 @@ demo: $(STAMP)
 	$(call SHOW,mgage_sandbox.duckdb,$(MESSAGES))
 
 test: check
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --ignore tests/chaos
+
+test-chaos: $(STAMP)
+	$(BIN)/python -m pytest -n 2 tests/chaos
 
 check: $(STAMP)
 	$(BIN)/ruff check .

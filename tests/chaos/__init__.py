@@ -1,0 +1,1 @@
+"""Slow tests: killed at many moments, and read while everything changes. `make test-chaos`."""
