@@ -91,6 +91,39 @@ def test_no_profile_is_lost_while_others_move_between_pages(
     assert ids(warehouse, "profiles") == sorted(row["id"] for row in service.rows("profiles"))
 
 
+@pytest.mark.parametrize("order", ["id", "updated_at", "-updated_at"])
+def test_no_profile_is_lost_that_another_passes_by_on_its_way_to_the_front(
+    account: Open, order: str
+) -> None:
+    warehouse = account(empty=True, order=order)
+    service = warehouse.box.service
+    now = service.now()
+    for number in range(1, 27):
+        service.put("profiles", {"id": number, "updated_at": now - timedelta(days=number)})
+    seen: list[str] = []
+    second = threading.Event()
+
+    def overtake(request: Request) -> None:
+        """The first page is answered after the second, and a profile changes between the two."""
+        page = request.params.get("page", "1")
+        seen.append(page)
+        if page == "1" and seen.count("1") == 2:
+            assert second.wait(30)
+            service.update("profiles", 16)
+
+    def answered(request: Request, response: Response) -> None:
+        if request.params.get("page") == "2" and seen.count("2") == 2:
+            second.set()
+
+    warehouse.box.faults.append(overtake)
+    warehouse.box.hooks.append(answered)
+    warehouse.load("profiles", page_size=7)
+    warehouse.box.faults.clear()
+    warehouse.load("profiles", page_size=7)
+    assert second.is_set()
+    assert warehouse.query("SELECT id FROM profiles ORDER BY id") == [(n,) for n in range(1, 27)]
+
+
 def test_no_member_is_lost_while_others_leave_the_group(account: Open) -> None:
     warehouse = account(profiles=150)
     service = warehouse.box.service

@@ -5,8 +5,10 @@ one, and the row that crosses from an unread page onto a read one is seen by nob
 
 1. The last page is found and read: it tells how many rows there are.
 2. The pages before it are read, all at once.
-3. The last page is read again. Any row that left or came since step 1 has changed it. If it is the
-   same, nothing moved and the window is complete.
+3. The last page is read again. Any row that left or came since step 1 has changed it. So is the
+   first, where nobody says how many there are: a row that was changed may come to the front of the
+   list, which moves only those that were before it. If both are the same, nothing moved and the
+   window is complete.
 4. If it changed, the pages are read one by one, from the last to the first. A row that leaves now
    only moves others onto pages that are yet to be read. Then the last page is confirmed again.
 """
@@ -95,6 +97,7 @@ class PagePlan:
         self._current: dict[int, Page] = {}
         self._earlier: list[Page] = []
         self._checks: dict[int, Page] = {}
+        self._first: Page | None = None
         self._waiting = set(self.FIRST)
         self._last = 1
         self._readings = 1
@@ -196,6 +199,8 @@ class PagePlan:
     def _read(self, last: int) -> Sequence[int]:
         """The last page is there; read those before it, also the ones read before it was."""
         self._last = last
+        # As it was before all others that count.
+        self._first = None if self._settled or last == 1 else self._current.get(1)
         self._current = {last: self._current[last]}
         if last == 1 and self._is_alone(self._current[1]):
             self.done = True
@@ -218,12 +223,18 @@ class PagePlan:
         self._phase = _Phase.CONFIRM
         known = self._current[last]
         # A full last page does not tell of rows that came behind it.
-        counted = known.page_count is not None
-        return (last,) if counted or self._ends(known) else (last, last + 1)
+        if known.page_count is not None:
+            return (last,)
+        first = (1,) if self._first and last > 1 else ()
+        return (*first, last) if self._ends(known) else (*first, last, last + 1)
 
     def _confirm(self) -> Sequence[int]:
         page, known = self._checks[self._last], self._current[self._last]
         same = (page.fingerprint, page.page_count) == (known.fingerprint, known.page_count)
+        first = self._checks.get(1)
+        if self._first and first:
+            same = same and first.fingerprint == self._first.fingerprint
+            self._first = first
         behind = self._checks.get(self._last + 1)
         if (same and not (behind and behind.rows)) or self._readings == MAX_READINGS:
             if self._last > 1 and page.rows and page.fingerprint == self._current[1].fingerprint:
