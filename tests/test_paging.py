@@ -98,6 +98,10 @@ class Service:
     def arrive_first(self) -> None:
         self._change(0)
 
+    def promote(self, at: int) -> None:
+        self.rows.insert(0, self.rows.pop(at))
+        self.states.append(list(self.rows))
+
     def _change(self, at: int, leaving: bool = False) -> None:
         self.born += 1
         self.rows[at : at + leaving] = [] if leaving else [self.born]
@@ -397,6 +401,41 @@ def test_of_a_row_met_twice_the_newer_version_comes_last(moments: set[int]) -> N
     met = [(row["id"], row["version"]) for page in plan.pages() for row in page.table.to_pylist()]
     newest = dict(met)
     assert all(version <= newest[row] for row, version in met)
+
+
+@pytest.mark.parametrize("shape", (OPEN, OPEN_WITHOUT_LIMIT), ids=str)
+@settings(max_examples=1000)
+@given(data=st.data(), random=randoms, at=st.integers(0, 100), moment=st.integers(0, 30))
+def test_no_row_is_missed_while_another_comes_to_the_front(
+    shape: Shape, data: st.DataObject, random: Random, at: int, moment: int
+) -> None:
+    service = data.draw(services(shape).filter(lambda service: service.rows))
+    plan, asked, things = plan_for(service), list(PagePlan.FIRST), 0
+    answered: list[tuple[int, Page]] = []
+    while not plan.done:
+        if things == moment:
+            service.promote(at % len(service.rows))
+        things += 1
+        if asked and (not answered or random.random() < 0.5):
+            number = asked.pop(random.randrange(len(asked)))
+            answered.append((number, service.page(number)))
+        else:
+            asked += plan.receive(*answered.pop(random.randrange(len(answered))))
+    assert set(ids(plan)) == set(service.rows)
+
+
+@every_paged_shape
+@pytest.mark.parametrize("splittable", [True, False])
+def test_a_window_that_never_stands_still_is_cut_if_it_can_be(
+    shape: Shape, splittable: bool
+) -> None:
+    service = Service(shape, 5, list(range(30)))
+    plan, asked = plan_for(service, splittable), list(PagePlan.FIRST)
+    while asked and not (plan.done or plan.parts):
+        asked += plan.receive(asked[0], service.page(asked.pop(0)))
+        service.leave_first()
+        service.arrive(Random(0), anywhere=False)
+    assert (plan.done, plan.parts > 1) == (not splittable, splittable)
 
 
 def ask_one_that_does_not_page(plan: PagePlan, page: Page) -> None:

@@ -10,7 +10,8 @@ one, and the row that crosses from an unread page onto a read one is seen by nob
    list, which moves only those that were before it. If both are the same, nothing moved and the
    window is complete.
 4. If it changed, the pages are read one by one, from the last to the first. A row that leaves now
-   only moves others onto pages that are yet to be read. Then the last page is confirmed again.
+   only moves others onto pages that are yet to be read. Then it is confirmed again.
+5. What never stands still is cut into shorter windows, down to one page, which is all of a piece.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ PART_PAGES = 8
 #: Pages of a window that cannot be cut; more of them have no end.
 MAX_LINKS = 4000
 
-#: Readings of one window that changes all the time, before all that any of them saw is taken.
+#: Readings of one window that changes all the time, before it is cut; if it cannot be, all that any
+#: of them saw is taken.
 MAX_READINGS = 5
 #: Pages by which a list may grow while its end is looked for again.
 MAX_CLIMBS = 100
@@ -233,13 +235,19 @@ class PagePlan:
         same = (page.fingerprint, page.page_count) == (known.fingerprint, known.page_count)
         first = self._checks.get(1)
         if self._first and first:
-            same = same and first.fingerprint == self._first.fingerprint
+            same = same and self._looks(first) == self._looks(self._first)
             self._first = first
         behind = self._checks.get(self._last + 1)
-        if (same and not (behind and behind.rows)) or self._readings == MAX_READINGS:
+        if same and not (behind and behind.rows):
             if self._last > 1 and page.rows and page.fingerprint == self._current[1].fingerprint:
                 # Nothing moved, and yet the first page is the last one.
                 return self._cut_or_fail()
+            self.done = True
+            return ()
+        if self._readings == MAX_READINGS:
+            if self._splittable:
+                # What moves is in one part, and one page is all of a piece.
+                return self._cut(UNKNOWN_PARTS)
             self.done = True
             return ()
         self._readings += 1
@@ -247,6 +255,10 @@ class PagePlan:
         self._earlier += self._current.values()
         self._current = {self._last: page}
         return self._backward(self._last, page)
+
+    def _looks(self, page: Page) -> tuple[str, list[datetime]]:
+        """What changes when a row comes to the front, also if it was there before."""
+        return page.fingerprint, times(page.table, self._cursor) if self._cursor else []
 
     def _backward(self, number: int, page: Page) -> Sequence[int]:
         """Read from the last page to the first, after going up to the last if there are more."""
