@@ -66,9 +66,7 @@ KEYS = {
 
 def assert_same(warehouse: Warehouse, *tables: str) -> None:
     """Compare every table, or some, with the sandbox, row by row and value by value."""
-    truth = expected(warehouse.box.service)
-    for table in tables or truth:
-        rows = truth[table]
+    for table, rows in expected(warehouse.box.service, *tables).items():
         columns = sorted({name for row in rows for name in row})
         if not columns:
             assert warehouse.content(table) == [], table

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
+from functools import cache, partial
 from typing import Any
 
 from sandbox.mcommons import MobileCommons
@@ -79,52 +80,59 @@ def _members(service: MobileCommons) -> list[Row]:
     ]
 
 
-def expected(service: MobileCommons) -> dict[str, list[Row]]:
-    """Table → its rows, apart from the computed keys of rows without an id."""
-    rows: Callable[[str], list[Row]] = service.rows
-    profiles, campaigns, broadcasts = rows("profiles"), rows("campaigns"), rows("broadcasts")
-    queries = [_without(row, "id") for row in rows("mdata_queries")]
-    flat = {
-        "profiles": profiles,
-        "incoming_messages": rows("incoming_messages"),
-        "outgoing_messages": rows("outgoing_messages"),
-        "broadcasts": broadcasts,
-        "calls": [_profile_id_only(row) for row in rows("calls")],
-        "clicks": rows("clicks"),
-        "mdata_queries": queries,
-        "campaigns": campaigns,
-        "campaign_subscribers": [_without(row, "opt_in_path_id") for row in rows("subscribers")],
+def expected(service: MobileCommons, *tables: str) -> dict[str, list[Row]]:
+    """Table → its rows, apart from the computed keys of rows without an id; of all, or of some."""
+    rows = cache(service.rows)
+
+    def queries() -> list[Row]:
+        return [_without(row, "id") for row in rows("mdata_queries")]
+
+    def children(kind: str, name: str, key: str) -> Callable[[], list[Row]]:
+        return lambda: _children(rows(kind), name, key)
+
+    def flat(found: Callable[[], list[Row]]) -> Callable[[], list[Row]]:
+        return lambda: _flatten_all(found())
+
+    makes: dict[str, Callable[[], list[Row]]] = {
         **{
-            name: rows(name)
-            for name in ("groups", "keywords", "mconnects", "tinyurls", "mdatas", "attachments")
+            name: flat(partial(rows, name))
+            for name in (
+                *("profiles", "incoming_messages", "outgoing_messages", "broadcasts", "clicks"),
+                *("campaigns", "groups", "keywords", "mconnects", "tinyurls", "mdatas"),
+                "attachments",
+            )
         },
-    }
-    return {
-        **{name: _flatten_all(found) for name, found in flat.items()},
-        "profiles__subscriptions": _children(profiles, "subscriptions", "profile_id"),
-        "profiles__custom_columns": _children(profiles, "custom_columns", "profile_id"),
-        "profiles__clicks": [
-            _without(row, "tinyurl_id") for row in _children(profiles, "clicks", "profile_id")
+        "calls": flat(lambda: [_profile_id_only(row) for row in rows("calls")]),
+        "mdata_queries": flat(queries),
+        "campaign_subscribers": flat(
+            lambda: [_without(row, "opt_in_path_id") for row in rows("subscribers")]
+        ),
+        "profiles__subscriptions": children("profiles", "subscriptions", "profile_id"),
+        "profiles__custom_columns": children("profiles", "custom_columns", "profile_id"),
+        "profiles__clicks": lambda: [
+            _without(row, "tinyurl_id")
+            for row in _children(rows("profiles"), "clicks", "profile_id")
         ],
-        "profiles__integrations": _children(profiles, "integrations", "profile_id"),
-        "broadcasts__included_groups": _groups(broadcasts, "included_groups"),
-        "broadcasts__excluded_groups": _groups(broadcasts, "excluded_groups"),
-        "broadcasts__tags": _children(broadcasts, "tags", "broadcast_id"),
-        "campaigns__opt_in_paths": _children(campaigns, "opt_in_paths", "campaign_id"),
-        "campaigns__tags": _children(campaigns, "tags", "campaign_id"),
-        "mconnects__tags": _children(rows("mconnects"), "tags", "mconnect_id"),
-        "mdata_queries__custom_columns": [
+        "profiles__integrations": children("profiles", "integrations", "profile_id"),
+        "broadcasts__included_groups": lambda: _groups(rows("broadcasts"), "included_groups"),
+        "broadcasts__excluded_groups": lambda: _groups(rows("broadcasts"), "excluded_groups"),
+        "broadcasts__tags": children("broadcasts", "tags", "broadcast_id"),
+        "campaigns__opt_in_paths": children("campaigns", "opt_in_paths", "campaign_id"),
+        "campaigns__tags": children("campaigns", "tags", "campaign_id"),
+        "mconnects__tags": children("mconnects", "tags", "mconnect_id"),
+        "mdata_queries__custom_columns": lambda: [
             flatten(column)
-            for row in queries
+            for row in queries()
             for column in (row.get("profile") or {}).get("custom_columns") or ()
         ],
-        "group_members": _members(service),
-        "tags": [
+        "group_members": lambda: _members(service),
+        "tags": lambda: [
             {name: None if value is None else str(value) for name, value in flatten(row).items()}
             | {"id": row["id"]}
             for row in rows("tags")
         ],
     }
+    return {name: makes[name]() for name in tables or makes}
 
 
 def comparable(rows: Iterable[Mapping[str, Any]], columns: Iterable[str]) -> list[tuple[str, ...]]:
