@@ -286,7 +286,8 @@ def _report(console: Console, pipeline: dlt.Pipeline, summary: Summary) -> None:
         f"packages, {summary.seconds:.1f} s; dataset {pipeline.dataset_name} in {where}"
     )
     if summary.rejected:
-        print(f"{summary.rejected} values or records were rejected: see rejected_records")
+        where = ", ".join(f"{name} {count}" for name, count in summary.rejections.items())
+        print(f"{summary.rejected} values or records were rejected ({where}): see rejected_records")
     for hole in summary.holes:
         print(hole, file=sys.stderr)
     for missing in summary.missing:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import re
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
@@ -25,6 +27,10 @@ from sources.mgage import mgage_source
 
 USERNAME = "sandbox@example.org"
 PASSWORD = "sandbox-password"
+TOKEN = "sandbox-token"
+BASIC = b64encode(f"{USERNAME}:{PASSWORD}".encode()).decode()
+#: Numbers of the sandboxes' people. Times in seconds since 1970 are shorter.
+PHONE = re.compile(r"(?<!\d)1[2-9]\d\d555\d{4}(?!\d)")
 PROJECT = Path(__file__).resolve().parents[1]
 
 
@@ -109,6 +115,40 @@ def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SOURCES__MCOMMONS__START_DATE", "2024-01-01")
     monkeypatch.setenv("RUNTIME__REQUEST_BACKOFF_FACTOR", "0.01")
     monkeypatch.setenv("PIPELINES_DIR", str(tmp_path / "pipelines"))
+
+
+def leaks(text: str, *more: str) -> list[str]:
+    """What stands in a text that should not: credentials, and numbers of the sandboxes' people."""
+    secrets = [PASSWORD, TOKEN, BASIC, *more]
+    return [*(secret for secret in secrets if secret in text), *PHONE.findall(text)]
+
+
+class _Ours(logging.Filter):
+    """Leaves out what other clients in the tests and the tools around them log."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        name = record.name.partition(".")[0]
+        return name not in ("vcr", "parsons") and (
+            name != "urllib3" or str(record.threadName).startswith("textlift")
+        )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def logged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Whatever is logged in the whole suite, at any level, says nothing that it should not."""
+    dlt.current.run_context()  # sets up dlt's logger, which keeps its lines to itself
+    file = tmp_path_factory.mktemp("log") / "debug.log"
+    handler = logging.FileHandler(file, encoding="utf-8", errors="backslashreplace")
+    handler.addFilter(_Ours())
+    logging.getLogger().setLevel(logging.DEBUG)
+    loggers = [logging.getLogger(), logger.LOGGER]
+    for one in loggers:
+        one.addHandler(handler)
+    yield
+    for one in loggers:
+        one.removeHandler(handler)
+    handler.close()
+    assert leaks(file.read_text()) == []
 
 
 Open = Callable[..., Warehouse]

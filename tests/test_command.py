@@ -381,7 +381,7 @@ def test_rejected_records_give_code_3_and_all_else_loads(account: Open) -> None:
     service.update("broadcasts", broadcast, replies_count="many")
     ended = run(warehouse, "--resources", "broadcasts,campaigns")
     assert (ended.code, ended.err) == (REJECTED, "")
-    assert "1 values or records were rejected: see rejected_records" in ended.out
+    assert "1 values or records were rejected (broadcasts 1): see rejected_records" in ended.out
     assert warehouse.query("SELECT payload FROM rejected_records") == [("many",)]
     assert warehouse.query("SELECT count(*) FROM broadcasts") == [
         (len(service.rows("broadcasts")),)

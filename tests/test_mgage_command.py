@@ -170,7 +170,7 @@ def test_rows_dropped_unread_are_a_hole_that_is_reported_once(export: Open) -> N
     assert hole[1] == written(known)
     end = datetime.strptime(hole[2], "%Y-%m-%dT%H:%M:%S%z")
     assert days_ago(365) - timedelta(minutes=5) < end <= days_ago(365) + timedelta(seconds=1)
-    assert "1 values or records were rejected: see rejected_records" in ended.out
+    assert "1 values or records were rejected (messages 1): see rejected_records" in ended.out
     assert ended.code == REJECTED
     assert bodies(warehouse) == ["364", "300", "10"]
     kept = "SELECT resource, row_key, window_start, window_end FROM rejected_records"
@@ -234,7 +234,7 @@ def test_a_bad_value_gives_code_3_and_all_else_loads(export: Open) -> None:
     warehouse.box.service.update(PROGRAM, lambda row: row["body"] == "2", body="cut \ud83d")
     ended = run_one(warehouse)
     assert (ended.code, ended.err) == (REJECTED, "")
-    assert "1 values or records were rejected: see rejected_records" in ended.out
+    assert "1 values or records were rejected (messages 1): see rejected_records" in ended.out
     assert bodies(warehouse) == [None, "1"]
     kept = "SELECT column_name, payload FROM rejected_records"
     assert warehouse.query(kept) == [("body", r"cut \ud83d")]

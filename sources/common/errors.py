@@ -16,6 +16,12 @@
 
 from __future__ import annotations
 
+import re
+
+#: Longest text of a service that is repeated in a message.
+MAX_QUOTE = 500
+_NUMBER = re.compile(r"\+?\d[\d ().-]{5,}\d")
+
 
 class TextliftError(Exception):
     """Base of every error this project raises; its text is meant for the person who runs it."""
@@ -82,3 +88,8 @@ class Refusal(ServiceError):
 
 class WindowTooLarge(ServiceError):
     """The service refuses a window because there is too much in it."""
+
+
+def quote(text: str) -> str:
+    """What a service says, short, and without anything that may be a phone number."""
+    return _NUMBER.sub("…", " ".join(text.split()))[:MAX_QUOTE]

@@ -39,7 +39,7 @@ class Summary:
         windows: Resource → first and last second read, ISO 8601.
         new_columns: Table that existed → columns it got.
         requests: Requests made, repeated ones included.
-        rejected: Rows for ``rejected_records``.
+        rejections: Resource → rows for ``rejected_records``.
         holes: Rows that a service dropped before they were read, each as a sentence.
         missing: What is configured and not at the service, each with the reason.
         failed: Resource → why it could not be loaded.
@@ -51,12 +51,17 @@ class Summary:
     windows: dict[str, tuple[str, str]] = field(default_factory=dict)
     new_columns: dict[str, list[str]] = field(default_factory=dict)
     requests: int = 0
-    rejected: int = 0
+    rejections: dict[str, int] = field(default_factory=dict)
     holes: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     packages: int = 0
     seconds: float = 0.0
+
+    @property
+    def rejected(self) -> int:
+        """Rows for ``rejected_records`` in all."""
+        return sum(self.rejections.values())
 
 
 def load(
@@ -203,7 +208,8 @@ def _note_resources(summary: Summary, source: DltSource, names: Iterable[str]) -
         metrics = source.resources[name].custom_metrics
         for table, rows in metrics.get("rows", {}).items():
             summary.rows[table] = summary.rows.get(table, 0) + rows
-        summary.rejected += metrics.get("rejected", 0)
+        if metrics.get("rejected"):
+            summary.rejections[name] = summary.rejections.get(name, 0) + metrics["rejected"]
         summary.holes += [f"{name}: {hole}" for hole in metrics.get("holes", ())]
         # Of a load in several packages each names all that was missing so far.
         summary.missing += [one for one in metrics.get("missing", ()) if one not in summary.missing]

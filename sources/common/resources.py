@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -275,7 +276,9 @@ def build_resource(run: Run, endpoint: Endpoint) -> DltResource:
             if isinstance(error, ServiceError):
                 metrics["failed"] = str(error)
             else:
-                logger.exception(f"{endpoint.name} failed")
+                # Where, but not the text: it can hold what somebody wrote.
+                frames = "".join(traceback.format_tb(error.__traceback__))
+                logger.error(f"{endpoint.name}: unexpected {type(error).__name__}\n{frames}")
                 metrics["failed"] = (
                     f"{endpoint.name}: unexpected {type(error).__name__}, see the log"
                 )

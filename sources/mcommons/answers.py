@@ -22,6 +22,7 @@ from ..common.errors import (
     ServiceError,
     TransientError,
     WindowTooLarge,
+    quote,
 )
 from ..common.tables import (
     MAX_NEW_PLACES,
@@ -113,7 +114,7 @@ def _refusal(body: bytes) -> Exception:
         name: (double or single).decode("utf-8", "replace")
         for name, double, single in _ATTRIBUTE.findall(error[0] if error else b"")
     }
-    message = found.get(b"message") or "no reason given"
+    message = quote(found.get(b"message", "")) or "no reason given"
     error_id = int(found[b"id"]) if found.get(b"id", "").isdigit() else 0
     if error_id == INVALID_COMPANY:
         return CredentialsError(
@@ -132,7 +133,7 @@ def _html_reason(body: bytes) -> str:
     """What an HTML page says; anything else may hold people's data and is not repeated."""
     page = body[:20000]
     reason = _HTML_REASON.search(page) if _HTML.search(page) else None
-    return f": {reason[1].decode('utf-8', 'replace')}" if reason else ""
+    return f": {quote(reason[1].decode('utf-8', 'replace'))}" if reason else ""
 
 
 def decode(body: bytes, endpoint: Endpoint, layout: Layout) -> Page:

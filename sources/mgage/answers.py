@@ -22,13 +22,12 @@ from ..common.errors import (
     Refusal,
     ServiceError,
     TransientError,
+    quote,
 )
 from ..common.tables import Layout, Node, Page, Reject, Rows, build_page, column_name
 
 #: Objects in objects become columns up to here; what lies deeper stays JSON.
 MAX_DEPTH = 8
-#: Longest reason repeated in a message.
-MAX_REASON = 500
 #: Places tried for the end of a message that is broken.
 MAX_TRIES = 1000
 
@@ -132,7 +131,7 @@ def _document(found: Any, broken: Sequence[str]) -> Document:
 def _reasons(meta: Any) -> str:
     """What the ``meta`` of an answer says went wrong."""
     texts = _texts({**meta, "nextPageUrl": None}) if isinstance(meta, dict) else ()
-    return _printable("; ".join(texts))[:MAX_REASON]
+    return quote(_printable("; ".join(texts)))
 
 
 def _texts(value: Any) -> Iterator[str]:
