@@ -140,9 +140,11 @@ def logged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     file = tmp_path_factory.mktemp("log") / "debug.log"
     handler = logging.FileHandler(file, encoding="utf-8", errors="backslashreplace")
     handler.addFilter(_Ours())
-    logging.getLogger().setLevel(logging.DEBUG)
     loggers = [logging.getLogger(), logger.LOGGER]
     for one in loggers:
+        for shown in one.handlers:
+            shown.setLevel(logging.WARNING)
+        one.setLevel(logging.DEBUG)
         one.addHandler(handler)
     yield
     for one in loggers:
