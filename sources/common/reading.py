@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from queue import Empty, SimpleQueue
+from threading import Lock
 from typing import Any, Generic
 
 from dlt.common import logger
@@ -42,8 +44,10 @@ from .windows import Window
 
 #: How often the same window is cut because the service does not answer, or refuses it.
 MAX_CUTS = 5
-#: Answers to ever smaller questions that may be broken: what is broken is then no single record.
+#: Broken answers to ever shorter windows, and broken ones of ever smaller pages at a time; where there
+#: are more, it is not single records that are broken.
 MAX_BROKEN = 64
+MAX_BROKEN_PIECES = 16
 #: No service has shorter pages: an answer with fewer rows is not cut off at the end of a page.
 MIN_PAGE = 20
 
@@ -179,6 +183,7 @@ class Reader:
         self._order: list[_Read] = []
         self._wanted: deque[tuple[_Read, int]] = deque()
         self._answers: SimpleQueue[tuple[_Read, int, Future[Page]]] = SimpleQueue()
+        self._counting = Lock()
         self._under_way = 0
         self._gone: set[str] = set()
         self._exhausted = False
@@ -280,7 +285,7 @@ class Reader:
                 if page.page_count is not None:
                     counted = -(-page.page_count * limit // whole)
                 pieces[(piece - 1) * limit] = page
-            if len(broken) > MAX_BROKEN or unreadable == max(1, len(pieces)):
+            if len(broken) > MAX_BROKEN_PIECES or unreadable == max(1, len(pieces)):
                 raise ServiceError(f"{error}, also to smaller questions")
         return join_pieces(self._endpoint, [pieces[at] for at in sorted(pieces)], counted)
 
@@ -303,18 +308,20 @@ class Reader:
         elif limit is not None or number > 1:
             params["page"] = str(number)
 
-        def ask() -> Page:
-            content = service.client.get(path, params, once, on_request=self._count)
-            return service.decode(content, endpoint, self._layout)
+        def ask() -> Any:
+            return service.client.get(path, params, once, on_request=self._count)
 
-        page = ask()
-        if page.salvaged:
-            logger.warning(f"{self._where(read, number)}: not well-formed; asking for it again")
-            page = ask()
-        return page
+        content = ask()
+        with suppress(BrokenAnswer):
+            page = service.decode(content, endpoint, self._layout)
+            if not page.salvaged:
+                return page
+        logger.warning(f"{self._where(read, number)}: not well-formed; asking for it again")
+        return service.decode(ask(), endpoint, self._layout)
 
     def _count(self) -> None:
-        self.requests += 1
+        with self._counting:
+            self.requests += 1
 
     def _take(self, read: _Read, number: int, future: Future[Page]) -> None:
         if read.done or read.replaced:

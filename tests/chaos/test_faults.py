@@ -333,6 +333,39 @@ def test_a_record_that_cuts_its_page_short_is_found_and_the_others_load(
     }
 
 
+def garble(mark: bytes, tag: bytes) -> Callable[[Request, Response], Response | None]:
+    """A record arrives as something in which nobody sees a record any more."""
+
+    def change(request: Request, response: Response) -> Response | None:
+        start = response.body.find(b"<" + tag + mark)
+        if start < 0:
+            return None
+        end = response.body.index(b"</" + tag + b">", start) + len(tag) + 3
+        record = response.body[start:end].replace(tag, b"&" + tag)
+        return replace(response, body=response.body[:start] + record + response.body[end:])
+
+    return change
+
+
+@mcommons_only
+@pytest.mark.parametrize(
+    ("resource", "tag"), [("profiles", b"profile"), ("incoming_messages", b"message")]
+)
+@pytest.mark.parametrize("page_size", [1000, 20])
+@pytest.mark.parametrize("place", [0, 19, 30, -1])
+def test_a_record_that_is_none_any_more_ends_no_list_and_is_kept(
+    warehouse: Warehouse, resource: str, tag: bytes, page_size: int, place: int
+) -> None:
+    ids = [row["id"] for row in warehouse.box.service.rows(resource)]
+    lost = ids.pop(place)
+    warehouse.box.hooks.append(garble(f' id="{lost}"'.encode(), tag))
+    summary = warehouse.load(resource, page_size=page_size)
+    assert (summary.failed, summary.rejected) == ({}, 1)
+    assert [found for (found,) in warehouse.query(f"SELECT id FROM {resource} ORDER BY id")] == ids
+    ((payload,),) = warehouse.query("SELECT payload FROM rejected_records")
+    assert f'id="{lost}"' in payload
+
+
 @pytest.mark.parametrize("warehouse", ["mgage"], indirect=True)
 def test_a_message_that_cuts_its_page_short_costs_its_second_and_is_noted(
     warehouse: Warehouse,
