@@ -35,6 +35,8 @@ from ..common.tables import (
     column_name,
 )
 
+#: Broken records of one answer; one with more is none of records.
+MAX_PIECES = 10_000
 INVALID_COMPANY = 4
 TOO_MANY_MESSAGES = 17
 #: "Unknown error" and "API rate limit exceeded": the same question can succeed later.
@@ -163,6 +165,8 @@ def decode(body: bytes, endpoint: Endpoint, layout: Layout) -> Page:
                 records.append(etree.fromstring(chunk.encode_for_parser(), _parser()))
             except etree.XMLSyntaxError as error:
                 rejects.append(chunk.reject(error.msg))
+                if len(rejects) > MAX_PIECES:
+                    raise BrokenAnswer("the answer is garbled", _printable(body)) from None
         _expect_all(len(records) + len(rejects), envelope, body)
     nested = _take_out_nested(records)
     too_wide = []

@@ -8,10 +8,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 from ..common.client import TRANSIENT_STATUSES, Answer
@@ -28,8 +28,8 @@ from ..common.tables import Layout, Node, Page, Reject, Rows, build_page, column
 
 #: Objects in objects become columns up to here; what lies deeper stays JSON.
 MAX_DEPTH = 8
-#: Places tried for the end of a message that is broken.
-MAX_TRIES = 1000
+#: Characters read, over and over, to take one broken answer apart.
+MAX_WORK = 10**8
 
 _NO_TEXT = "holds what is no text in any warehouse"
 
@@ -167,11 +167,11 @@ def _salvage(text: str) -> tuple[dict[str, Any], list[str]]:
     meta = _meta(head)
     messages: list[Any] = []
     broken: list[str] = []
-    at = _skip(text, opening.end())
+    at, work = _skip(text, opening.end()), MAX_WORK
     while (behind := _behind(text, at, meta)) is None:
         message, end = _message_at(text, at)
         if message is None:
-            end = _end_of_broken(text, at, meta)
+            end, work = _end_of_broken(text, at, meta, work)
             broken.append(text[at:end].strip(_BLANKS))
         else:
             messages.append(message)
@@ -214,29 +214,37 @@ def _skip(text: str, at: int) -> int:
 
 
 def _message_at(text: str, at: int) -> tuple[Any, int]:
-    """The message that begins at ``at`` and where it ends; ``None`` if there is none."""
+    """The message that begins at ``at``, ``None`` if there is none, and how far that was read."""
     try:
         message, end = _DECODER.raw_decode(text, at)
+    except json.JSONDecodeError as error:
+        return None, error.pos
     except (ValueError, RecursionError):
-        return None, at
+        return None, at + sys.getrecursionlimit()
     known = isinstance(message, dict) and not _MESSAGE_NAMES.isdisjoint(message)
     # A stray brace ends a message early, and the rest of it follows.
     after = _AFTER if known and message.keys() >= _MESSAGE_NAMES else _AFTER_PART
-    return (message, end) if known and after.match(text, end) else (None, at)
+    return (message if known and after.match(text, end) else None), end
 
 
-def _end_of_broken(text: str, at: int, meta: Any) -> int:
-    """Where the broken message at ``at`` ends: before the next good one, or with the list."""
-    for found in islice(_NEXT.finditer(text, at), MAX_TRIES):
-        if _message_at(text, found.end())[0] is not None:
-            return found.start()
-    end = len(text)
-    for _ in range(MAX_TRIES):
-        end = text.rfind("]", at, end)
-        if end < 0:
+def _end_of_broken(text: str, at: int, meta: Any, work: int) -> tuple[int, int]:
+    """Where the broken message at ``at`` ends: before the next good one, or with the list.
+
+    ``work`` is how much may still be read to find out, and comes back as what is left of it.
+    """
+    for found in _NEXT.finditer(text, at):
+        message, read = _message_at(text, found.end())
+        if message is not None:
+            return found.start(), work
+        # An error counts the lines before it, which is quick but not free.
+        work -= read - found.start() + read // 16
+        if work < 0:
             break
+    end, tail_work = len(text), MAX_WORK
+    while tail_work > 0 and (end := text.rfind("]", at, end)) >= 0:
         if _behind(text, end, meta) is not None:
-            return end
+            return end, work
+        tail_work -= len(text) - end + len(text) // 16
     raise BrokenAnswer("the answer is cut short", _printable(text))
 
 
