@@ -484,7 +484,7 @@ def test_entities_are_never_expanded(account: Open) -> None:
 @pytest.mark.parametrize("concurrency", [1, 3, 16])
 def test_calls_at_a_time_reach_the_limit_and_stay_below_it(account: Open, concurrency: int) -> None:
     warehouse = account(profiles=150)
-    warehouse.box.latency = 0.03
+    warehouse.box.latency = 0.006 * concurrency
     warehouse.load(concurrency=concurrency, page_size=20)
     assert warehouse.box.peak == concurrency
 
