@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sources.common.destinations import duckdb, is_locked
-from sources.common.errors import ConfigurationError, TextliftError
+from sources.common.errors import ConfigurationError, TextliftError, quote
 from sources.common.loading import PACKAGE_ROWS, Summary, load, own_error
 from sources.common.windows import parse_time
 
@@ -124,7 +124,7 @@ def _reason(error: BaseException) -> str:
     elif isinstance(error, LoadClientJobException):
         error = error.client_exception
     lines = str(error).strip().splitlines()
-    return lines[0].partition(" However, you would")[0] if lines else type(error).__name__
+    return quote(lines[0].partition(" However, you would")[0]) if lines else type(error).__name__
 
 
 _COMMITTED = "What was committed stays; the next run goes on from there."

@@ -450,6 +450,28 @@ def test_an_answer_that_takes_its_time_is_read_to_its_end(server: Server, connec
     assert connect(retries=Retries(attempts=1, timeout=0.2)).get("groups", {}) == body
 
 
+@pytest.mark.parametrize("code", [301, 302, 307])
+def test_what_comes_with_a_redirect_is_not_read_to_its_end(
+    server: Server, connect: Connect, code: int
+) -> None:
+    sent = 0
+
+    def handle(request: Request) -> None:
+        nonlocal sent
+        request.wfile.write(b"HTTP/1.1 %d Moved\r\nLocation: /elsewhere\r\n" % code)
+        request.wfile.write(b"Transfer-Encoding: chunked\r\n\r\n")
+        request.close_connection = True
+        with suppress(OSError):
+            while not request.server.stopped.is_set() and sent < 2**28:
+                request.wfile.write(b"10000\r\n" + b" " * 2**16 + b"\r\n")
+                sent += 2**16
+
+    server.handle = handle
+    with pytest.raises(ServiceError):
+        connect(max_bytes=2**20).get("groups", {})
+    assert sent < 2**26
+
+
 # Who answers
 
 
@@ -492,6 +514,21 @@ def test_an_authority_of_ones_own_can_be_named(
     AUTHORITY.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "authority.pem"))
     assert connect(untrusted).get("groups", {}) == GOOD
+
+
+def test_once_the_credentials_are_refused_nobody_else_asks_and_everybody_is_told_why(
+    server: Server, connect: Connect
+) -> None:
+    server.handle = status(401)
+    client = connect(concurrency=1)
+    asking = [client.submit(lambda: client.get("groups", {})) for _ in range(5)]
+    for future in asking:
+        with pytest.raises(CredentialsError, match="HTTP 401"):
+            future.result(LONG)
+    assert len(server.paths) == 1
+    client.close()
+    server.handle = Request.answer
+    assert client.submit(lambda: client.get("groups", {})).result(LONG) == GOOD
 
 
 # Limits
@@ -650,6 +687,9 @@ FAILURES: dict[str, Handle | None] = {
     "not gzip": status(200, b"this is not gzip", Content_Encoding="gzip"),
     "no answer": stall(b""),
     "half an answer": stall(GOOD[:20]),
+    "a head that is none": lambda request: request.wfile.write(
+        b"HTTP/1.1 500 Down\r\nContent-Length: 0\r\nno header at all\r\n\r\n"
+    ),
 }
 
 

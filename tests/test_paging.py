@@ -479,3 +479,20 @@ def test_a_window_is_not_cut_for_a_service_that_does_not_heed_it(page_count: int
         while asked:
             number = asked.pop(0)
             asked += plan.receive(number, pages[number])
+
+
+def test_a_count_that_always_names_another_page_has_an_end() -> None:
+    plan, asked = PagePlan(Paging.COUNTED, 2), list(PagePlan.FIRST)
+    with pytest.raises(ServiceError, match="more pages than the last one said"):
+        while len(asked) < FAR_TOO_MANY:
+            number = asked[-1]
+            asked += plan.receive(number, make_page([number], number + 1))
+
+
+def test_a_list_of_which_every_page_is_full_has_an_end() -> None:
+    plan, asked = PagePlan(Paging.OPEN, 2), list(PagePlan.FIRST)
+    with pytest.raises(ServiceError, match="none is the last"):
+        while asked:
+            # Beyond the end comes the last page, over and over.
+            number = asked.pop(0)
+            asked += plan.receive(number, make_page([number, 0] if number < 3 else [3, 3]))

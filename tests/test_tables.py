@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, timezone
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from sources.common.endpoints import ChildList, ColumnType, Endpoint
 from sources.common.tables import (
     ARROW_TYPES,
+    MAX_NEW_PLACES,
     ROW,
     Layout,
     Node,
@@ -614,3 +616,30 @@ def test_dlt_leaves_the_names_of_columns_and_tables_as_they_are(name: str, inner
 def test_a_name_becomes_snake_case(name: str, column: str) -> None:
     assert column_name(name) == column
     assert column == NamingConvention().normalize_identifier(name) or "." in name
+
+
+def test_all_threads_together_find_no_more_new_columns_than_one_may() -> None:
+    layout = Layout.of(PEOPLE)
+    threads = [
+        threading.Thread(
+            target=lambda start: [layout.root.node(f"new{n}") for n in range(start, start + 200)],
+            args=(200 * number,),
+        )
+        for number in range(16)
+    ]
+    for thread in threads:
+        thread.start()
+        thread.join()
+    found = [name for name in layout.root.nodes if name.startswith("new")]
+    # Each thread may be one too late to see that there is no room left.
+    assert MAX_NEW_PLACES <= len(found) <= MAX_NEW_PLACES + len(threads)
+    # The threads that went too far know it, and nobody else is blamed.
+    assert not layout.take_excess()
+
+
+def test_a_record_with_too_many_new_columns_is_a_reject_and_the_next_one_is_not() -> None:
+    layout = Layout.of(PEOPLE)
+    for n in range(MAX_NEW_PLACES + 1):
+        layout.root.node(f"new{n}")
+    assert layout.take_excess()
+    assert not layout.take_excess()

@@ -143,26 +143,28 @@ class _PunctualConnection(HTTPConnection):
     """Hangs up on an answer that has not begun in time, also if bytes of its head come in between."""
 
     patience: float
-    _hung_up = False
 
     def getresponse(self) -> Any:
-        timer = threading.Timer(self.patience, self._hang_up)
+        # Whoever takes it first decides: a timer that is late must not touch the next answer.
+        decided = threading.Lock()
+        timer = threading.Timer(self.patience, self._hang_up, (self.sock, decided))
         timer.daemon = True
         timer.start()
         try:
             answer = super().getresponse()
         finally:
             timer.cancel()
-        if self._hung_up:
+            in_time = decided.acquire(blocking=False)
+        if not in_time:
             # Half a head passes for a whole one.
             raise TimeoutError
         return answer
 
-    def _hang_up(self) -> None:
-        sock = self.sock
-        self._hung_up = True
-        if sock is not None:
-            with suppress(OSError):
+    @staticmethod
+    def _hang_up(sock: Any, decided: threading.Lock) -> None:
+        if sock is not None and decided.acquire(blocking=False):
+            # What leads through a proxy that speaks TLS itself is no socket.
+            with suppress(OSError, TypeError):
                 # Below TLS, which may not be touched from another thread.
                 socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
@@ -176,10 +178,19 @@ class _Adapter(HTTPAdapter):
 
     def get_connection_with_tls_context(self, *args: Any, **options: Any) -> Any:
         pool: Any = super().get_connection_with_tls_context(*args, **options)
-        if not issubclass(pool.ConnectionCls, _PunctualConnection):
-            bases = (_PunctualConnection, pool.ConnectionCls)
+        # Looked at once: another thread may be changing it.
+        usual = pool.ConnectionCls
+        if not issubclass(usual, _PunctualConnection):
+            bases = (_PunctualConnection, usual)
             pool.ConnectionCls = type("Connection", bases, {"patience": self._patience})
         return pool
+
+
+class _Session(requests.Session):
+    """Follows no redirect, nor looks where it leads: for that, all of its body would be read."""
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        return None
 
 
 class _Discretion(logging.Filter):
@@ -232,21 +243,24 @@ class Client(Generic[Content]):
         self._max_bytes = max_bytes
         self._lock = threading.Lock()
         self._closed = threading.Event()
+        self._refused: CredentialsError | None = None
         self._not_before = 0.0
         self._pool: ThreadPoolExecutor | None = None
-        self._session = requests.Session()
+        self._session = _Session()
         self._session.auth = auth
         # What is meant for this machine goes to no proxy; else those of the environment count.
         loopback = _is_loopback(urlsplit(self.base_url).hostname or "")
         self._proxies = {"http": "", "https": ""} if loopback else None
         self._session.mount(self.base_url, _Adapter(retries.timeout, concurrency))
-        logging.getLogger("urllib3.connectionpool").addFilter(_DISCRETION)
+        for name in ("urllib3.connection", "urllib3.connectionpool"):
+            logging.getLogger(name).addFilter(_DISCRETION)
 
     def submit(self, function: Callable[[], T]) -> Future[T]:
         """Run ``function`` in one of the ``concurrency`` threads that may call :meth:`get`."""
         with self._lock:
             if self._pool is None:
                 self._closed.clear()
+                self._refused = None
                 self._pool = ThreadPoolExecutor(self.concurrency, thread_name_prefix=_THREADS)
             return self._pool.submit(function)
 
@@ -330,6 +344,8 @@ class Client(Generic[Content]):
 
     def _ask(self, path: str, params: Mapping[str, str], on_request: Callable[[], None]) -> Content:
         self._closed.wait(max(0.0, self._not_before - time.monotonic()))
+        if self._refused is not None:
+            raise CredentialsError(str(self._refused))
         if self._closed.is_set():
             raise ServiceError("the run was stopped")
         on_request()
@@ -355,8 +371,9 @@ class Client(Generic[Content]):
         media_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         try:
             return self._check(Answer(response.status_code, media_type, body))
-        except CredentialsError:
-            # Nobody else has to be refused.
+        except CredentialsError as error:
+            # Nobody else has to be refused; whoever comes next is told why.
+            self._refused = error
             self._closed.set()
             raise
         except TransientError as error:

@@ -20,7 +20,7 @@ import re
 
 #: Longest text of a service that is repeated in a message.
 MAX_QUOTE = 500
-_NUMBER = re.compile(r"\+?\d[\d ().-]{5,}\d")
+_NUMBER = re.compile(r"\+?\d(?:[ ().-]{0,2}\d){9,14}")
 
 
 class TextliftError(Exception):

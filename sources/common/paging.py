@@ -29,7 +29,7 @@ from .windows import SECOND, Window
 MAX_PAGES = 32
 #: Pages that each part of such a window should have, as far as that can be told.
 PART_PAGES = 8
-#: Pages of a window that cannot be cut; more of them have no end.
+#: Pages of a list that cannot be cut; more of them have no end.
 MAX_LINKS = 4000
 
 #: Readings of one window that changes all the time, before it is cut; if it cannot be, all that any
@@ -42,7 +42,7 @@ UNKNOWN_PARTS = 4
 #: Most windows made of one.
 MAX_PARTS = 64
 
-_ENDLESS = "every page names one more, and none is the last"
+_ENDLESS = "page follows page, and none is the last"
 _UNPAGED = "the service answers every page with the same rows"
 
 
@@ -154,6 +154,8 @@ class PagePlan:
     def _count(self, number: int, page: Page) -> Sequence[int]:
         """Find the last page where the service says how many there are."""
         count = page.page_count or 1
+        if len(self._current) > MAX_CLIMBS:
+            raise ServiceError("every page says that there are more pages than the last one said")
         if self._splittable and count > MAX_PAGES:
             return self._cut(min(MAX_PARTS, 2 * count // MAX_PAGES))
         return (count,) if count != number else self._read(number)
@@ -173,6 +175,8 @@ class PagePlan:
             return self._cut(UNKNOWN_PARTS)
         if self._waiting:
             return ()
+        if number > MAX_LINKS:
+            raise ServiceError(_ENDLESS)
         full = max((n for n, seen in self._current.items() if not self._ends(seen)), default=0)
         end = min((n for n, seen in self._current.items() if self._ends(seen)), default=None)
         if end is not None:
@@ -212,7 +216,7 @@ class PagePlan:
 
     def _is_alone(self, page: Page) -> bool:
         """Whether a first page is known to be the only one without asking for another again."""
-        return (
+        return not page.pieced and (
             self._paging is Paging.SINGLE
             or self._settled
             or page.page_count is not None
@@ -339,7 +343,9 @@ class LinkPlan:
         return (number + 1,)
 
     def _cut_or_fail(self) -> Sequence[int]:
-        if not self._splittable or self._window is None:
+        # Of a window without rows no part has a last page either.
+        empty = not any(page.rows for page in self.pages())
+        if not self._splittable or self._window is None or empty:
             raise ServiceError(_ENDLESS)
         inside(self.pages(), self._window, self._cursor)
         self.parts = UNKNOWN_PARTS
@@ -399,4 +405,5 @@ def inside(pages: Iterable[Page], window: Window, cursor: str | None) -> list[da
 
 
 def _same(page: Page, other: Page) -> bool:
-    return (page.fingerprint, page.next_link) == (other.fingerprint, other.next_link)
+    ends = page.next_link is None, other.next_link is None
+    return page.fingerprint == other.fingerprint and ends[0] == ends[1]

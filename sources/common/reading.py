@@ -31,6 +31,7 @@ from .paging import UNKNOWN_PARTS, LinkPlan, PagePlan
 from .tables import (
     Layout,
     Page,
+    Reject,
     add_row_keys,
     concat_pages,
     constant,
@@ -50,6 +51,7 @@ MAX_BROKEN = 64
 MAX_BROKEN_PIECES = 16
 #: No service has shorter pages: an answer with fewer rows is not cut off at the end of a page.
 MIN_PAGE = 20
+_CUT_OFF = "the service answers every page with the same rows, and there may be more"
 
 
 @dataclass(frozen=True)
@@ -132,11 +134,10 @@ class _Read:
         self.started = False
         self.replaced = False
         self.gone: str | None = None
-        self.unreadable: Page | None = None
 
     @property
     def done(self) -> bool:
-        return self.plan.done or self.gone is not None or self.unreadable is not None
+        return self.plan.done or self.gone is not None
 
     @property
     def splittable(self) -> bool:
@@ -254,43 +255,66 @@ class Reader:
         if read.splittable and read.broken:
             once.append(BrokenAnswer)
         try:
-            return self._ask(read, number, read.limit, *once)
+            return self._ask(read, number, read.limit, once)
         except BrokenAnswer as error:
-            if read.limit is None or isinstance(read.plan, LinkPlan):
+            if read.limit is None:
                 raise
             logger.warning(f"{self._where(read, number)}: {error}; asking for smaller pages")
             return self._fetch_pieces(read, number, read.limit, error)
 
     def _fetch_pieces(self, read: _Read, number: int, limit: int, error: BrokenAnswer) -> Page:
         """The rows of a page from ever smaller pages, until what is broken stands alone."""
-        if limit == 1:
-            return self._unreadable(error)
+        endpoint, linked = self._endpoint, isinstance(read.plan, LinkPlan)
         whole, broken, counted = limit, [number], None
-        pieces: dict[int, Page] = {}
-        unreadable = 0
-        while broken:
+        pieces = {number - 1: self._unreadable(error)} if limit == 1 else {}
+        unreadable = len(pieces)
+        while broken and limit > 1:
             parts = next(n for n in range(2, limit + 1) if limit % n == 0)
             limit //= parts
             wanted = [(n - 1) * parts + k for n in broken for k in range(1, parts + 1)]
             broken = []
             for piece in wanted:
                 try:
-                    page = self._ask(read, piece, limit, *([BrokenAnswer] if limit > 1 else []))
+                    once = [BrokenAnswer] if limit > 1 else []
+                    page = self._ask(read, piece, limit, once, by_number=True)
                 except BrokenAnswer as still:
                     if limit > 1:
                         broken.append(piece)
                         continue
                     page = self._unreadable(still)
                     unreadable += 1
+                except Refusal:
+                    if not linked:
+                        raise
+                    # Nobody has named this page; there may be none.
+                    continue
+                if linked and page.next_link and self._number_of(read, page.next_link) != piece + 1:
+                    # Its pages cannot be asked for by their numbers.
+                    raise error
                 if page.page_count is not None:
                     counted = -(-page.page_count * limit // whole)
                 pieces[(piece - 1) * limit] = page
-            if len(broken) > MAX_BROKEN_PIECES or unreadable == max(1, len(pieces)):
+            if len(broken) > MAX_BROKEN_PIECES or (len(pieces) > 1 and unreadable == len(pieces)):
                 raise ServiceError(f"{error}, also to smaller questions")
-        return join_pieces(self._endpoint, [pieces[at] for at in sorted(pieces)], counted)
+        joined = join_pieces(endpoint, [pieces[at] for at in sorted(pieces)], counted)
+        last = pieces[max(pieces)]
+        if linked and (last.next_link or last.rows > last.table.num_rows):
+            joined.next_link = f"?page={number + 1}"
+        return joined
+
+    def _number_of(self, read: _Read, link: str) -> int | None:
+        """Which page a link leads to, if it says so."""
+        path = self._endpoint.path.format(**read.unit.values)
+        number = self._service.client.follow(path, link).get("page", "")
+        return int(number) if number.isdigit() else None
 
     def _ask(
-        self, read: _Read, number: int, limit: int | None, *once: type[TransientError]
+        self,
+        read: _Read,
+        number: int,
+        limit: int | None,
+        once: Sequence[type[TransientError]],
+        by_number: bool = False,
     ) -> Page:
         """One page of so many rows; one that has to be taken apart is asked for once more."""
         service, endpoint, window = self._service, self._endpoint, read.unit.window
@@ -301,7 +325,7 @@ class Reader:
             params[endpoint.window.end] = window.end.strftime(service.time_format)
         if limit is not None:
             params[service.limit_param] = str(limit)
-        if isinstance(read.plan, LinkPlan):
+        if isinstance(read.plan, LinkPlan) and not by_number:
             link = read.plan.link(number)
             # What a link leaves out is still what was asked for.
             params.update(service.client.follow(path, link) if link else {})
@@ -309,15 +333,20 @@ class Reader:
             params["page"] = str(number)
 
         def ask() -> Any:
-            return service.client.get(path, params, once, on_request=self._count)
+            return service.client.get(path, params, tuple(once), on_request=self._count)
 
-        content = ask()
+        content, page = ask(), None
         with suppress(BrokenAnswer):
             page = service.decode(content, endpoint, self._layout)
             if not page.salvaged:
                 return page
         logger.warning(f"{self._where(read, number)}: not well-formed; asking for it again")
-        return service.decode(ask(), endpoint, self._layout)
+        try:
+            return service.decode(ask(), endpoint, self._layout)
+        except BrokenAnswer:
+            if page is None:
+                raise
+            return page
 
     def _count(self) -> None:
         with self._counting:
@@ -355,27 +384,32 @@ class Reader:
             return
         self._wanted.extend((read, wanted) for wanted in asked)
         window = read.unit.window or read.unit.crowded
-        if isinstance(read.plan, PagePlan) and read.plan.unpaged and window and window.splittable:
-            rows = page.rows
-            if rows >= self._most_unpaged:
-                # It may be cut off. An answer that has fewer rows than another one is not.
-                self._most_unpaged = rows
-                self._replace(read, window.split(UNKNOWN_PARTS))
+        if isinstance(read.plan, PagePlan) and read.plan.unpaged:
+            self._judge_unpaged(read, page, window)
         elif read.plan.parts:
             assert window is not None
             self._replace(read, window.split(read.plan.parts), broken=read.broken)
 
-    def _narrow(self, read: _Read, number: int, error: BrokenAnswer) -> None:
-        """Ask for shorter windows, until what is broken stands in one second alone."""
-        self._broken += 1
-        window = read.unit.window
-        if window is None or self._broken > MAX_BROKEN:
-            raise self._located(error, read, number) from error
-        if window.splittable:
-            logger.warning(f"{self._where(read, number)}: {error}; asking for shorter windows")
-            self._replace(read, window.split(UNKNOWN_PARTS), read.cuts, broken=True)
+    def _judge_unpaged(self, read: _Read, page: Page, window: Window | None) -> None:
+        """Tell whether the one answer that can be had is cut off; one with fewer rows is not."""
+        if page.rows < self._most_unpaged:
+            return
+        if window is not None and window.splittable:
+            self._most_unpaged = page.rows
+            self._replace(read, window.split(UNKNOWN_PARTS))
         else:
-            read.unreadable = self._unreadable(error)
+            rows = f"{page.rows} rows of {read.unit or 'all'}"
+            page.rejects.append(Reject(None, None, _CUT_OFF, rows))
+
+    def _narrow(self, read: _Read, number: int, error: BrokenAnswer) -> None:
+        """Ask for shorter windows, where there are no smaller pages."""
+        self._broken += 1
+        if not read.splittable or self._broken > MAX_BROKEN:
+            raise self._located(error, read, number) from error
+        assert read.unit.window is not None
+        logger.warning(f"{self._where(read, number)}: {error}; asking for shorter windows")
+        parts = read.unit.window.split(UNKNOWN_PARTS)
+        self._replace(read, parts, read.cuts, broken=True)
 
     def _unreadable(self, error: BrokenAnswer) -> Page:
         return unreadable_page(self._endpoint, f"{error}, also when asked for alone", error.body)
@@ -395,8 +429,6 @@ class Reader:
     def _rows(self, read: _Read) -> Page:
         endpoint = self._endpoint
         pages: Sequence[Page] = [] if read.gone else read.plan.pages()
-        if read.unreadable:
-            pages = [*pages, read.unreadable]
         if not pages:
             return empty_page(endpoint)
         page = concat_pages([_with_shared(page, read.unit) for page in pages])

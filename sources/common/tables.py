@@ -75,6 +75,7 @@ class Page:
         next_link: URL of the next page, where the service names it.
         shared: Column → value that the answer gives once for all of its records.
         salvaged: Whether the answer had to be taken apart, so that records may not have been counted.
+        pieced: Whether it was put together from several answers, between which rows may have moved.
         fingerprint: Equal for two answers with the same records.
     """
 
@@ -86,6 +87,7 @@ class Page:
     next_link: str | None = None
     shared: Mapping[str, str | None] = field(default_factory=dict)
     salvaged: bool = False
+    pieced: bool = False
     fingerprint: str = ""
 
 
@@ -99,12 +101,25 @@ def column_name(name: str) -> str:
     return f"x{normal}" if normal.startswith("_") and not normal[1:2].isdigit() else normal
 
 
-class _Room(threading.local):
-    """How many more places that nobody declared a thread may find in an endpoint's records."""
+class _Room:
+    """How many more places that nobody declared may be found in an endpoint's records.
+
+    Attributes:
+        left: As many.
+    """
 
     def __init__(self, left: int) -> None:
         self.left = left
-        self.exceeded = False
+        self._here = threading.local()
+
+    @property
+    def exceeded(self) -> bool:
+        """Whether this thread has found one too many."""
+        return getattr(self._here, "exceeded", False)
+
+    @exceeded.setter
+    def exceeded(self, value: bool) -> None:
+        self._here.exceeded = value
 
 
 @dataclass
@@ -134,7 +149,7 @@ class Node:
         """The place called ``name`` below this one; a place nobody declared becomes text."""
         found = self.nodes.get(name)
         if found is None:
-            if not self.room.left and not self.skip_below:
+            if self.room.left <= 0 and not self.skip_below:
                 self.room.exceeded = True
                 return Node("", "", self.room, skip=True, skip_below=True)
             self.room.left -= not self.skip_below
@@ -497,6 +512,9 @@ def join_pieces(endpoint: Endpoint, pieces: Sequence[Page], page_count: int | No
     page = concat_pages(pieces)
     known = page.table.select([*(endpoint.identity or endpoint.record_key)]).to_pylist()
     page.page_count = page_count
+    page.pieced = True
+    page.salvaged = any(piece.salvaged for piece in pieces)
+    page.shared = next((piece.shared for piece in pieces if piece.shared), {})
     page.fingerprint = _digest(f"{page.rows} {known}")
     return page
 

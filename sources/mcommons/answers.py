@@ -177,6 +177,8 @@ def decode(body: bytes, endpoint: Endpoint, layout: Layout) -> Page:
         rows.end_row()
     page = build_page(endpoint, rows, lambda n: _text(records[n]), rejects, too_wide)
     page.rejects += [Reject(None, None, _NESTED, _text(record)) for record in nested]
+    # Without them a full page would pass for the last one.
+    page.rows += len(nested)
     page.page_count = _number(envelope.get("page_count"))
     page.salvaged = root is None
     if endpoint.identity:
