@@ -14,6 +14,7 @@ import duckdb
 import pytest
 from dlt.destinations.exceptions import DestinationConnectionError
 
+from sources.common import loading
 from sources.common.errors import AlreadyRunning
 from tests.conftest import Open, Warehouse
 from tests.test_command import (
@@ -209,3 +210,17 @@ def test_on_a_full_disk_a_run_fails_and_the_next_one_brings_everything(
     assert "the next run goes on from there" in advice
     assert run(warehouse).code == LOADED
     SAME[service](warehouse)
+
+
+def test_a_schedule_of_years_does_not_fill_the_disk(
+    account: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loading, "KEPT_PACKAGES", 2)
+    warehouse = account()
+    kept = []
+    for _ in range(4):
+        warehouse.load("keywords")
+        kept.append(sorted(warehouse.pipeline().list_completed_load_packages()))
+    assert [len(packages) for packages in kept] == [1, 2, 2, 2]
+    assert kept[3][0] == kept[2][1]
+    assert not list(warehouse.state.rglob("*.parquet"))

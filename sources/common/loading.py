@@ -7,6 +7,7 @@ loop around it for the others, as the command line and the schedulers' definitio
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +27,9 @@ from .errors import AlreadyRunning, ConfigurationError, TextliftError
 
 #: Rows of one resource in one load package: a crash costs no more than reading these again.
 PACKAGE_ROWS = 100_000
+
+#: What dlt notes of a package that was loaded, which nobody reads after a while.
+KEPT_PACKAGES = 100
 
 _DESTINATION = "textlift_destination"
 
@@ -116,6 +120,7 @@ def _load(
         refresh = None
         _note_package(summary, info)
         remaining = _note_resources(summary, source, remaining)
+    _forget_old_packages(pipeline)
     for resource in source.resources.values():
         summary.requests += resource.custom_metrics.get("requests", 0)
     summary.seconds = time.monotonic() - started
@@ -182,6 +187,13 @@ def _start_from_destination(pipeline: Pipeline) -> None:
         logger.warning("The last run ended before its package was loaded: reading it again")
         pipeline.drop()
     pipeline.set_local_state_val(_DESTINATION, destination)
+
+
+def _forget_old_packages(pipeline: Pipeline) -> None:
+    """Remove what dlt keeps of old packages: a schedule of years would fill the disk with it."""
+    loaded = Path(pipeline.working_dir) / "load" / "loaded"
+    for load_id in pipeline.list_completed_load_packages()[:-KEPT_PACKAGES]:
+        shutil.rmtree(loaded / load_id, ignore_errors=True)
 
 
 def own_error(error: BaseException) -> TextliftError | None:
