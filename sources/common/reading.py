@@ -361,7 +361,7 @@ class Reader:
         except (WindowTooLarge, AnswerTimeout) as error:
             window = read.unit.window or read.unit.crowded
             # Whoever is silent whatever is asked is down, and not slow.
-            silent = isinstance(error, AnswerTimeout) and read.cuts == MAX_CUTS
+            silent = isinstance(error, AnswerTimeout) and read.cuts >= MAX_CUTS
             if window is None or not window.splittable or silent:
                 raise self._located(error, read, number) from error
             logger.info(f"{self._where(read, number)}: {error}; asking for shorter windows")
@@ -398,7 +398,7 @@ class Reader:
             self._most_unpaged = page.rows
             self._replace(read, window.split(UNKNOWN_PARTS))
         else:
-            rows = f"{page.rows} rows of {read.unit or 'all'}"
+            rows = f"{page.rows} rows, {read.unit}"
             page.rejects.append(Reject(None, None, _CUT_OFF, rows))
 
     def _narrow(self, read: _Read, number: int, error: BrokenAnswer) -> None:
