@@ -203,3 +203,9 @@ def export(tmp_path: Path, boxes: list[Sandbox]) -> Open:
         return Warehouse(boxes[-1], tmp_path, "mgage", mgage_source)
 
     return open_export
+
+
+@pytest.fixture
+def opened(account: Open, export: Open) -> Open:
+    """Opens an account of the service with that name, and an empty warehouse for it."""
+    return lambda service, **options: {"mcommons": account, "mgage": export}[service](**options)

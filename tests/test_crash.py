@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -77,12 +76,6 @@ MESSAGES = Table(
     "mgage", "messages", "date", "messages/program/121811", "startDate", timedelta(days=3)
 )
 hourly = pytest.mark.parametrize("table", [INCOMING, MESSAGES], ids=["mcommons", "mgage"])
-
-
-@pytest.fixture
-def opened(account: Open, export: Open) -> Callable[..., Warehouse]:
-    """Opens an account of the service with that name, and an empty warehouse for it."""
-    return lambda service, **options: {"mcommons": account, "mgage": export}[service](**options)
 
 
 class Gate:
@@ -324,75 +317,6 @@ def test_killed_between_packages_it_goes_on_from_the_committed_cursor(
     assert min(starts(warehouse.box, table.endpoint, table.start)) == cursor - table.lookback
 
 
-@pytest.mark.parametrize(
-    ("table", "rows", "pages", "late"),
-    [
-        pytest.param(
-            OUTGOING,
-            20,
-            {"PAGE_SIZE": "2", "UNTIL": "2026-01-01", "CONCURRENCY": "40"},
-            lambda request: (
-                request.endpoint == "sent_messages" and request.params["start_time"] > "2024-10"
-            ),
-            id="mcommons",
-        ),
-        pytest.param(
-            MESSAGES,
-            100,
-            {"PAGE_SIZE": "10"},
-            lambda request: request.endpoint == "messages/program/121812",
-            id="mgage",
-        ),
-    ],
-)
-def test_killed_between_packages_of_a_whole_account_everything_is_there_once(
-    opened: Callable[..., Warehouse],
-    table: Table,
-    rows: int,
-    pages: dict[str, str],
-    late: Callable[[Request], bool],
-) -> None:
-    warehouse = opened(table.service)
-    small = settings_of(table.service, **pages)
-    with (
-        gate(warehouse.box, late) as closed,
-        started(warehouse, *driver(warehouse, rows), **small) as process,
-    ):
-        wait_until(lambda: closed.reached.is_set() and committed(warehouse) >= 2, process)
-        kill(process)
-    cursor = latest(warehouse, table.name, table.column)
-    assert cursor > START
-    warehouse.box.requests.clear()
-    drive(warehouse, rows, **small)
-    SAME[table.service](warehouse)
-    assert min(starts(warehouse.box, table.endpoint, table.start)) == cursor - table.lookback
-
-
-@hourly
-def test_killed_after_every_package_it_still_comes_to_the_end(
-    opened: Callable[..., Warehouse], table: Table
-) -> None:
-    warehouse = opened(table.service, empty=True)
-    small = put_messages(warehouse, 600)
-
-    def ended_or_past(process: subprocess.Popen[str], packages: int) -> bool:
-        return process.poll() is not None or committed(warehouse) > packages
-
-    killed = 0
-    for _ in range(10):
-        before = committed(warehouse)
-        with started(warehouse, *driver(warehouse, 150, table.name), **small) as process:
-            wait_until(partial(ended_or_past, process, before))
-            process.send_signal(signal.SIGKILL)
-            if process.wait(PATIENCE) == 0:
-                break
-        killed += 1
-        there = numbers(warehouse, table)
-        assert there == list(range(len(there)))
-    assert killed >= 2
-    assert numbers(warehouse, table) == list(range(600))
-
-
 # Other machines, other destinations.
 
 
@@ -436,7 +360,17 @@ def test_another_destination_is_filled_from_the_start(account: Open) -> None:
 
 # Told to stop.
 
+
+@pytest.fixture
+def attentive() -> Iterator[None]:
+    """What is started from the background ignores SIGINT, and hands that on."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 STOPS = pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+attentively = pytest.mark.usefixtures("attentive")
 
 
 def assert_says_so(process: subprocess.Popen[str]) -> None:
@@ -449,6 +383,7 @@ def assert_says_so(process: subprocess.Popen[str]) -> None:
     assert process.returncode == FAILED
 
 
+@attentively
 @STOPS
 def test_told_to_stop_while_it_reads_it_says_so_and_the_next_run_goes_on(
     account: Open, stop: signal.Signals
@@ -463,6 +398,7 @@ def test_told_to_stop_while_it_reads_it_says_so_and_the_next_run_goes_on(
     assert_same(warehouse)
 
 
+@attentively
 @STOPS
 def test_told_to_stop_while_the_service_is_silent_it_does_not_wait_for_it(
     account: Open, stop: signal.Signals

@@ -65,10 +65,8 @@ def left_behind(folder: Path) -> str:
 
 
 @pytest.mark.parametrize(("service", "case"), CASES)
-def test_a_run_tells_no_secret_and_nothing_of_people(
-    account: Open, export: Open, service: str, case: str
-) -> None:
-    warehouse = account() if service == "mcommons" else export(messages=900)
+def test_a_run_tells_no_secret_and_nothing_of_people(opened: Open, service: str, case: str) -> None:
+    warehouse = opened(service, **({"messages": 900} if service == "mgage" else {}))
     if FAULTS[case]:
         rehearse(warehouse.box, *FAULTS[case])
     changes = {

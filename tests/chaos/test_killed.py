@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -17,7 +19,27 @@ from sandbox import Request, Response
 from tests.conftest import PROJECT, Open, Warehouse
 from tests.test_command import FAILED, LOADED, PATIENCE, environment, run, started, wait_until
 from tests.test_contract import TABLES
-from tests.test_crash import DRIVER, SAME, after, committed, found, gate, kill, settings_of
+from tests.test_crash import (
+    DRIVER,
+    MESSAGES,
+    OUTGOING,
+    SAME,
+    START,
+    Table,
+    after,
+    committed,
+    drive,
+    driver,
+    found,
+    gate,
+    hourly,
+    kill,
+    latest,
+    numbers,
+    put_messages,
+    settings_of,
+    starts,
+)
 from tests.truth import comparable
 
 #: The driver with windows that are cut after a few pages: many windows cost few requests.
@@ -232,3 +254,75 @@ def test_what_was_committed_stays_though_the_next_run_fails_at_once(
     assert warehouse.everything() == before
     warehouse.box.faults.clear()
     run_again(warehouse)
+
+
+# With windows as they are, and packages of another size: what is committed stays.
+
+
+@pytest.mark.parametrize(
+    ("table", "rows", "pages", "late"),
+    [
+        pytest.param(
+            OUTGOING,
+            20,
+            {"PAGE_SIZE": "2", "UNTIL": "2026-01-01", "CONCURRENCY": "40"},
+            lambda request: (
+                request.endpoint == "sent_messages" and request.params["start_time"] > "2024-10"
+            ),
+            id="mcommons",
+        ),
+        pytest.param(
+            MESSAGES,
+            100,
+            {"PAGE_SIZE": "10"},
+            lambda request: request.endpoint == "messages/program/121812",
+            id="mgage",
+        ),
+    ],
+)
+def test_killed_between_packages_of_a_whole_account_everything_is_there_once(
+    opened: Callable[..., Warehouse],
+    table: Table,
+    rows: int,
+    pages: dict[str, str],
+    late: Callable[[Request], bool],
+) -> None:
+    warehouse = opened(table.service)
+    small = settings_of(table.service, **pages)
+    with (
+        gate(warehouse.box, late) as closed,
+        started(warehouse, *driver(warehouse, rows), **small) as process,
+    ):
+        wait_until(lambda: closed.reached.is_set() and committed(warehouse) >= 2, process)
+        kill(process)
+    cursor = latest(warehouse, table.name, table.column)
+    assert cursor > START
+    warehouse.box.requests.clear()
+    drive(warehouse, rows, **small)
+    SAME[table.service](warehouse)
+    assert min(starts(warehouse.box, table.endpoint, table.start)) == cursor - table.lookback
+
+
+@hourly
+def test_killed_after_every_package_it_still_comes_to_the_end(
+    opened: Callable[..., Warehouse], table: Table
+) -> None:
+    warehouse = opened(table.service, empty=True)
+    small = put_messages(warehouse, 600)
+
+    def ended_or_past(process: subprocess.Popen[str], packages: int) -> bool:
+        return process.poll() is not None or committed(warehouse) > packages
+
+    killed = 0
+    for _ in range(10):
+        before = committed(warehouse)
+        with started(warehouse, *driver(warehouse, 150, table.name), **small) as process:
+            wait_until(partial(ended_or_past, process, before))
+            process.send_signal(signal.SIGKILL)
+            if process.wait(PATIENCE) == 0:
+                break
+        killed += 1
+        there = numbers(warehouse, table)
+        assert there == list(range(len(there)))
+    assert killed >= 2
+    assert numbers(warehouse, table) == list(range(600))
