@@ -692,6 +692,18 @@ def test_the_key_of_a_bad_record_is_found_where_the_record_has_it(
     assert reject.payload == record
 
 
+@pytest.mark.parametrize("lost", [0, 1, 2])
+def test_what_remains_of_a_record_without_its_beginning_is_no_record(lost: int) -> None:
+    # Queries have no id that could be missing.
+    records = [f"<query><input>{n}</input><result>found</result></query>" for n in range(3)]
+    records[lost] = "<q<result>found</result>"
+    holder = f'<queries page="1" limit="100" page_count="1">{"".join(records)}</queries>'
+    page = read("mdata_queries", respond(f'<mdata id="1">{holder}</mdata>'))
+    assert [row["input"] for row in rows(page)] == [str(n) for n in range(3) if n != lost]
+    ((reason, payload),) = [(reject.reason, reject.payload) for reject in page.rejects]
+    assert (reason, payload) == ("the beginning of the record is lost", records[lost])
+
+
 # XML is hostile
 
 PASSWD = "the content of another file"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import cast
 
 from lxml import etree
@@ -162,11 +163,13 @@ def decode(body: bytes, endpoint: Endpoint, layout: Layout) -> Page:
         envelope = _salvage_envelope(body, endpoint)
         for chunk in _chunks(body, endpoint):
             try:
-                records.append(etree.fromstring(chunk.encode_for_parser(), _parser()))
+                records.append(chunk.parse())
             except etree.XMLSyntaxError as error:
-                rejects.append(chunk.reject(error.msg))
-                if len(rejects) > MAX_PIECES:
-                    raise BrokenAnswer("the answer is garbled", _printable(body)) from None
+                rejects.append(chunk.reject(f"not well-formed XML: {error.msg}"))
+            except ValueError as error:
+                rejects.append(chunk.reject(str(error)))
+            if len(rejects) > MAX_PIECES:
+                raise BrokenAnswer("the answer is garbled", _printable(body))
         _expect_all(len(records) + len(rejects), envelope, body)
     nested = _take_out_nested(records)
     too_wide = []
@@ -340,18 +343,23 @@ def column_of(entry: etree._Element) -> str:
     return column_name(str(entry.tag))
 
 
+@dataclass(frozen=True)
 class _Chunk:
-    """The bytes of one record in a body that is not well-formed."""
+    """The bytes of one record in a body that is not well-formed, or what remains of one."""
 
-    def __init__(self, body: bytes, encoding: bytes, endpoint: Endpoint) -> None:
-        self.body = body
-        self.encoding = encoding
-        self.endpoint = endpoint
+    body: bytes
+    encoding: bytes
+    endpoint: Endpoint
+    begins: bool = True
 
-    def encode_for_parser(self) -> bytes:
-        return b'<?xml version="1.0" encoding="' + self.encoding + b'"?>' + self.body
+    def parse(self) -> etree._Element:
+        """The record. Raises XMLSyntaxError, or ValueError if its beginning is not there."""
+        if not self.begins:
+            raise ValueError("the beginning of the record is lost")
+        declaration = b'<?xml version="1.0" encoding="' + self.encoding + b'"?>'
+        return etree.fromstring(declaration + self.body, _parser())
 
-    def reject(self, problem: str | None) -> Reject:
+    def reject(self, reason: str) -> Reject:
         column = self.endpoint.record_key[-1] if self.endpoint.record_key else "id"
         paths = [path for path, alias in self.endpoint.aliases.items() if alias == column]
         names = "|".join(re.escape(path) for path in [*paths, column])
@@ -359,7 +367,6 @@ class _Chunk:
             rf'\A<[^>]*\s(?:{names})\s*=\s*"([^"]*)"|<(?:{names})>([^<]*)<'.encode(), self.body
         )
         row_key = (found[1] or found[2] or b"").decode("utf-8", "replace") if found else None
-        reason = f"not well-formed XML: {problem}"
         return Reject(row_key or None, None, reason, _printable(self.body))
 
 
@@ -390,25 +397,26 @@ def _chunks(body: bytes, endpoint: Endpoint) -> Iterator[_Chunk]:
         yield _Chunk(chunk[:closing], encoding, endpoint)
         remains.append(chunk[closing:])
     for remain in remains:
-        # Of a record whose beginning was lost.
-        text = _before_end_tags(remain, end_tag)
+        text = _before_end_tags(remain, endpoint)
         if text:
-            yield _Chunk(text, encoding, endpoint)
+            yield _Chunk(text, encoding, endpoint, begins=False)
 
 
 def _behind_holder(head: bytes, endpoint: Endpoint) -> bytes:
-    """What follows the start tag of the element that holds the records."""
-    holder = "|".join(map(re.escape, endpoint.rows.split("/")[:-1])) or "response"
-    tags = list(re.finditer(rf"<(?:{holder}|response)\b[^>]*>".encode(), head))
+    """What follows the last start tag of what holds the records."""
+    tags = list(re.finditer(rb"<(?:%b)\b[^>]*>" % _holders(endpoint), head))
     return head[tags[-1].end() :] if tags else b""
 
 
-def _before_end_tags(text: bytes, end_tag: bytes) -> bytes:
-    """The text without the end tags behind it of what held the records."""
+def _before_end_tags(text: bytes, endpoint: Endpoint) -> bytes:
+    """The text without the end tags behind it of what holds the records."""
+    end_tag = re.compile(rb"</(?:%b)\s*>" % _holders(endpoint))
     text = text.strip()
-    while text.endswith(b">"):
-        at = text.rfind(b"<")
-        if not text.startswith(b"</", at) or text[at:] == end_tag:
-            break
-        text = text[:at].rstrip()
+    while end_tag.fullmatch(text, max(0, text.rfind(b"<"))):
+        text = text[: text.rfind(b"<")].rstrip()
     return b"" if text.startswith(b"<!--") and text.endswith(b"-->") else text
+
+
+def _holders(endpoint: Endpoint) -> bytes:
+    """A pattern for the names of the elements around the records."""
+    return "|".join(map(re.escape, ["response", *endpoint.rows.split("/")[:-1]])).encode()
