@@ -134,7 +134,10 @@ def _retry_after(header: str | None) -> float | None:
 
 
 def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
-    """Scheme, host and port. Raises ValueError for a port that is none."""
+    """Scheme, host and port. Raises ValueError for a port or a host that is none."""
+    if "[" in parts.netloc and ":" not in (parts.hostname or ""):
+        # Python 3.10 takes brackets around anything.
+        raise ValueError
     port = _PORTS.get(parts.scheme) if parts.port is None else parts.port
     return parts.scheme, parts.hostname, port
 
