@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import io
 import logging
+import select
 import socket
 import struct
 import sys
@@ -128,7 +129,7 @@ class Sandbox:
         self.faults: list[Fault] = []
         self.hooks: list[Hook] = []
         self._lock = threading.Lock()
-        self._in_progress = 0
+        self._busy: set[socket.socket] = set()
         self._peak = 0
         self._server = _Server(("127.0.0.1", port), self)
         self._thread = threading.Thread(
@@ -153,7 +154,7 @@ class Sandbox:
     def reset_peak(self) -> None:
         """Begin counting `peak` anew."""
         with self._lock:
-            self._peak = self._in_progress
+            self._peak = self._in_progress()
 
     def start(self) -> None:
         """Begin to serve, on a thread of its own."""
@@ -179,15 +180,20 @@ class Sandbox:
     ) -> None:
         self.close()
 
-    def _enter(self) -> int:
+    def _enter(self, connection: socket.socket) -> int:
         with self._lock:
-            self._in_progress += 1
-            self._peak = max(self._peak, self._in_progress)
-            return self._in_progress
+            self._busy.add(connection)
+            in_progress = self._in_progress()
+            self._peak = max(self._peak, in_progress)
+            return in_progress
 
-    def _leave(self) -> None:
+    def _leave(self, connection: socket.socket) -> None:
         with self._lock:
-            self._in_progress -= 1
+            self._busy.discard(connection)
+
+    def _in_progress(self) -> int:
+        # A client can have given up, and call again, before the thread that serves it knows.
+        return sum(not _has_gone(connection) for connection in self._busy)
 
     def _answer(self, request: Request) -> Response:
         with self._lock:
@@ -249,14 +255,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         box = self.server.box
-        in_progress = box._enter()
+        in_progress = box._enter(self.connection)
         try:
             response = box._answer(self._request(in_progress))
             end = self._begin(response)
         finally:
             # Before the end of the answer is on its way: a client that has got it and calls again
             # is not making two calls at once.
-            box._leave()
+            box._leave(self.connection)
         if response.reset:
             self._reset()
             return
@@ -374,6 +380,16 @@ class _Handler(BaseHTTPRequestHandler):
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         # The files made of the socket would keep it open, and say an orderly goodbye.
         socket.close(self.connection.detach())
+
+
+def _has_gone(connection: socket.socket) -> bool:
+    """Whether the client has closed its side."""
+    try:
+        poll = select.poll()
+        poll.register(connection, select.POLLIN)
+        return bool(poll.poll(0)) and not connection.recv(1, socket.MSG_PEEK)
+    except (OSError, ValueError):  # closed on this side too
+        return True
 
 
 def _hang_up(connection: socket.socket) -> None:

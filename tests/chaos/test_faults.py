@@ -489,10 +489,10 @@ def test_a_crowded_second_of_which_only_one_page_can_be_had_is_noted(account: Op
 
 @pytest.mark.parametrize("concurrency", [1, 3, 16])
 def test_no_fault_makes_more_calls_at_a_time_than_allowed(
-    warehouse: Warehouse, concurrency: int
+    warehouse: Warehouse, concurrency: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Answers all: of a broken connection the server may hear after the client has asked again.
-    rehearse(warehouse.box, "503@7%", "429=0@7%", "html@7%", "cut@7%")
+    monkeypatch.setenv("RUNTIME__REQUEST_TIMEOUT", "0.5")
+    rehearse(warehouse.box, "transient@20%", "hang@5%")
     warehouse.box.latency = 0.01
     summary = warehouse.load(concurrency=concurrency, page_size=10)
     assert summary.requests == len(warehouse.box.requests)
