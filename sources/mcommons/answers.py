@@ -334,13 +334,9 @@ def _walk_list(element: etree._Element, node: Node, rows: Rows) -> None:
         # Blanks are text where an entry is nothing else; between elements they are layout.
         bare = layout.text is not None or not child.keys()
         if text and (not text.isspace() or (bare and not len(child))):
-            entries.put(layout.text or column_of(child), text)
+            # Where nobody declared the list, an entry's text has the entry's own name.
+            entries.put(layout.text or column_name(str(child.tag)), text)
         entries.end_row()
-
-
-def column_of(entry: etree._Element) -> str:
-    """Column for the text of an undeclared list's entry: the entry's own name."""
-    return column_name(str(entry.tag))
 
 
 @dataclass(frozen=True)

@@ -219,7 +219,8 @@ def _message_at(text: str, at: int) -> tuple[Any, int]:
         message, end = _DECODER.raw_decode(text, at)
     except json.JSONDecodeError as error:
         return None, error.pos
-    except (ValueError, RecursionError):
+    except RecursionError:
+        # It was read at least as far as it is deep.
         return None, at + sys.getrecursionlimit()
     known = isinstance(message, dict) and not _MESSAGE_NAMES.isdisjoint(message)
     # A stray brace ends a message early, and the rest of it follows.
