@@ -17,7 +17,7 @@ from .server import Sandbox
 USERNAME, PASSWORD, TOKEN = "sandbox@example.org", "sandbox-password", "sandbox-token"
 
 _OPTIONS_OF = {
-    "mcommons": ("seed", "profiles", "now", "start", "order"),
+    "mcommons": ("seed", "profiles", "columns", "now", "start", "order"),
     "mgage": ("seed", "messages", "now", "order"),
 }
 
@@ -99,6 +99,12 @@ def _parser() -> argparse.ArgumentParser:
         "--profiles",
         type=int,
         help="mcommons: size of the account; everything else scales with it (default: 2000)",
+    )
+    parser.add_argument(
+        "--columns",
+        type=int,
+        help="mcommons: how many custom columns there are, at all times "
+        "(default: 4 at the start, and one more every hundred days)",
     )
     parser.add_argument(
         "--messages",

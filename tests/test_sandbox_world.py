@@ -165,6 +165,15 @@ def test_members_join_and_leave_and_columns_appear() -> None:
     assert columns() > columns_before
 
 
+def test_columns_stay_as_many_as_one_asks_for() -> None:
+    service = MobileCommons(profiles=300, now="2024-02-01T00:00:00Z", columns=8)
+    for days in (0, 200, 800):
+        service.advance(days * 86400)
+        assert {len(row["custom_columns"]) for row in service.rows("profiles")} == {8}
+    with pytest.raises(ValueError, match="cannot be 0 custom columns"):
+        MobileCommons(columns=0)
+
+
 def test_there_are_quiet_months_and_a_crowded_day() -> None:
     service = MobileCommons(profiles=2000, now="2026-01-01T00:00:00Z")
     for kind, cursor in (("profiles", "updated_at"), ("outgoing_messages", "sent_at")):

@@ -58,6 +58,7 @@ class MobileCommons:
         empty: bool = False,
         concurrent_calls: int = 160,
         clicks_per_page: int = 500,
+        columns: int | None = None,
     ) -> None:
         """Open an account.
 
@@ -70,16 +71,20 @@ class MobileCommons:
         empty: leave out everything; `profiles` does not matter then.
         concurrent_calls: calls in progress beyond this number are refused with error 27.
         clicks_per_page: the page size of `clicks`, which takes no limit.
+        columns: how many custom columns there are at all times; None for 4 at the start and one
+            more every hundred days.
         """
         if profiles < 0:
             raise ValueError(f"there cannot be {profiles} profiles")
+        if columns is not None and columns < 1:
+            raise ValueError(f"there cannot be {columns} custom columns")
         self._lock = threading.RLock()
         self._clock = Clock(now)
         self._basic = f"Basic {b64encode(f'{username}:{password}'.encode()).decode()}"
         self._bearer = f"Bearer {token}"
         self._company = company
         self._concurrent_calls = concurrent_calls
-        self._world = World(seed, 0 if empty else profiles, seconds(start))
+        self._world = World(seed, 0 if empty else profiles, seconds(start), columns)
         rows = Rows(self._world, advocacy=advocacy, empty=empty)
         self._store = Store(self._world, rows, order)
         self._context = Context(self._store, rows, clicks_per_page)

@@ -78,11 +78,15 @@ class TimeIndex:
 class World:
     """Everything that has happened by `now`. Time only moves forward, by `catch_up`."""
 
-    def __init__(self, seed: int, size: int, start: int) -> None:
-        """An account of about `size` profiles that begins at `start`, in seconds since 1970."""
+    def __init__(self, seed: int, size: int, start: int, columns: int | None = None) -> None:
+        """An account of about `size` profiles that begins at `start`, in seconds since 1970.
+
+        columns: how many custom columns there are at all times; None for some that become more.
+        """
         self.seed = seed
         self.size = size
         self.start = start
+        self.columns = columns
         self.now = start - 1
         self.revision = 0
         """Grows whenever something stored here changes."""
@@ -195,7 +199,9 @@ class World:
 
     def columns_at(self, time: int) -> list[str]:
         """The names of the custom columns there were."""
-        count = FIRST_COLUMNS + max(0, time - self.start) // COLUMN_EVERY
+        count = self.columns
+        if count is None:
+            count = FIRST_COLUMNS + max(0, time - self.start) // COLUMN_EVERY
         names = [name for name, _ in COLUMNS[:count]]
         return names + [f"Survey {number}" for number in range(1, count - len(COLUMNS) + 1)]
 
