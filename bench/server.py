@@ -1,0 +1,223 @@
+"""A sandbox in a process of its own that answers from memory.
+
+What is asked a second time is answered with the compressed bytes of the first: making a page of
+profiles takes the sandbox longer than loading it should. Its process takes lines of JSON on its
+standard input and answers each with one, see `Server`.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from sandbox import Request, Response, Sandbox
+from sandbox.clock import moment, seconds
+from sandbox.mcommons import MobileCommons, shapes
+from sandbox.mcommons.answers import document
+from sandbox.mcommons.kinds import complete
+from sandbox.mcommons.parameters import Query
+from sandbox.mcommons.xml import attributes
+from sandbox.server import Service
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+PROJECT = Path(__file__).resolve().parents[1]
+COMPANY, TOKEN = "COSANDBOX00000000000000000000000001", "sandbox-token"
+#: Of the accounts whose clock stands still: their first year, to its last second.
+START, NOW = "2024-01-01T00:00:00Z", "2024-12-30T23:59:59Z"
+COLUMNS = 8
+#: Of the account in which little happens.
+EMPTY_START, EMPTY_NOW = "2010-01-01T00:00:00Z", "2025-01-01T00:00:00Z"
+CROWDED_DAY = "2018-06-05T00:00:00Z"
+DAY = 86_400
+#: Parameters that say which part of a list is wanted.
+_PLACE = frozenset({"page", "from", "to", "start_time", "end_time"})
+
+
+class Remembered:
+    """A service whose answers are made and compressed once. Its clock has to stand still."""
+
+    prefix = MobileCommons.prefix
+    damage = MobileCommons.damage
+
+    def __init__(self, service: MobileCommons) -> None:
+        self.made = 0
+        self._service = service
+        self._answers: dict[tuple[Any, ...], Response] = {}
+
+    def answer(self, request: Request) -> Response:
+        """Answer one call."""
+        question = (request.endpoint, *sorted(request.query))
+        response = self._answers.get(question)
+        if response is None:
+            self.made += 1
+            response = self._service.answer(request)
+            response = replace(
+                response,
+                body=gzip.compress(response.body, compresslevel=1),  # as the sandbox does
+                headers={**response.headers, "Content-Encoding": "gzip"},
+            )
+            if response.status == 200:
+                self._answers[question] = response
+        return response
+
+
+class Crowded:
+    """An account with so many messages sent on one day, evenly, and nothing else in 15 years."""
+
+    prefix = MobileCommons.prefix
+    damage = MobileCommons.damage
+
+    def __init__(self, messages: int) -> None:
+        self._messages = messages
+        self._day = seconds(CROWDED_DAY)
+
+    def answer(self, request: Request) -> Response:
+        """Answer one call to `sent_messages`, whatever is called."""
+        query = Query(request.query)
+        since, until = query.window("start_time", "end_time")
+        numbers = range(
+            0 if since is None else self._before(since),
+            self._messages if until is None else self._before(until + 1),
+        )
+        page = query.page(numbers, 20, 1000)
+        head = {"page": page.number, "limit": page.limit, "page_count": page.count}
+        rows = [shapes.OUTGOING_MESSAGE(self._row(number)) for number in page.ids]
+        lines = [f"<messages{attributes(head)}>", *rows, "</messages>"]
+        return document(['<response success="true">', *lines, "</response>"])
+
+    def _before(self, time: int) -> int:
+        """How many messages were sent before that second."""
+        elapsed = min(max(time - self._day, 0), DAY)
+        return -(-elapsed * self._messages // DAY)
+
+    def _row(self, number: int) -> dict[str, Any]:
+        sent = moment(self._day + number * DAY // self._messages)
+        row = {"id": 1 + number, "body": "Polls close at 8", "profile_id": 7, "sent_at": sent}
+        return complete("outgoing_messages", row)
+
+
+def _profiles(count: int) -> Service:
+    return Remembered(MobileCommons(profiles=count, columns=COLUMNS, start=START, now=NOW))
+
+
+def _messages(count: int) -> Service:
+    # Three are sent to each profile.
+    return Remembered(MobileCommons(profiles=-(-count // 3), start=START, now=NOW))
+
+
+def _empty(count: int) -> Service:
+    """An account with so many campaigns, groups, mConnects, tiny URLs and mDatas, and no more."""
+    service = MobileCommons(empty=True, start=EMPTY_START, now=EMPTY_NOW)
+    for kind in ("campaigns", "groups", "mconnects", "tinyurls", "mdatas"):
+        for number in range(count):
+            service.put(kind, {"id": 1 + number, "name": f"#{number}"})
+    return service
+
+
+def _living(count: int) -> Service:
+    return MobileCommons(profiles=count, start=START)
+
+
+ACCOUNTS: dict[str, Callable[[int], Service]] = {
+    "profiles": _profiles,
+    "outgoing_messages": _messages,
+    "crowded": Crowded,
+    "empty": _empty,
+    "living": _living,
+}
+
+
+class Server:
+    """The process of a sandbox, as the one that measures sees it. A context manager."""
+
+    def __init__(self, account: str, size: int) -> None:
+        """Start to serve one of `ACCOUNTS`."""
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "bench.server", account, str(size)],
+            cwd=PROJECT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.url: str = self._receive()
+
+    def begin(self, latency: float) -> None:
+        """Let each call take so many seconds, and count calls anew."""
+        self._ask(latency)
+
+    def calls(self) -> dict[str, Any]:
+        """The calls since `begin`.
+
+        `requests` by endpoint, `questions` by endpoint (requests that differ in more than window
+        and page), the `deepest` page, and how many answers were `made` and not remembered.
+        """
+        answer: dict[str, Any] = self._ask(None)
+        return answer
+
+    def _ask(self, what: Any) -> Any:
+        assert self._process.stdin
+        self._process.stdin.write(json.dumps(what) + "\n")
+        self._process.stdin.flush()
+        return self._receive()
+
+    def _receive(self) -> Any:
+        assert self._process.stdout
+        return json.loads(self._process.stdout.readline())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        assert self._process.stdin
+        self._process.stdin.close()
+        self._process.wait()
+
+
+def main(account: str, size: int) -> None:
+    """Serve until standard input ends."""
+    service = ACCOUNTS[account](size)
+    made = 0
+    with Sandbox(service) as box:
+        print(json.dumps(box.url), flush=True)
+        for line in sys.stdin:
+            latency = json.loads(line)
+            if latency is not None:
+                box.latency = latency
+                box.requests.clear()
+                made = getattr(service, "made", 0)
+                print("null", flush=True)
+            else:
+                calls = _calls(list(box.requests))
+                calls["made"] = getattr(service, "made", 0) - made
+                print(json.dumps(calls), flush=True)
+
+
+def _calls(requests: list[Request]) -> dict[str, Any]:
+    questions = {
+        (request.endpoint, *(item for item in request.query if item[0] not in _PLACE))
+        for request in requests
+    }
+    return {
+        "requests": Counter(request.endpoint for request in requests),
+        "questions": Counter(endpoint for endpoint, *_ in questions),
+        "deepest": max((int(request.params.get("page", 1)) for request in requests), default=0),
+    }
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))
