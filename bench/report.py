@@ -138,7 +138,7 @@ def _times_faster(
             return None
         ratio = theirs["seconds"] / ours["seconds"]
         # One that was given up would have taken longer still.
-        return f"{_more(theirs)}{ratio:.3g}", ratio >= least and not ours["unfinished"]
+        return f"{_more(theirs)}{_short(ratio)}", ratio >= least and not ours["unfinished"]
 
     return measured
 
@@ -170,7 +170,7 @@ def _number(
             return None
         if found.get("unfinished"):
             return UNFINISHED, False
-        return f"{of(found):.3g}{unit}", fits(found)
+        return f"{_short(of(found))}{unit}", fits(found)
 
     return measured
 
@@ -277,7 +277,7 @@ def _comparison(found: Figures) -> str:
                 NAMES[result["way"]],
                 f"{_more(result)}{result['seconds']:.1f}",
                 f"{'less than ' if result['unfinished'] else ''}{rate:,.0f}",
-                f"{_more(result)}{ratio:.3g}",
+                f"{_more(result)}{_short(ratio)}",
                 "" if result["megabytes"] is None else str(result["megabytes"]),
                 f"{_requests(result):,}",
             )
@@ -320,6 +320,10 @@ def _others(figures: Figures) -> str:
             )
     head = ("textlift", "seconds", "peak MB", "requests", "most of one endpoint", "deepest page")
     return _section("Other loads", head, lines)
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _more(result: Figures) -> str:
