@@ -88,7 +88,7 @@ def build_pages(pages: Sequence[Sequence[Record]]) -> list[Page]:
         for record in records:
             walk(record, layout.root, rows)
             rows.end_row()
-        built.append(build_page(PEOPLE, rows, lambda n: f"the text of record {n}"))
+        built.append(build_page(PEOPLE, rows.texts(), lambda n: f"the text of record {n}"))
     return built
 
 
@@ -97,7 +97,7 @@ def build(records: Sequence[Record]) -> Page:
 
 
 def converted(values: Sequence[str | None], column_type: ColumnType) -> tuple[list[Any], list[int]]:
-    array, unfit = convert(list(values), column_type)
+    array, unfit = convert(pa.array(values, pa.string()), column_type)
     assert array.type == ARROW_TYPES[column_type]
     return array.to_pylist(), unfit
 

@@ -10,11 +10,13 @@ import hashlib
 import json
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from dlt.common.normalizers.naming.snake_case import NamingConvention
@@ -106,10 +108,12 @@ class _Room:
 
     Attributes:
         left: As many.
+        places: How many there are, declared ones included.
     """
 
     def __init__(self, left: int) -> None:
         self.left = left
+        self.places = 0
         self._here = threading.local()
 
     @property
@@ -161,6 +165,7 @@ class Node:
         path = f"{self.path}__{part}" if self.path else part
         skip = self.skip_below
         found = self.nodes[name] = Node(path, path, self.room, skip=skip, skip_below=skip)
+        self.room.places += 1
         return found
 
     def _reach(self, path: str) -> Node:
@@ -171,7 +176,7 @@ class Node:
         return node
 
 
-@dataclass
+@dataclass(eq=False)
 class Layout:
     """The declaration of one table, made ready for walking records."""
 
@@ -206,6 +211,11 @@ class Layout:
             layout.lists[child.table or path] = cls.of(child, room)
         return layout
 
+    @property
+    def places(self) -> int:
+        """How many places in the endpoint's records are known; it grows as new ones are found."""
+        return self.root.room.places
+
     def take_excess(self) -> bool:
         """Whether there were too many places that nobody declared since this was last asked."""
         exceeded, self.root.room.exceeded = self.root.room.exceeded, False
@@ -217,6 +227,32 @@ class Layout:
         if suffix not in self.lists:
             self.lists[suffix] = Layout.of(node.list or ChildList("", {}), self.root.room)
         return suffix
+
+
+@dataclass
+class Texts:
+    """The rows of one table as text, column by column.
+
+    Attributes:
+        layout: What is declared of the table.
+        count: How many rows there are.
+        columns: Column → its values; declared columns can be missing.
+        parents: For each row of a list, the number of the row that it belongs to.
+        lists: Suffix of a child table → its rows.
+        misfits: Row, column, reason and text of values that cannot be loaded.
+    """
+
+    layout: Layout
+    count: int
+    columns: Mapping[str, pa.Array]
+    parents: pa.Array
+    lists: Mapping[str, Texts] = field(default_factory=dict)
+    misfits: Sequence[tuple[int, str, str, str]] = ()
+
+    def column(self, name: str) -> pa.Array:
+        """The values of a column, NULL if no row has any."""
+        found = self.columns.get(name)
+        return pa.nulls(self.count, pa.string()) if found is None else found
 
 
 class Rows:
@@ -263,19 +299,29 @@ class Rows:
         """Go on to the next row."""
         self.count += 1
 
-    def _text(self, column: str) -> list[str | None]:
-        values = self.columns.get(column, [])
-        return values + [None] * (self.count - len(values))
+    def texts(self) -> Texts:
+        """What was walked, column by column."""
+        return Texts(
+            self.layout,
+            self.count,
+            {name: self._filled(values) for name, values in self.columns.items()},
+            pa.array(self.parents, pa.int64()),
+            {suffix: rows.texts() for suffix, rows in self.lists.items()},
+            self.misfits,
+        )
+
+    def _filled(self, values: list[str | None]) -> pa.Array:
+        return pa.array(values + [None] * (self.count - len(values)), pa.string())
 
 
 def build_page(
     endpoint: Endpoint,
-    rows: Rows,
+    rows: Texts,
     originals: Callable[[int], str],
     rejects: Iterable[Reject] = (),
     too_wide: Iterable[int] = (),
 ) -> Page:
-    """Turn walked records into a page of typed Arrow tables.
+    """Turn records of text into a page of typed Arrow tables.
 
     Args:
         endpoint: Whose records they are.
@@ -287,10 +333,12 @@ def build_page(
     found = list(rejects)
     total = rows.count + len(found)
     table, bad = _build(rows, rows.layout.columns, {})
-    keys = [_row_key(row) for row in zip(*(rows._text(key) for key in endpoint.record_key))]
+    key_texts = [rows.column(key).to_pylist() for key in endpoint.record_key]
+    keys = key_texts[0] if len(key_texts) == 1 else [_row_key(row) for row in zip(*key_texts)]
     lost: set[int] = set()
     for key in endpoint.record_key:
-        lost.update(n for n, known in enumerate(table[key].is_valid().to_pylist()) if not known)
+        if table[key].null_count:
+            lost.update(np.flatnonzero(table[key].is_null()).tolist())
     for row in sorted(lost):
         found.append(Reject(keys[row], None, "the record has no usable key", originals(row)))
     for row in too_wide:
@@ -329,16 +377,20 @@ def _doubled(
 def unreadable_page(endpoint: Endpoint, reason: str, payload: str) -> Page:
     """A page of one record of which nothing can be read."""
     return build_page(
-        endpoint, Rows(Layout.of(endpoint)), str, [Reject(None, None, reason, payload)]
+        endpoint, _nothing(Layout.of(endpoint)), str, [Reject(None, None, reason, payload)]
     )
 
 
 def empty_page(endpoint: Endpoint) -> Page:
     """A page without records, with all known columns."""
-    page = build_page(endpoint, Rows(Layout.of(endpoint)), str)
+    page = build_page(endpoint, _nothing(Layout.of(endpoint)), str)
     if endpoint.identity:
         page.table = add_row_keys(page.table, endpoint.key[0], endpoint.identity)
     return page
+
+
+def _nothing(layout: Layout) -> Texts:
+    return Texts(layout, 0, {}, pa.array([], pa.int64()))
 
 
 def _row_key(values: Sequence[str | None]) -> str | None:
@@ -346,8 +398,8 @@ def _row_key(values: Sequence[str | None]) -> str | None:
 
 
 def _build_lists(
-    rows: Rows,
-    roots: list[int] | None,
+    rows: Texts,
+    roots: pa.Array | None,
     prefix: str,
     children: dict[str, pa.Table],
     keys: list[str | None],
@@ -355,79 +407,105 @@ def _build_lists(
     found: list[Reject],
 ) -> None:
     for suffix in {**rows.layout.lists, **rows.lists}:
-        entries = rows.lists.get(suffix) or Rows(rows.layout.lists[suffix])
+        entries = rows.lists.get(suffix) or _nothing(rows.layout.lists[suffix])
         name = prefix + suffix
-        entry_roots = entries.parents if roots is None else [roots[n] for n in entries.parents]
-        number = {ROW: pa.array(entry_roots, pa.int64())}
-        table, bad = _build(entries, entries.layout.columns, number)
+        entry_roots = entries.parents if roots is None else roots.take(entries.parents)
+        table, bad = _build(entries, entries.layout.columns, {ROW: entry_roots})
         for row, column, reason, payload in bad:
-            root = entry_roots[row]
+            root = entry_roots[row].as_py()
             if root not in lost:
                 key = keys[root] if keys else None
                 found.append(Reject(key, column, reason, payload, name, row=root))
         if roots is not None and rows.layout.id_column:
-            ids, _ = convert(rows._text("id"), rows.layout.columns.get("id", ColumnType.TEXT))
-            table = table.add_column(
-                0, rows.layout.id_column, ids.take(pa.array(entries.parents, pa.int64()))
-            )
+            ids, _ = convert(rows.column("id"), rows.layout.columns.get("id", ColumnType.TEXT))
+            table = table.add_column(0, rows.layout.id_column, ids.take(entries.parents))
         children[name] = table
         _build_lists(entries, entry_roots, f"{name}__", children, keys, lost, found)
 
 
 def _build(
-    rows: Rows, types: Columns, arrays: dict[str, pa.Array]
+    rows: Texts, types: Columns, arrays: dict[str, pa.Array]
 ) -> tuple[pa.Table, list[tuple[int, str, str, str]]]:
     bad = list(rows.misfits)
-    for column in {**types, **rows.columns}:
-        column_type = types.get(column, ColumnType.TEXT)
-        values = rows._text(column)
-        arrays[column], unfit = convert(values, column_type)
-        for row in unfit:
-            reason = f"not a value of type {column_type.value}"
-            bad.append((row, column, reason, values[row] or ""))
-    return pa.table(arrays), bad
+    columns = list({**types, **rows.columns})
+    alike: dict[ColumnType, list[str]] = {}
+    for column in columns:
+        alike.setdefault(types.get(column, ColumnType.TEXT), []).append(column)
+    found: dict[str, pa.Array] = {}
+    for column_type, names in alike.items():
+        if column_type is ColumnType.TEXT:
+            found.update((name, rows.column(name)) for name in names)
+            continue
+        # All columns of a type at once: a call costs more than the values of one column.
+        texts = pa.concat_arrays([rows.column(name) for name in names])
+        values, unfit = convert(texts, column_type)
+        for n, name in enumerate(names):
+            found[name] = values.slice(n * rows.count, rows.count)
+        reason = f"not a value of type {column_type.value}"
+        for at in unfit:
+            bad.append((at % rows.count, names[at // rows.count], reason, texts[at].as_py()))
+    return pa.table({**arrays, **{column: found[column] for column in columns}}), bad
 
 
-def convert(values: list[str | None], column_type: ColumnType) -> tuple[pa.Array, list[int]]:
+def convert(texts: pa.Array, column_type: ColumnType) -> tuple[pa.Array, list[int]]:
     """Text to an Arrow array of ``column_type``.
 
     Returns:
         The array, with NULL where a value does not fit, and the positions of those values.
     """
-    array = pa.array(values, pa.string())
     if column_type is ColumnType.TEXT:
-        return array, []
-    array = pc.utf8_trim_whitespace(array)
+        return texts, []
+    with suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return _CASTS[column_type](texts), []
+    array = pc.utf8_trim_whitespace(texts)
     array = pc.if_else(pc.equal(array, ""), None, array)
-    cast = _CASTS[column_type]
-    try:
-        return cast(array), []
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        pass
-    fitting: list[Any] = []
     unfit: list[int] = []
-    for n, text in enumerate(array):
-        try:
-            fitting.append(cast(pa.array([text.as_py()], pa.string()))[0].as_py())
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            fitting.append(None)
-            unfit.append(n)
-    return pa.array(fitting, ARROW_TYPES[column_type]), unfit
+    return pa.concat_arrays(list(_cast(array, 0, column_type, unfit))), unfit
+
+
+def _cast(
+    array: pa.Array, at: int, column_type: ColumnType, unfit: list[int]
+) -> Iterator[pa.Array]:
+    """The array in its type; one that does not fit in halves, down to the values that do not."""
+    try:
+        yield _CASTS[column_type](array)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        if len(array) == 1:
+            unfit.append(at)
+            yield pa.nulls(1, ARROW_TYPES[column_type])
+            return
+        half = len(array) // 2
+        yield from _cast(array[:half], at, column_type, unfit)
+        yield from _cast(array[half:], at + half, column_type, unfit)
 
 
 def _cast_timestamp(array: pa.Array) -> pa.Array:
-    array = pc.if_else(pc.starts_with(array, "0000-00-00"), None, array)
-    array = pc.replace_substring_regex(array, r"^(\d{4}-\d\d-\d\d)$", r"\1 00:00:00")
-    array = pc.replace_substring_regex(array, r"\s*(UTC|GMT|Z)$", "")
-    offset = pc.match_substring_regex(array, r"[+-]\d\d:?\d\d$")
-    array = pc.if_else(offset, array, pc.binary_join_element_wise(array, "Z", ""))
-    times = array.cast(ARROW_TYPES[ColumnType.TIMESTAMP])
+    with_zone = pc.replace_substring(array, " UTC", "Z")
+    try:
+        # As the services write it; patterns would take longer than all the rest.
+        times = _cast_timestamp_with_zone(with_zone)
+    except pa.ArrowInvalid:
+        times = _cast_any_timestamp(array)
     known = times.drop_null()
     if len(known) and not (
         pc.min(known).value >= _FIRST_TIME and pc.max(known).value <= _LAST_TIME
     ):
         raise pa.ArrowInvalid("not in a year from 1 to 9999")
     return times
+
+
+def _cast_timestamp_with_zone(array: pa.Array) -> pa.Array:
+    unknown = pc.starts_with(array, "0000-00-00")
+    return pc.if_else(unknown, None, array).cast(ARROW_TYPES[ColumnType.TIMESTAMP])
+
+
+def _cast_any_timestamp(array: pa.Array) -> pa.Array:
+    array = pc.replace_substring_regex(array, r"^(\d{4}-\d\d-\d\d)$", r"\1 00:00:00")
+    array = pc.replace_substring_regex(array, r"\s*(UTC|GMT|Z)$", "")
+    offset = pc.match_substring_regex(array, r"[+-]\d\d:?\d\d$")
+    return _cast_timestamp_with_zone(
+        pc.if_else(offset, array, pc.binary_join_element_wise(array, "Z", ""))
+    )
 
 
 def _cast_bigint(array: pa.Array) -> pa.Array:

@@ -35,7 +35,10 @@ from ..common.tables import (
     build_page,
     column_name,
 )
+from . import columns
 
+#: Smaller answers are decoded record by record: there is not enough to gain.
+MIN_BYTES = 32 * 1024
 #: Broken records of one answer; one with more is none of records.
 MAX_PIECES = 10_000
 INVALID_COMPANY = 4
@@ -151,11 +154,32 @@ def decode(body: bytes, endpoint: Endpoint, layout: Layout) -> Page:
         BrokenAnswer: It cannot be taken apart without losing a record.
         ServiceError: The answer holds something other than the endpoint's records.
     """
+    body = body.lstrip()
+    is_large = len(body) >= MIN_BYTES and "/" in endpoint.rows
+    found = columns.read(body, endpoint, layout) if is_large else None
+    if found is not None:
+        texts, envelope = found
+        page = build_page(endpoint, texts, lambda n: _text(_records(body, endpoint)[n]))
+    else:
+        page, envelope = _tolerantly(body, endpoint, layout)
+    page.page_count = _number(envelope.get("page_count"))
+    if endpoint.identity:
+        # Without the numbers of the page, which tell nothing of its records.
+        holder = endpoint.rows.split("/")[-2].encode()
+        page.fingerprint = hashlib.sha256(re.sub(rb"<%b\b[^>]*>" % holder, b"", body)).hexdigest()
+    return page
+
+
+def _records(body: bytes, endpoint: Endpoint) -> list[etree._Element]:
+    root = _parse(body)
+    return [] if root is None else _locate(root, endpoint)[0]
+
+
+def _tolerantly(body: bytes, endpoint: Endpoint, layout: Layout) -> tuple[Page, dict[str, str]]:
+    """Decode record by record, whatever they hold; also the attributes of what holds them."""
     rows = Rows(layout)
     rejects: list[Reject] = []
     records: list[etree._Element] = []
-    envelope: dict[str, str] = {}
-    body = body.lstrip()
     root = _parse(body)
     if root is not None:
         records, envelope = _locate(root, endpoint)
@@ -178,17 +202,12 @@ def decode(body: bytes, endpoint: Endpoint, layout: Layout) -> Page:
         if layout.take_excess():
             too_wide.append(rows.count)
         rows.end_row()
-    page = build_page(endpoint, rows, lambda n: _text(records[n]), rejects, too_wide)
+    page = build_page(endpoint, rows.texts(), lambda n: _text(records[n]), rejects, too_wide)
     page.rejects += [Reject(None, None, _NESTED, _text(record)) for record in nested]
     # Without them a full page would pass for the last one.
     page.rows += len(nested)
-    page.page_count = _number(envelope.get("page_count"))
     page.salvaged = root is None
-    if endpoint.identity:
-        # Without the numbers of the page, which tell nothing of its records.
-        holder = endpoint.rows.split("/")[-2].encode()
-        page.fingerprint = hashlib.sha256(re.sub(rb"<%b\b[^>]*>" % holder, b"", body)).hexdigest()
-    return page
+    return page, envelope
 
 
 def _number(text: str | None) -> int | None:

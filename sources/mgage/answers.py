@@ -266,7 +266,9 @@ def decode(document: Document, endpoint: Endpoint, layout: Layout) -> Page:
             walked.append(message)
         else:
             rejects.append(Reject(None, None, "not a message", _json(message)))
-    page = build_page(endpoint, rows, lambda n: _printable(_json(walked[n])), rejects, too_wide)
+    page = build_page(
+        endpoint, rows.texts(), lambda n: _printable(_json(walked[n])), rejects, too_wide
+    )
     page.next_link = document.next_link
     page.salvaged = bool(document.broken)
     page.shared, unfit = _shared(document.shared)
