@@ -321,7 +321,7 @@ def test_a_pause_the_service_asks_for_once_is_kept_by_every_question(
     server.in_turn(status(429, Retry_After="0.4"))
     with pytest.raises(TransientError):
         client.get("first", {})
-    others = [client.submit(lambda: client.get("other", {})) for _ in range(3)]
+    others = [client.submit(lambda: client.get("other", {}), client.session) for _ in range(3)]
     assert [future.result(LONG) for future in others] == [GOOD] * 3
     assert min(server.times[1:]) - server.times[0] >= 0.39
 
@@ -346,7 +346,7 @@ def test_no_pause_is_longer_than_allowed_whatever_the_service_asks_for(
 ) -> None:
     server.in_turn(status(503, Retry_After=header))
     client = connect(retries=Retries(attempts=2, backoff=0.01, max_pause=0.05))
-    assert client.submit(lambda: client.get("groups", {})).result(LONG) == GOOD
+    assert client.submit(lambda: client.get("groups", {}), client.session).result(LONG) == GOOD
 
 
 def stall(after: bytes) -> Handle:
@@ -521,14 +521,14 @@ def test_once_the_credentials_are_refused_nobody_else_asks_and_everybody_is_told
 ) -> None:
     server.handle = status(401)
     client = connect(concurrency=1)
-    asking = [client.submit(lambda: client.get("groups", {})) for _ in range(5)]
+    asking = [client.submit(lambda: client.get("groups", {}), client.session) for _ in range(5)]
     for future in asking:
         with pytest.raises(CredentialsError, match="HTTP 401"):
             future.result(LONG)
     assert len(server.paths) == 1
     client.close()
     server.handle = Request.answer
-    assert client.submit(lambda: client.get("groups", {})).result(LONG) == GOOD
+    assert client.submit(lambda: client.get("groups", {}), client.session).result(LONG) == GOOD
 
 
 # Limits
@@ -556,7 +556,9 @@ def test_as_many_questions_as_allowed_are_under_way_and_never_one_more(
 
     server.handle = handle
     client = connect(concurrency=limit)
-    futures = [client.submit(lambda: client.get("groups", {})) for _ in range(4 * limit)]
+    futures = [
+        client.submit(lambda: client.get("groups", {}), client.session) for _ in range(4 * limit)
+    ]
     assert [future.result(LONG) for future in futures] == [GOOD] * (4 * limit)
     assert most == limit
 
@@ -706,7 +708,7 @@ def test_no_error_and_no_log_line_carries_a_credential_or_the_query(
         retries=Retries(attempts=2, backoff=0.01, timeout=0.2),
         max_bytes=1000,
     )
-    asking = client.submit(lambda: client.get("groups", {"phone_number": PHONE}))
+    asking = client.submit(lambda: client.get("groups", {"phone_number": PHONE}), client.session)
     with pytest.raises(TextliftError) as raised:
         asking.result(LONG)
     shown = "".join(traceback.format_exception(raised.value)) + log.text
@@ -957,7 +959,7 @@ def test_closing_ends_the_threads_that_wait_and_drops_what_was_not_begun(
 ) -> None:
     server.handle = status(429, Retry_After="60")
     client = connect(concurrency=2, retries=Retries(attempts=5, backoff=0.01))
-    futures = [client.submit(lambda: client.get("groups", {})) for _ in range(6)]
+    futures = [client.submit(lambda: client.get("groups", {}), client.session) for _ in range(6)]
     wait_for(lambda: "trying again" in log.text)
     client.close()
     for future in futures:
@@ -973,7 +975,7 @@ def test_a_client_that_was_closed_can_be_used_again(server: Server, connect: Con
     with pytest.raises(ServiceError, match="stopped"):
         client.get("groups", {})
     for _ in range(3):
-        assert client.submit(lambda: client.get("groups", {})).result(LONG) == GOOD
+        assert client.submit(lambda: client.get("groups", {}), client.session).result(LONG) == GOOD
         client.close()
     assert len(server.paths) == 3
 
@@ -983,14 +985,14 @@ def test_what_was_closed_stays_closed_when_the_client_is_used_again_at_once(
 ) -> None:
     server.handle = lambda request: request.answer(500 if "old" in request.path else 200)
     client = connect(concurrency=8, retries=Retries(attempts=50, backoff=LONG, max_pause=LONG))
-    old = [client.submit(lambda: client.get("old", {})) for _ in range(8)]
+    old = [client.submit(lambda: client.get("old", {}), client.session) for _ in range(8)]
     wait_for(lambda: log.text.count("trying again") == len(old))
     interval = sys.getswitchinterval()
     # So that the threads that wait wake up only after the client is open again.
     sys.setswitchinterval(LONG)
     try:
         client.close()
-        new = client.submit(lambda: client.get("new", {}))
+        new = client.submit(lambda: client.get("new", {}), client.session)
     finally:
         sys.setswitchinterval(interval)
     assert new.result(LONG) == GOOD
@@ -1005,3 +1007,16 @@ def test_what_was_closed_stays_closed_when_the_client_is_used_again_at_once(
 def test_a_next_link_that_no_request_can_carry_is_refused(connect: Connect, link: str) -> None:
     with pytest.raises(ServiceError, match="next page"):
         connect("https://export.example.org/api/").follow("x", link)
+
+
+def test_nothing_runs_in_a_session_that_is_over(server: Server, connect: Connect) -> None:
+    client = connect()
+    over = client.session
+    assert client.compute(lambda: "computed") == "computed"
+    client.close()
+    assert client.submit(lambda: client.get("groups", {}), over) is None
+    with pytest.raises(ServiceError, match="stopped"):
+        client.compute(lambda: "computed")
+    assert client.session != over
+    assert client.submit(lambda: client.get("groups", {}), over) is None
+    assert server.paths == []

@@ -92,7 +92,7 @@ def read(
     newest_first: bool = False,
 ) -> int:
     """Read to the end, with ``before`` called before each answer; how many there were."""
-    asked, answers = list(plan.FIRST), 0
+    asked, answers = list(plan.first), 0
     while not (plan.done or plan.parts):
         assert answers < 2 * FAR_TOO_MANY, "the plan goes on and on"
         assert asked, "the plan has not ended, and asks for nothing"
@@ -126,7 +126,7 @@ def run(
     the answers to questions that were asked together.
     """
     waiting = list(changes)
-    asked: list[int] = list(plan.FIRST)
+    asked: list[int] = list(plan.first)
     answered: list[tuple[int, Page]] = []
     while not (plan.done or plan.parts):
         assert asked or answered, "the plan has not ended, and asks for nothing"
@@ -192,7 +192,7 @@ def test_an_empty_list_takes_one_question() -> None:
 @pytest.mark.parametrize("pages", [2, 3, 20])
 def test_the_pages_before_the_last_are_confirmed_all_at_once(pages: int) -> None:
     service, plan = service_of(pages), of_a_month()
-    asked: list[Sequence[int]] = [plan.FIRST]
+    asked: list[Sequence[int]] = [plan.first]
     for number in range(1, pages + 1):
         assert list(asked[-1]) == [number]
         asked.append(plan.receive(number, service.answer(plan.link(number))))
@@ -506,7 +506,7 @@ def test_links_that_go_in_a_circle_end_after_one_round(before: int, length: int)
 
 
 def test_links_that_never_end_are_an_error_where_the_window_cannot_be_cut() -> None:
-    plan, asked = unbounded(), list(Plan.FIRST)
+    plan, asked = unbounded(), [1]
     answer = linked(lambda n: n + 1)
     with pytest.raises(ServiceError, match="none is the last"):
         while len(asked) <= MAX_LINKS:

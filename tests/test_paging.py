@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from sources.common.endpoints import Paging
 from sources.common.errors import ServiceError
-from sources.common.paging import MAX_PAGES, PagePlan
+from sources.common.paging import MAX_PAGES, PagePlan, Probe
 from sources.common.tables import Page
 from sources.common.windows import Window
 
@@ -36,18 +36,21 @@ class Shape:
 
     paging: Paging
     limit_known: bool
+    wide: bool = False
 
     def __str__(self) -> str:
         if self.paging is Paging.OPEN:
-            return f"open, limit {'known' if self.limit_known else 'unknown'}"
+            wide = ", wide" if self.wide else ""
+            return f"open, limit {'known' if self.limit_known else 'unknown'}{wide}"
         return self.paging.name.lower()
 
 
 COUNTED = Shape(Paging.COUNTED, True)
 OPEN = Shape(Paging.OPEN, True)
 OPEN_WITHOUT_LIMIT = Shape(Paging.OPEN, False)
+WIDE = Shape(Paging.OPEN, True, wide=True)
 SINGLE = Shape(Paging.SINGLE, False)
-PAGED = (COUNTED, OPEN, OPEN_WITHOUT_LIMIT)
+PAGED = (COUNTED, OPEN, OPEN_WITHOUT_LIMIT, WIDE)
 
 every_paged_shape = pytest.mark.parametrize("shape", PAGED, ids=str)
 every_shape = pytest.mark.parametrize("shape", (*PAGED, SINGLE), ids=str)
@@ -72,6 +75,7 @@ class Service:
     size: int
     rows: list[int]
     questions: Counter[int] = field(default_factory=Counter)
+    probes: Counter[int] = field(default_factory=Counter)
     states: list[list[int]] = field(default_factory=list)
     born: int = 1_000_000
 
@@ -81,6 +85,9 @@ class Service:
     def page(self, number: int) -> Page:
         if self.shape is SINGLE:
             return make_page(self.rows)
+        if isinstance(number, Probe):
+            at = (number - 1) * self.size
+            return make_page(self.rows[at : at + 1])
         rows = self.rows[(number - 1) * self.size : number * self.size]
         counted = self.shape.paging is Paging.COUNTED
         return make_page(rows, -(-len(self.rows) // self.size) if counted else None)
@@ -115,7 +122,8 @@ class Service:
 
 def plan_for(service: Service, splittable: bool = False, keyed: bool = True) -> PagePlan:
     limit = service.size if service.shape.limit_known else None
-    return PagePlan(service.shape.paging, limit, HOUR if splittable else None, keyed=keyed)
+    window, wide = HOUR if splittable else None, service.shape.wide
+    return PagePlan(service.shape.paging, limit, window, keyed=keyed, wide=wide)
 
 
 def run(
@@ -135,10 +143,13 @@ def run(
 
     def ask(numbers: Sequence[int]) -> None:
         asked.extend(numbers)
-        service.questions.update(numbers)
-        assert sum(service.questions.values()) < FAR_TOO_MANY, "the plan goes on and on"
+        for number in numbers:
+            counter = service.probes if isinstance(number, Probe) else service.questions
+            counter[int(number)] += 1
+        asked_so_far = service.questions.total() + service.probes.total()
+        assert asked_so_far < FAR_TOO_MANY, "the plan goes on and on"
 
-    ask(plan.FIRST)
+    ask(plan.first)
     while not (plan.done or plan.parts):
         assert asked or answered, "the plan has not ended, and asks for nothing"
         if leaving and random.random() < 0.3:
@@ -182,6 +193,24 @@ def test_a_list_that_rests_is_read_whole(
     assert sorted(set(ids(plan)) if keyed else ids(plan)) == service.rows
 
 
+@pytest.mark.parametrize("shape", (OPEN, WIDE), ids=str)
+@given(data=st.data(), random=randoms)
+def test_a_look_that_tells_something_wrong_costs_no_row(
+    shape: Shape, data: st.DataObject, random: Random
+) -> None:
+    service = data.draw(services(shape, least_size=2))
+    plan = plan_for(service)
+    asked = list(plan.first)
+    while not plan.done:
+        number = asked.pop(random.randrange(len(asked)))
+        page = service.page(number)
+        if isinstance(number, Probe):
+            # As from a service that does not know of such short pages.
+            page = make_page([-number] if random.random() < 0.5 else [])
+        asked += plan.receive(number, page)
+    assert sorted(set(ids(plan))) == service.rows
+
+
 @every_shape
 @given(data=st.data(), random=randoms)
 def test_a_list_that_rests_is_asked_for_a_page_to_find_the_end_to_read_and_to_confirm(
@@ -190,6 +219,7 @@ def test_a_list_that_rests_is_asked_for_a_page_to_find_the_end_to_read_and_to_co
     service = data.draw(services(shape))
     run(plan_for(service), service, random)
     assert max(service.questions.values()) <= (2 if shape is COUNTED else 3)
+    assert max(service.probes.values(), default=0) <= 2
 
 
 @every_shape
@@ -283,7 +313,7 @@ def read_with_changes(
 ) -> tuple[PagePlan, int]:
     """Read to the end, with ``change`` before the answers whose numbers are ``moments``."""
     plan = plan_for(service, keyed=keyed)
-    asked, answers = list(plan.FIRST), 0
+    asked, answers = list(plan.first), 0
     while not plan.done:
         assert answers < FAR_TOO_MANY, "the plan goes on and on"
         if answers in moments:
@@ -327,7 +357,8 @@ def test_a_crowded_window_is_cut_after_a_few_questions(
     plan = run(plan_for(service, splittable=True), service, random)
     assert plan.parts >= 2
     assert not plan.done
-    assert sum(service.questions.values()) <= 8
+    assert service.questions.total() <= 8
+    assert service.probes.total() <= 13
 
 
 @every_paged_shape
@@ -388,7 +419,7 @@ def test_what_any_reading_saw_is_handed_out_where_no_reading_is_like_another(sha
 def test_of_a_row_met_twice_the_newer_version_comes_last(moments: set[int]) -> None:
     service = Service(COUNTED, 2, list(range(7)))
     plan = plan_for(service)
-    asked, answers = list(plan.FIRST), 0
+    asked, answers = list(plan.first), 0
     while not plan.done:
         number = asked.pop(0)
         page = service.page(number)
@@ -410,7 +441,7 @@ def test_no_row_is_missed_while_another_comes_to_the_front(
     shape: Shape, data: st.DataObject, random: Random, at: int, moment: int
 ) -> None:
     service = data.draw(services(shape).filter(lambda service: service.rows))
-    plan, asked, things = plan_for(service), list(PagePlan.FIRST), 0
+    plan, asked, things = plan_for(service), [1], 0
     answered: list[tuple[int, Page]] = []
     while not plan.done:
         if things == moment:
@@ -430,7 +461,7 @@ def test_a_window_that_never_stands_still_is_cut_if_it_can_be(
     shape: Shape, splittable: bool
 ) -> None:
     service = Service(shape, 5, list(range(30)))
-    plan, asked = plan_for(service, splittable), list(PagePlan.FIRST)
+    plan, asked = plan_for(service, splittable), [1]
     while asked and not (plan.done or plan.parts):
         asked += plan.receive(asked[0], service.page(asked.pop(0)))
         service.leave_first()
@@ -440,7 +471,7 @@ def test_a_window_that_never_stands_still_is_cut_if_it_can_be(
 
 def ask_one_that_does_not_page(plan: PagePlan, page: Page) -> None:
     """Answer every question with ``page``."""
-    asked, questions = list(plan.FIRST), 0
+    asked, questions = list(plan.first), 0
     while asked and not plan.done and not plan.parts:
         questions += 1
         assert questions < FAR_TOO_MANY
@@ -474,7 +505,7 @@ def test_a_window_is_not_cut_for_a_service_that_does_not_heed_it(page_count: int
     for page in pages:
         page.table = page.table.append_column("at", pa.array([late], pa.timestamp("us", "UTC")))
     plan = PagePlan(Paging.COUNTED if page_count else Paging.OPEN, 1, HOUR, "at")
-    asked = list(plan.FIRST)
+    asked = list(plan.first)
     with pytest.raises(ServiceError, match="outside the window"):
         while asked:
             number = asked.pop(0)
@@ -482,7 +513,7 @@ def test_a_window_is_not_cut_for_a_service_that_does_not_heed_it(page_count: int
 
 
 def test_a_count_that_always_names_another_page_has_an_end() -> None:
-    plan, asked = PagePlan(Paging.COUNTED, 2), list(PagePlan.FIRST)
+    plan, asked = PagePlan(Paging.COUNTED, 2), [1]
     with pytest.raises(ServiceError, match="more pages than the last one said"):
         while len(asked) < FAR_TOO_MANY:
             number = asked[-1]
@@ -490,7 +521,7 @@ def test_a_count_that_always_names_another_page_has_an_end() -> None:
 
 
 def test_a_list_of_which_every_page_is_full_has_an_end() -> None:
-    plan, asked = PagePlan(Paging.OPEN, 2), list(PagePlan.FIRST)
+    plan, asked = PagePlan(Paging.OPEN, 2), [1]
     with pytest.raises(ServiceError, match="none is the last"):
         while asked:
             # Beyond the end comes the last page, over and over.

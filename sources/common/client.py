@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import os
 import socket
 import ssl
 import threading
@@ -50,6 +51,7 @@ MIN_RATE = 1000
 #: Time-outs within which a body has to end, however fast it comes.
 MAX_TIMEOUTS = 10
 _THREADS = "textlift"
+_STOPPED = "the run was stopped"
 _PORTS = {"http": 80, "https": 443}
 TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 
@@ -248,7 +250,9 @@ class Client(Generic[Content]):
         self._closed = threading.Event()
         self._refused: CredentialsError | None = None
         self._not_before = 0.0
-        self._pool: ThreadPoolExecutor | None = None
+        self._askers: ThreadPoolExecutor | None = None
+        self._workers: ThreadPoolExecutor | None = None
+        self._sessions = 0
         self._session = _Session()
         self._session.auth = auth
         # What is meant for this machine goes to no proxy; else those of the environment count.
@@ -258,27 +262,62 @@ class Client(Generic[Content]):
         for name in ("urllib3.connection", "urllib3.connectionpool"):
             logging.getLogger(name).addFilter(_DISCRETION)
 
-    def submit(self, function: Callable[[], T]) -> Future[T]:
-        """Run ``function`` in one of the ``concurrency`` threads that may call :meth:`get`."""
+    @property
+    def session(self) -> int:
+        """Number of the time until :meth:`close`; asking for it begins a new one after that."""
         with self._lock:
-            if self._pool is None:
+            if self._askers is None:
                 self._closed.clear()
                 self._refused = None
-                self._pool = ThreadPoolExecutor(self.concurrency, thread_name_prefix=_THREADS)
-            return self._pool.submit(function)
+                self._sessions += 1
+                self._askers = ThreadPoolExecutor(self.concurrency, f"{_THREADS}-asks")
+                # More at a time than there are cores would only take more memory.
+                self._workers = ThreadPoolExecutor(os.cpu_count(), f"{_THREADS}-works")
+            return self._sessions
+
+    def submit(self, function: Callable[[], T], session: int) -> Future[T] | None:
+        """Run ``function`` in one of the ``concurrency`` threads that may call :meth:`get`.
+
+        Returns:
+            What becomes of it, or ``None`` if the session is over.
+        """
+        with self._lock:
+            if self._askers is None or session != self._sessions:
+                return None
+            try:
+                return self._askers.submit(function)
+            except RuntimeError:  # the interpreter is about to end
+                return None
+
+    def compute(self, function: Callable[[], T]) -> T:
+        """What ``function`` returns, run in one of as many threads as there are cores.
+
+        Raises:
+            ServiceError: The session is over.
+        """
+        workers = self._workers
+        try:
+            future = workers.submit(function) if workers else None
+        except RuntimeError:
+            future = None
+        if future is None:
+            raise ServiceError(_STOPPED)
+        return future.result()
 
     def close(self, wait: bool = True) -> None:
-        """Forget what was submitted; :meth:`submit` starts anew.
+        """Forget what was submitted, and end the session.
 
         Args:
             wait: Whether to wait for what is under way, without which a client that follows this
                 one would not keep to the limit.
         """
         with self._lock:
-            pool, self._pool = self._pool, None
+            askers, self._askers = self._askers, None
+            workers, self._workers = self._workers, None
         self._closed.set()
-        if pool is not None:
-            pool.shutdown(wait=wait, cancel_futures=True)
+        if askers and workers:
+            askers.shutdown(wait=wait, cancel_futures=True)
+            workers.shutdown(wait=False)
 
     def get(
         self,
@@ -350,7 +389,7 @@ class Client(Generic[Content]):
         if self._refused is not None:
             raise CredentialsError(str(self._refused))
         if self._closed.is_set():
-            raise ServiceError("the run was stopped")
+            raise ServiceError(_STOPPED)
         on_request()
         started = time.monotonic()
         try:

@@ -3,7 +3,8 @@
 Pages drift. A row that leaves the window while its pages are read moves all rows behind it up by
 one, and the row that crosses from an unread page onto a read one is seen by nobody. So:
 
-1. The last page is found and read: it tells how many rows there are.
+1. The last page is found, where the size of a page is known by asking for first rows alone, and
+   read: it tells how many rows there are.
 2. The pages before it are read, all at once.
 3. The last page is read again. Any row that left or came since step 1 has changed it. So is the
    first, where nobody says how many there are: a row that was changed may come to the front of the
@@ -37,13 +38,25 @@ MAX_LINKS = 4000
 MAX_READINGS = 5
 #: Pages by which a list may grow while its end is looked for again.
 MAX_CLIMBS = 100
+#: Pages that each part of a window should have whose pages are counted by their first rows.
+WIDE_PART_PAGES = 16
+#: First rows asked for at a time to find the last page.
+MAX_PROBES = 3
+#: Windows made of one with more pages than are looked at.
+OPEN_PARTS = 16
 #: Windows made of one with an unknown number of pages.
 UNKNOWN_PARTS = 4
 #: Most windows made of one.
 MAX_PARTS = 64
 
+#: Pages whose first rows are asked for at once where many pages are likely.
+_WIDE_LOOK = (1, 4, 8, 16, 24, MAX_PAGES + 1)
 _ENDLESS = "page follows page, and none is the last"
 _UNPAGED = "the service answers every page with the same rows"
+
+
+class Probe(int):
+    """The number of a page of which only the first row is asked for: to know whether it is there."""
 
 
 class _Phase(Enum):
@@ -58,7 +71,8 @@ class PagePlan:
     """The reading of one window, page by page.
 
     Call :meth:`receive` with every page that arrives; it returns the numbers of the pages to ask
-    for next. The reading has ended when ``done`` or ``parts`` is set.
+    for next, some of them as a :class:`Probe`. The reading has ended when ``done`` or ``parts`` is
+    set.
 
     Args:
         paging: How the endpoint pages.
@@ -67,14 +81,15 @@ class PagePlan:
         cursor: Column with the time of a row.
         keyed: Whether rows can be told apart, so that two readings can be put together.
         settled: Whether rows never leave a window once they are in it.
+        wide: Whether there are likely to be many pages.
 
     Attributes:
+        first: What to ask for first.
         done: Every row has been seen; they are in :meth:`pages`.
         parts: Not 0 if the window holds too many pages: cut it into so many.
+        wide: Whether each of these is likely to have many pages too.
         unpaged: Every page has the same rows, and nobody knows how many rows fit a page.
     """
-
-    FIRST = (1,)
 
     def __init__(
         self,
@@ -84,9 +99,13 @@ class PagePlan:
         cursor: str | None = None,
         keyed: bool = True,
         settled: bool = False,
+        wide: bool = False,
     ) -> None:
+        wide = wide and limit is not None and paging is Paging.OPEN
+        self.first: Sequence[int] = [Probe(n) for n in _WIDE_LOOK] if wide else (1,)
         self.done = False
         self.parts = 0
+        self.wide = False
         self.unpaged = False
         self._paging = paging
         self._limit = limit
@@ -97,10 +116,11 @@ class PagePlan:
         self._settled = settled
         self._phase = _Phase.SEARCH
         self._current: dict[int, Page] = {}
+        self._probes: dict[int, Page] = {}
         self._earlier: list[Page] = []
         self._checks: dict[int, Page] = {}
         self._first: Page | None = None
-        self._waiting = set(self.FIRST)
+        self._waiting = set(self.first)
         self._last = 1
         self._readings = 1
         self._climbs = 0
@@ -119,6 +139,9 @@ class PagePlan:
         if self._phase is _Phase.CONFIRM:
             self._checks[number] = page
             asked = () if self._waiting else self._confirm()
+        elif isinstance(number, Probe):
+            self._probes[int(number)] = page
+            asked = () if self._waiting else self._look_on()
         else:
             self._current[number] = page
             if self._phase is _Phase.SEARCH:
@@ -141,7 +164,7 @@ class PagePlan:
     def _cut(self, parts: int) -> Sequence[int]:
         """Give up the window for shorter ones."""
         assert self._window is not None
-        inside(self._current.values(), self._window, self._cursor)
+        inside([*self._current.values(), *self._probes.values()], self._window, self._cursor)
         self.parts = parts
         return ()
 
@@ -173,21 +196,51 @@ class PagePlan:
             return ()
         if self._splittable and number > MAX_PAGES and page.rows and page.fingerprint != first:
             return self._cut(UNKNOWN_PARTS)
-        if self._waiting:
-            return ()
-        if number > MAX_LINKS:
-            raise ServiceError(_ENDLESS)
-        full = max((n for n, seen in self._current.items() if not self._ends(seen)), default=0)
-        end = min((n for n, seen in self._current.items() if self._ends(seen)), default=None)
-        if end is not None:
-            # Rows may have left since the first looks, so that a later page was still full.
-            return self._found(end) if end <= full + 1 else ((full + end) // 2,)
-        if full == 1:
-            return (2,)
-        steps = [full * 2, full * 4, full * 8]
-        if self._splittable:
-            return [n for n in steps if n <= MAX_PAGES] + [MAX_PAGES + 1]
-        return steps
+        return () if self._waiting else self._look_on()
+
+    def _look_on(self) -> Sequence[int]:
+        """Narrow down where the pages end."""
+        seen, probes = self._current, self._probes
+        found = [probe for probe in probes.values() if probe.rows]
+        if len(found) > 2 and all(_alike(found[0], probe) for probe in found):
+            return self._cut_or_fail()
+        ended = {n for n, page in seen.items() if self._ends(page)}
+        ended.update(n for n, probe in probes.items() if not probe.rows)
+        full = max({*seen, *probes} - ended, default=0)
+        end = min(ended, default=None)
+        if self._splittable and full > MAX_PAGES:
+            if end is None and full == MAX_PAGES + 1:
+                # A look at a page is as deep as a page, which costs the service.
+                return [Probe(2 * MAX_PAGES), Probe(3 * MAX_PAGES)]
+            parts = OPEN_PARTS if end is None else full * 3 // 2 // WIDE_PART_PAGES
+            self.wide = True
+            return self._cut(max(UNKNOWN_PARTS, parts))
+        if end is None:
+            if full > MAX_LINKS:
+                raise ServiceError(_ENDLESS)
+            if full == 1:
+                return (2,) if self._limit is None else (2, Probe(1))
+            steps = [full * 2, full * 4, full * 8]
+            if self._splittable:
+                steps = [n for n in steps if n <= MAX_PAGES] + [MAX_PAGES + 1]
+            return [self._look_at(n) for n in steps]
+        # Rows may have left since the first looks, so that a later page was still full.
+        if end > full + 1:
+            between = min(end - full - 1, MAX_PROBES if self._limit else 1)
+            return [
+                self._look_at(full + (end - full) * n // (between + 1))
+                for n in range(1, between + 1)
+            ]
+        if end in seen:
+            return self._found(end)
+        if full in seen:
+            return self._read(full)
+        self._phase = _Phase.DESCEND
+        return (max(full, 1),)
+
+    def _look_at(self, number: int) -> int:
+        """How to ask whether there is such a page: by its first row, if it is known which that is."""
+        return number if self._limit is None else Probe(number)
 
     def _found(self, end: int) -> Sequence[int]:
         """No page comes after ``end``; an empty one tells nothing of those before it."""
@@ -205,8 +258,9 @@ class PagePlan:
     def _read(self, last: int) -> Sequence[int]:
         """The last page is there; read those before it, also the ones read before it was."""
         self._last = last
-        # As it was before all others that count.
-        self._first = None if self._settled or last == 1 else self._current.get(1)
+        # As it was before all others that count; a row that comes to the front is its first row.
+        first = self._current.get(1) if self._limit is None else self._probes.get(1)
+        self._first = None if self._settled or last == 1 else first
         self._current = {last: self._current[last]}
         if last == 1 and self._is_alone(self._current[1]):
             self.done = True
@@ -231,7 +285,7 @@ class PagePlan:
         # A full last page does not tell of rows that came behind it.
         if known.page_count is not None:
             return (last,)
-        first = (1,) if self._first and last > 1 else ()
+        first = (self._look_at(1),) if self._first and last > 1 else ()
         return (*first, last) if self._ends(known) else (*first, last, last + 1)
 
     def _confirm(self) -> Sequence[int]:
@@ -299,11 +353,12 @@ class LinkPlan:
         parts: Not 0 if the window holds too many pages, or never stands still: cut it into so many.
     """
 
-    FIRST = (1,)
+    first: Sequence[int] = (1,)
 
     def __init__(self, window: Window | None, cursor: str | None) -> None:
         self.done = False
         self.parts = 0
+        self.wide = False
         self._window = window
         self._splittable = window is not None and window.splittable
         self._cursor = cursor
@@ -368,7 +423,7 @@ class LinkPlan:
         elif self._readings < MAX_READINGS:
             self._readings += 1
             self._current = {}
-            return self.FIRST
+            return self.first
         else:
             raise ServiceError(
                 "the rows of this second do not stand still while they are read; the next run "
@@ -404,6 +459,10 @@ def inside(pages: Iterable[Page], window: Window, cursor: str | None) -> list[da
     return found
 
 
+def _alike(page: Page, other: Page) -> bool:
+    return page.fingerprint == other.fingerprint
+
+
 def _same(page: Page, other: Page) -> bool:
     ends = page.next_link is None, other.next_link is None
-    return page.fingerprint == other.fingerprint and ends[0] == ends[1]
+    return _alike(page, other) and ends[0] == ends[1]

@@ -1,17 +1,16 @@
 """Windows to rows: plans, asks and puts together, many pages, windows and parents at a time.
 
 A :class:`Reader` never waits. Its owner polls it; questions run in the threads of the client, and
-what they bring is handled by the thread that polls.
+what they bring is handled there and leads to the next question, also while the owner does something
+else, until so much has been read ahead.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from queue import Empty, SimpleQueue
 from threading import Lock
 from typing import Any, Generic
 
@@ -27,7 +26,7 @@ from .errors import (
     TransientError,
     WindowTooLarge,
 )
-from .paging import UNKNOWN_PARTS, LinkPlan, PagePlan
+from .paging import UNKNOWN_PARTS, LinkPlan, PagePlan, Probe
 from .tables import (
     Layout,
     Page,
@@ -51,6 +50,8 @@ MAX_BROKEN = 64
 MAX_BROKEN_PIECES = 16
 #: No service has shorter pages: an answer with fewer rows is not cut off at the end of a page.
 MIN_PAGE = 20
+#: Rows read ahead of those that are asked for; more would take more memory than they save time.
+AHEAD_ROWS = 50_000
 _CUT_OFF = "the service answers every page with the same rows, and there may be more"
 
 
@@ -124,15 +125,20 @@ class _Read:
         limit: int | None,
         cuts: int = 0,
         broken: bool = False,
+        wide: bool = False,
     ) -> None:
         self.unit = unit
         self.cuts = cuts
         #: Whether the window is a part of one whose answer is broken.
         self.broken = broken
         self.limit = limit
-        self.plan = _plan(unit.window or unit.crowded, endpoint, limit)
+        self.plan = _plan(unit.window or unit.crowded, endpoint, limit, wide)
+        #: Pages that are to be asked for.
+        self.wanted: deque[int] = deque()
         self.started = False
         self.replaced = False
+        #: Rows of the pages that have come so far.
+        self.rows = 0
         self.gone: str | None = None
 
     @property
@@ -145,7 +151,9 @@ class _Read:
         return self.unit.window is not None and self.unit.window.splittable
 
 
-def _plan(window: Window | None, endpoint: Endpoint, limit: int | None) -> PagePlan | LinkPlan:
+def _plan(
+    window: Window | None, endpoint: Endpoint, limit: int | None, wide: bool
+) -> PagePlan | LinkPlan:
     cursor = endpoint.window.cursor if endpoint.window else None
     if endpoint.paging is Paging.LINKED:
         return LinkPlan(window, cursor)
@@ -156,6 +164,7 @@ def _plan(window: Window | None, endpoint: Endpoint, limit: int | None) -> PageP
         cursor,
         keyed=not endpoint.identity,
         settled=endpoint.settled,
+        wide=wide,
     )
 
 
@@ -182,10 +191,11 @@ class Reader:
         self._limit = min(page_size, endpoint.page_limit) if endpoint.page_limit else None
         self._units = iter(units)
         self._order: list[_Read] = []
-        self._wanted: deque[tuple[_Read, int]] = deque()
-        self._answers: SimpleQueue[tuple[_Read, int, Future[Page]]] = SimpleQueue()
+        self._lock = Lock()
         self._counting = Lock()
         self._under_way = 0
+        self._session = 0
+        self._failure: Exception | None = None
         self._gone: set[str] = set()
         self._exhausted = False
         self._broken = 0
@@ -202,49 +212,64 @@ class Reader:
         Raises:
             ServiceError: The service could not be read; the message says where.
         """
-        while True:
-            try:
-                read, number, future = self._answers.get_nowait()
-            except Empty:
-                break
-            self._under_way -= 1
-            self._take(read, number, future)
-        self._ask_on()
-        if self._order and self._order[0].done:
+        with self._lock:
+            self._session = self._service.client.session
+            self._ask_on()
+            if not self._order or not self._order[0].done:
+                if self._failure:
+                    raise self._failure
+                return None
             read = self._order.pop(0)
             self._ask_on()
             ends_parent = not self._order or self._order[0].unit.cursor != read.unit.cursor
-            return WindowRows(read.unit, self._rows(read), read.gone, ends_parent)
-        return None
+        return WindowRows(read.unit, self._rows(read), read.gone, ends_parent)
 
     def _ask_on(self) -> None:
-        room = self._service.client.concurrency
-        while self._under_way < room:
-            if not self._wanted and not self._start_next():
+        """Ask for as much as may be asked for at a time, until enough has been read ahead."""
+        while not self._failure and self._under_way < self._service.client.concurrency:
+            read = self._next_read()
+            if read is None or not self._submit(read, read.wanted[0]):
                 return
-            if self._wanted:
-                self._submit(*self._wanted.popleft())
+            read.wanted.popleft()
+            self._under_way += 1
 
-    def _start_next(self) -> bool:
-        """Begin with one more unit; false if there is none, or enough is open already."""
-        waiting = next((read for read in self._order if not read.started), None)
-        if waiting is None:
-            if len(self._order) >= 4 * self._service.client.concurrency:
-                return False
-            unit = next(self._units, None)
-            if unit is None:
-                self._exhausted = True
-                return False
-            waiting = _Read(unit, self._endpoint, self._limit)
-            self._order.append(waiting)
-        waiting.started = True
-        self._wanted.extend((waiting, number) for number in waiting.plan.FIRST)
-        return True
+    def _next_read(self) -> _Read | None:
+        """What to ask the next page of, if one may be asked for: what is handed out first."""
+        held = sum(read.rows for read in self._order)
+        for read in self._order if held < AHEAD_ROWS else self._order[:1]:
+            if not read.started:
+                read.started = True
+                read.wanted.extend(read.plan.first)
+            if read.wanted and not read.done:
+                return read
+        if held >= AHEAD_ROWS or len(self._order) >= 4 * self._service.client.concurrency:
+            return None
+        unit = next(self._units, None)
+        if unit is None:
+            self._exhausted = True
+            return None
+        self._order.append(_Read(unit, self._endpoint, self._limit))
+        return self._next_read()
 
-    def _submit(self, read: _Read, number: int) -> None:
-        self._under_way += 1
-        future = self._service.client.submit(lambda: self._fetch(read, number))
-        future.add_done_callback(lambda done: self._answers.put((read, number, done)))
+    def _submit(self, read: _Read, number: int) -> bool:
+        """Ask for a page; false if the session is over."""
+        question = self._service.client.submit(lambda: self._answer(read, number), self._session)
+        return question is not None
+
+    def _answer(self, read: _Read, number: int) -> None:
+        """Read a page, and go on from it."""
+        outcome: Page | Exception
+        try:
+            outcome = self._fetch(read, number)
+        except Exception as error:  # noqa: BLE001 - raised where it is taken
+            outcome = error
+        with self._lock:
+            self._under_way -= 1
+            try:
+                self._take(read, number, outcome)
+                self._ask_on()
+            except Exception as error:  # noqa: BLE001 - raised by whoever polls
+                self._failure = self._failure or error
 
     def _fetch(self, read: _Read, number: int) -> Page:
         """One page; one that stays broken, from smaller pages with the same rows."""
@@ -254,6 +279,8 @@ class Reader:
             once.append(AnswerTimeout)
         if read.splittable and read.broken:
             once.append(BrokenAnswer)
+        if isinstance(number, Probe):
+            return self._look(read, number, once)
         try:
             return self._ask(read, number, read.limit, once)
         except BrokenAnswer as error:
@@ -261,6 +288,14 @@ class Reader:
                 raise
             logger.warning(f"{self._where(read, number)}: {error}; asking for smaller pages")
             return self._fetch_pieces(read, number, read.limit, error)
+
+    def _look(self, read: _Read, number: int, once: Sequence[type[TransientError]]) -> Page:
+        """The first row of a page."""
+        assert read.limit is not None
+        try:
+            return self._ask(read, (number - 1) * read.limit + 1, 1, once, by_number=True)
+        except BrokenAnswer as error:
+            return self._unreadable(error)
 
     def _fetch_pieces(self, read: _Read, number: int, limit: int, error: BrokenAnswer) -> Page:
         """The rows of a page from ever smaller pages, until what is broken stands alone."""
@@ -335,14 +370,20 @@ class Reader:
         def ask() -> Any:
             return service.client.get(path, params, tuple(once), on_request=self._count)
 
+        def decode(content: Any) -> Page:
+            if limit == 1:
+                # Not behind whole pages: others are asked for once it is known.
+                return service.decode(content, endpoint, self._layout)
+            return service.client.compute(lambda: service.decode(content, endpoint, self._layout))
+
         content, page = ask(), None
         with suppress(BrokenAnswer):
-            page = service.decode(content, endpoint, self._layout)
+            page = decode(content)
             if not page.salvaged:
                 return page
         logger.warning(f"{self._where(read, number)}: not well-formed; asking for it again")
         try:
-            return service.decode(ask(), endpoint, self._layout)
+            return decode(ask())
         except BrokenAnswer:
             if page is None:
                 raise
@@ -352,11 +393,14 @@ class Reader:
         with self._counting:
             self.requests += 1
 
-    def _take(self, read: _Read, number: int, future: Future[Page]) -> None:
+    def _take(self, read: _Read, number: int, outcome: Page | Exception) -> None:
         if read.done or read.replaced:
             return
         try:
-            page = future.result()
+            if isinstance(outcome, Exception):
+                raise outcome
+            page = outcome
+            read.rows += page.table.num_rows
             asked = read.plan.receive(number, page)
         except (WindowTooLarge, AnswerTimeout) as error:
             window = read.unit.window or read.unit.crowded
@@ -382,13 +426,14 @@ class Reader:
             else:
                 raise self._located(error, read, number) from error
             return
-        self._wanted.extend((read, wanted) for wanted in asked)
+        read.wanted.extend(asked)
         window = read.unit.window or read.unit.crowded
         if isinstance(read.plan, PagePlan) and read.plan.unpaged:
             self._judge_unpaged(read, page, window)
         elif read.plan.parts:
             assert window is not None
-            self._replace(read, window.split(read.plan.parts), broken=read.broken)
+            parts, wide = window.split(read.plan.parts), read.plan.wide
+            self._replace(read, parts, broken=read.broken, wide=wide)
 
     def _judge_unpaged(self, read: _Read, page: Page, window: Window | None) -> None:
         """Tell whether the one answer that can be had is cut off; one with fewer rows is not."""
@@ -415,15 +460,19 @@ class Reader:
         return unreadable_page(self._endpoint, f"{error}, also when asked for alone", error.body)
 
     def _replace(
-        self, read: _Read, windows: Sequence[Window], cuts: int = 0, broken: bool = False
+        self,
+        read: _Read,
+        windows: Sequence[Window],
+        cuts: int = 0,
+        broken: bool = False,
+        wide: bool = False,
     ) -> None:
         """Read ``windows`` in the place of what was asked for."""
         read.replaced = True
-        self._wanted = deque(item for item in self._wanted if item[0] is not read)
         at = self._order.index(read)
         units = [replace(read.unit, window=part, crowded=None, instead=None) for part in windows]
         self._order[at : at + 1] = [
-            _Read(unit, self._endpoint, self._limit, cuts, broken) for unit in units
+            _Read(unit, self._endpoint, self._limit, cuts, broken, wide) for unit in units
         ]
 
     def _rows(self, read: _Read) -> Page:

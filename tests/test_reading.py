@@ -1,0 +1,105 @@
+"""Reading ahead: how far a reader goes on while nobody takes what it has read."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import datetime, timezone
+
+import pytest
+import requests.auth
+
+from sandbox import Sandbox
+from sandbox.mcommons import MobileCommons
+from sources.common import reading
+from sources.common.client import Client
+from sources.common.reading import Reader, Service, Unit, WindowRows
+from sources.common.windows import Window
+from sources.mcommons.answers import check, decode
+from sources.mcommons.endpoints import ENDPOINTS
+
+PROFILES = next(endpoint for endpoint in ENDPOINTS if endpoint.name == "profiles")
+START = datetime(2024, 1, 1, tzinfo=timezone.utc)
+NOW = datetime(2025, 6, 1, tzinfo=timezone.utc)
+COUNT, PAGE, WINDOWS, AHEAD, CONCURRENCY = 800, 10, 20, 60, 4
+
+
+@pytest.fixture
+def box() -> Iterator[Sandbox]:
+    with Sandbox(MobileCommons(profiles=COUNT, now=NOW)) as box:
+        yield box
+
+
+@pytest.fixture
+def reader(box: Sandbox) -> Iterator[Reader]:
+    login = requests.auth.HTTPBasicAuth("sandbox@example.org", "sandbox-password")
+    client = Client(box.url, login, check, concurrency=CONCURRENCY)
+    units = [Unit(window) for window in Window(START, NOW).split(WINDOWS)]
+    yield Reader(Service(client, decode), PROFILES, units, PAGE)
+    client.close()
+
+
+def rest(box: Sandbox) -> int:
+    """How many requests have been made when no more are."""
+    before = -1
+    while before != len(box.requests):
+        before = len(box.requests)
+        time.sleep(0.3)
+    return before
+
+
+def rows_of(reader: Reader) -> list[WindowRows]:
+    taken = []
+    while not reader.finished:
+        found = reader.poll()
+        taken += [found] if found else []
+        time.sleep(0.001)
+    return taken
+
+
+def test_reading_goes_on_while_nobody_asks_and_ends_when_enough_is_ahead(
+    box: Sandbox, reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "AHEAD_ROWS", AHEAD)
+    while (first := reader.poll()) is None:
+        time.sleep(0.001)
+    rest(box)
+    held = sum(read.rows for read in reader._order)
+    assert AHEAD <= held <= AHEAD + CONCURRENCY * PAGE
+    taken = [first, *rows_of(reader)]
+    found = [row for rows in taken for row in rows.page.table["id"].to_pylist()]
+    # Neighbouring windows share a second.
+    assert set(found) == {row["id"] for row in box.service.rows("profiles")}
+
+
+def test_what_comes_next_waits_for_nothing_that_was_read_ahead(
+    box: Sandbox, reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "AHEAD_ROWS", 1)
+    starts = [rows.unit.window.start for rows in rows_of(reader) if rows.unit.window]
+    assert starts == sorted(starts)
+    assert len(starts) >= WINDOWS
+
+
+def test_a_failure_comes_after_the_windows_that_were_complete_before_it(
+    box: Sandbox, reader: Reader
+) -> None:
+    late = "2025-01-01"
+    box.hooks.append(
+        lambda request, response: (
+            box.service.answer(request.__class__("GET", "/api/none", "none", [], {}, 1))
+            if request.params["from"] > late
+            else None
+        )
+    )
+    ends = []
+    with pytest.raises(reading.ServiceError, match="HTTP 404"):
+        while True:
+            found = reader.poll()
+            if found and found.unit.window:
+                ends.append(found.unit.window.end)
+            time.sleep(0.001)
+    windows = Window(START, NOW).split(WINDOWS)
+    complete = [window.end for window in windows if window.start.isoformat() <= late]
+    assert ends == complete[: len(ends)]
+    assert ends
