@@ -16,6 +16,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 import dlt
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from dlt.common import logger
@@ -45,7 +46,7 @@ LIST_INDEX = "_dlt_list_idx"
 #: A package is committed after so many seconds also if it is not full: a crash costs no more.
 PACKAGE_SECONDS = 60
 #: Rows handed to dlt at a time; handing over costs a millisecond for each table.
-BATCH_ROWS = 20_000
+BATCH_ROWS = 10_000
 
 _REJECTED_SCHEMA = pa.schema(
     [
@@ -390,7 +391,7 @@ def _child_item(endpoint: Endpoint, suffix: str, roots: pa.Table, entries: pa.Ta
     table = table.drop_columns([key for key in keys if key in table.schema.names])
     for position, (name, values) in enumerate(keys.items()):
         table = table.add_column(position, name, values.take(rows))
-    table = table.append_column(LIST_INDEX, pa.array(_positions(rows.to_pylist()), pa.int64()))
+    table = table.append_column(LIST_INDEX, _positions(rows))
     if merge:
         table = table.append_column(DELETED, pa.nulls(table.num_rows, pa.bool_()))
         bare = pc.invert(pc.is_in(pa.array(range(roots.num_rows), pa.int64()), rows))
@@ -410,13 +411,12 @@ def _child_item(endpoint: Endpoint, suffix: str, roots: pa.Table, entries: pa.Ta
     return dlt.mark.with_hints(table, hints, create_table_variant=True)
 
 
-def _positions(rows: Iterable[int]) -> Iterator[int]:
+def _positions(rows: pa.ChunkedArray) -> pa.Array:
     """The position of each entry in the list of its record."""
-    before, position = None, 0
-    for row in rows:
-        position = position + 1 if row == before else 0
-        before = row
-        yield position
+    numbers = rows.to_numpy()
+    count = np.arange(len(numbers))
+    starts = np.concatenate([[True], numbers[1:] != numbers[:-1]])[: len(numbers)]
+    return pa.array(count - np.maximum.accumulate(np.where(starts, count, 0)))
 
 
 def _conform(table: pa.Table, schema: pa.Schema) -> pa.Table:

@@ -1,0 +1,108 @@
+"""DuckDB as this project has it: the rows of dlt's own destination, for less."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dlt
+import duckdb as duckdb_client
+import pyarrow as pa
+import pytest
+
+from sources.common.destinations import duckdb
+from tests.conftest import Open
+
+Rows = list[dict[str, Any]]
+
+FIRST: Rows = [
+    {"id": 1, "part": 1, "text": "stays", "stamp": 1, "gone": None},
+    {"id": 2, "part": 1, "text": "is replaced", "stamp": 1, "gone": None},
+    {"id": 3, "part": 1, "text": "goes", "stamp": 1, "gone": None},
+    {"id": 3, "part": 2, "text": "of the same id", "stamp": 1, "gone": None},
+]
+SECOND: Rows = [
+    {"id": 2, "part": 1, "text": "new", "stamp": 2, "gone": None},
+    {"id": 3, "part": 1, "text": None, "stamp": 2, "gone": True},
+    {"id": 4, "part": 1, "text": "one", "stamp": 2, "gone": None},
+    {"id": 4, "part": 2, "text": "two", "stamp": 2, "gone": None},
+]
+
+
+def load(destination: Any, folder: Path, batches: list[list[Rows]], **hints: Any) -> Rows:
+    """Load each batch in a package of its own, and return the rows of the table."""
+    file = folder / "warehouse.duckdb"
+    pipeline = dlt.pipeline(
+        "rows", destination=destination(str(file)), dataset_name="rows", pipelines_dir=str(folder)
+    )
+    columns: Any = {"gone": {"hard_delete": True, "data_type": "bool"}, **hints}
+    for batch in batches:
+
+        @dlt.resource(
+            name="things", primary_key=["id", "part"], write_disposition="merge", columns=columns
+        )
+        def things(batch: list[Rows] = batch) -> Iterator[pa.Table]:
+            for rows in batch:
+                yield pa.Table.from_pylist(rows, SCHEMA)
+
+        pipeline.run(things)
+    with duckdb_client.connect(str(file)) as connection:
+        found = connection.execute("SELECT id, part, text, stamp FROM rows.things ORDER BY ALL")
+        return [dict(zip(("id", "part", "text", "stamp"), row)) for row in found.fetchall()]
+
+
+SCHEMA = pa.schema(
+    [
+        ("id", pa.int64()),
+        ("part", pa.int64()),
+        ("text", pa.string()),
+        ("stamp", pa.int64()),
+        ("gone", pa.bool_()),
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    "batches",
+    [[[FIRST]], [[FIRST], [SECOND]], [[FIRST, FIRST], [SECOND, SECOND]], [[FIRST], [[]], [SECOND]]],
+    ids=["once", "merged", "each file twice", "nothing between"],
+)
+def test_merging_gives_the_rows_of_dlts_own_destination(
+    tmp_path: Path, batches: list[list[Rows]]
+) -> None:
+    usual = load(dlt.destinations.duckdb, tmp_path / "usual", batches)
+    assert load(duckdb, tmp_path / "ours", batches) == usual
+    assert len({(row["id"], row["part"]) for row in usual}) == len(usual)
+
+
+def test_a_column_that_says_which_row_stays_is_heeded(tmp_path: Path) -> None:
+    newer = [{**row, "text": "newer", "stamp": 9} for row in FIRST]
+    loaded = load(duckdb, tmp_path, [[newer, FIRST]], stamp={"dedup_sort": "desc"})
+    assert {row["text"] for row in loaded} == {"newer"}
+
+
+def test_no_staged_row_stays_behind(account: Open) -> None:
+    warehouse = account(profiles=50)
+    warehouse.load()
+    staged = [
+        name
+        for (name,) in warehouse.query(
+            "SELECT table_name FROM information_schema.tables "
+            "WHERE table_schema = 'mcommons_staging'"
+        )
+    ]
+    assert "profiles" in staged
+    for name in staged:
+        assert warehouse.query(f"SELECT count(*) FROM mcommons_staging.{name}") == [(0,)], name
+
+
+def test_arrow_takes_memory_from_the_system_while_a_run_loads_and_only_then(account: Open) -> None:
+    warehouse, during = account(profiles=5), []
+    before = pa.default_memory_pool().backend_name
+    warehouse.box.hooks.append(
+        lambda request, response: during.append(pa.default_memory_pool().backend_name)
+    )
+    warehouse.load("campaigns")
+    assert set(during) == {"system"}
+    assert pa.default_memory_pool().backend_name == before
