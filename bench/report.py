@@ -47,7 +47,8 @@ Each way runs in a process and a folder of its own. Seconds are those of the wal
 the first request to after the last commit, without starting Python; memory is the peak of the
 process. Rows in the DuckDB file are counted afterwards, in all tables, and a wrong number ends the
 benchmark. textlift is the best of 3 runs, with the most memory of the 3; the others run once. A way
-that is given up after 30 minutes, or killed by the system for its memory, took "more than" that.
+that is given up when it has taken 16 times as long as textlift, or killed by the system for its
+memory, took "more than" that.
 
 - **textlift** is the whole pipeline as its command line runs it: HTTP to DuckDB, all child tables,
   merged, in packages, each committed with its cursors.
@@ -59,6 +60,11 @@ that is given up after 30 minutes, or killed by the system for its memory, took 
 - **lxml** builds the tree of each page with `lxml.etree.fromstring` from unpacked bytes in memory,
   one thread, each tree freed before the next, and does nothing else. Nothing that parses with lxml
   in one thread can be faster.
+
+Where the time goes is measured in runs of their own, with timers around functions. Seconds of a core
+are those that threads computed, all threads together; the rest is theirs to wait, for the service or
+for a core. What dlt and DuckDB do is in dlt's steps: extract is everything up to the files that dlt
+keeps, so it holds the other parts.
 
 A run with nothing new is that of `pipelines/mcommons.py` for all resources, from the start of the
 process to its end, against a sandbox with 2,000 profiles at real time that was loaded before; the
@@ -81,7 +87,7 @@ def render(figures: Figures) -> str:
     """The document, with what there is to say of these scenarios."""
     sections = [_head(), _targets(figures)]
     sections += [_comparison(found) for found in figures.values() if "results" in found]
-    sections += [_steps(figures), _others(figures), METHOD.format(columns=COLUMNS)]
+    sections += [_parts(figures), _steps(figures), _others(figures), METHOD.format(columns=COLUMNS)]
     return "\n".join(section for section in sections if section)
 
 
@@ -285,6 +291,23 @@ def _comparison(found: Figures) -> str:
     title = f"{rows:,} {kind.replace('_', ' ')}"
     head = ("a request", "way", "seconds", "rows/s", "time against textlift", "peak MB", "requests")
     return _section(title, head, lines)
+
+
+def _parts(figures: Figures) -> str:
+    """Seconds of a core by part, and what the threads that ask waited."""
+    lines = []
+    for name, found in figures.items():
+        for result in found.get("parts", ()):
+            busy, idle = result["parts"]["busy"], result["parts"]["idle"]
+            waiting = idle["HTTP"] + idle["unpacking"]
+            seconds = [f"{busy[part]:.1f}" for part in PARTS]
+            latency = f"{1000 * result['latency']:g} ms"
+            lines.append((name, latency, *seconds, f"{waiting:.1f}", f"{result['seconds']:.1f}"))
+    head = ("seconds of a core", "a request", *PARTS, "waiting, 16 threads", "in all, wall clock")
+    return _section("Where the time goes", head, lines)
+
+
+PARTS = ("HTTP", "unpacking", "decoding", "Arrow")
 
 
 def _steps(figures: Figures) -> str:

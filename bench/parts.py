@@ -1,0 +1,69 @@
+"""Where the time of a load goes, part by part, by timers around the functions that do them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+class Parts:
+    """Seconds by part; of functions that call one another each has its own time only.
+
+    Attributes:
+        busy: Part → seconds of a core, of all threads together.
+        idle: Part → seconds that threads stood still, of all threads together.
+    """
+
+    def __init__(self) -> None:
+        self.busy: Counter[str] = Counter()
+        self.idle: Counter[str] = Counter()
+        self._lock = threading.Lock()
+        self._here = threading.local()
+
+    def watch(self, owner: Any, name: str, part: str) -> None:
+        """Time a function from now on."""
+        function = getattr(owner, name)
+
+        def timed(*args: Any, **options: Any) -> Any:
+            with self._timed(part):
+                return function(*args, **options)
+
+        setattr(owner, name, timed)
+
+    @contextmanager
+    def _timed(self, part: str) -> Iterator[None]:
+        above = getattr(self._here, "inner", (0.0, 0.0))
+        self._here.inner = (0.0, 0.0)
+        busy, wall = time.thread_time(), time.perf_counter()
+        try:
+            yield
+        finally:
+            busy, wall = time.thread_time() - busy, time.perf_counter() - wall
+            inner_busy, inner_wall = self._here.inner
+            self._here.inner = (above[0] + busy, above[1] + wall)
+            own = busy - inner_busy
+            with self._lock:
+                self.busy[part] += own
+                self.idle[part] += wall - inner_wall - own
+
+
+def watch_textlift() -> Parts:
+    """Timers around the parts of the pipeline that run before dlt has the rows."""
+    from sources.common import client, resources, tables
+    from sources.mcommons import answers, columns
+
+    parts = Parts()
+    parts.watch(client.Client, "_ask", "HTTP")
+    parts.watch(client.Client, "_read", "unpacking")
+    parts.watch(columns, "read", "decoding")
+    parts.watch(answers, "_tolerantly", "decoding")
+    parts.watch(answers, "build_page", "Arrow")
+    parts.watch(tables, "convert", "Arrow")
+    parts.watch(resources._Package, "add", "Arrow")
+    parts.watch(resources._Package, "batch", "Arrow")
+    parts.watch(resources, "_child_item", "Arrow")
+    return parts
