@@ -9,8 +9,9 @@ takes a moment should not cost a run, so opening waits for a while. And a file w
 off, by a kill or a full disk, cannot be opened ever again. There is nothing in it, so it is made anew.
 
 Of staged rows with the same key dlt keeps one, which it finds by numbering all rows with all of their
-columns. Grouping their keys takes a tenth of the time and of the memory. And staged rows go as soon
-as they are merged, before DuckDB compresses them into its file.
+columns. Grouping their keys takes a tenth of the time and of the memory. Staged rows go as soon as
+they are merged, before DuckDB compresses them into its file. And what a list's entries replace is
+found by the key of their record alone, without a scan of the whole table.
 """
 
 from __future__ import annotations
@@ -102,6 +103,15 @@ class _MergeJob(SqlMergeFollowupJob):
         staged = [sql_client.get_qualified_table_names(name)[1] for name in names]
         emptied = [f"DELETE FROM {table} WHERE 1 = 1" for table in staged]
         return [*super().generate_sql(table_chain, sql_client), *emptied]
+
+    @classmethod
+    def _gen_key_table_clauses(
+        cls, primary_keys: Sequence[str], merge_keys: Sequence[str]
+    ) -> list[str]:
+        # A row that has the whole key has the part as well. With both, joined by OR, DuckDB scans
+        # the whole table; with one it skips what lies outside of the keys that were staged.
+        implied = bool(merge_keys) and set(merge_keys) <= set(primary_keys)
+        return super()._gen_key_table_clauses([] if implied else primary_keys, merge_keys)
 
     @classmethod
     def gen_select_from_dedup_sql(
