@@ -50,7 +50,7 @@ UNKNOWN_PARTS = 4
 MAX_PARTS = 64
 
 #: Pages whose first rows are asked for at once where many pages are likely.
-_WIDE_LOOK = (1, 4, 8, 16, 24, MAX_PAGES + 1)
+_WIDE_LOOK = (1, 8, 16, MAX_PAGES + 1)
 _ENDLESS = "page follows page, and none is the last"
 _UNPAGED = "the service answers every page with the same rows"
 
@@ -213,7 +213,8 @@ class PagePlan:
                 # A look at a page is as deep as a page, which costs the service.
                 return [Probe(2 * MAX_PAGES), Probe(3 * MAX_PAGES)]
             parts = OPEN_PARTS if end is None else full * 3 // 2 // WIDE_PART_PAGES
-            self.wide = True
+            # Without an end in sight most parts may well be empty.
+            self.wide = end is not None
             return self._cut(max(UNKNOWN_PARTS, parts))
         if end is None:
             if full > MAX_LINKS:
