@@ -8,10 +8,11 @@ A file that is open in another process, even to read it, cannot be opened to wri
 takes a moment should not cost a run, so opening waits for a while. And a file whose making was cut
 off, by a kill or a full disk, cannot be opened ever again. There is nothing in it, so it is made anew.
 
-Of staged rows with the same key dlt keeps one, which it finds by numbering all rows with all of their
-columns. Grouping their keys takes a tenth of the time and of the memory. Staged rows go as soon as
-they are merged, before DuckDB compresses them into its file. And what a list's entries replace is
-found by the key of their record alone, without a scan of the whole table.
+dlt stages rows in tables, and merges them from there. Here they are staged, merged and removed in one
+transaction, so that DuckDB never writes them into its file but where they belong. Of staged rows with
+the same key dlt keeps one, which it finds by numbering all rows with all of their columns; grouping
+their keys takes a tenth of the time and of the memory. And what a list's entries replace is found by
+the key of their record alone, without a scan of the whole table.
 """
 
 from __future__ import annotations
@@ -25,12 +26,20 @@ import duckdb as duckdb_client
 import tenacity
 from dlt.common import logger
 from dlt.common.destination import DestinationCapabilitiesContext, PreparedTableSchema
-from dlt.common.destination.client import FollowupJobRequest
+from dlt.common.destination.client import (
+    FollowupJobRequest,
+    HasFollowupJobs,
+    LoadJob,
+    RunnableLoadJob,
+)
 from dlt.common.schema import Schema
+from dlt.common.storages import ParsedLoadJobFileName
+from dlt.common.storages.load_package import LoadJobInfo, PackageStorage
 from dlt.destinations.exceptions import DestinationConnectionError
 from dlt.destinations.impl.duckdb.configuration import DuckDbClientConfiguration
 from dlt.destinations.impl.duckdb.duck import DuckDbClient
 from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
+from dlt.destinations.job_client_impl import SqlLoadJob
 from dlt.destinations.sql_client import SqlClientBase
 from dlt.destinations.sql_jobs import SqlMergeFollowupJob
 
@@ -38,6 +47,8 @@ from dlt.destinations.sql_jobs import SqlMergeFollowupJob
 _HEADERS, _MARK = 3 * 4096, b"DUCK"
 #: Seconds to wait for another process to close the file.
 LOCK_SECONDS = 60.0
+#: Stands for the folder of a package's files in the SQL of a merge.
+_FOLDER = "{completed_jobs}"
 
 
 def is_locked(error: BaseException) -> bool:
@@ -93,16 +104,48 @@ def _say_once(state: tenacity.RetryCallState) -> None:
         logger.warning(f"The DuckDB file is in use; waiting up to {LOCK_SECONDS:g} s for it")
 
 
-class _MergeJob(SqlMergeFollowupJob):
+class _StagedJob(RunnableLoadJob, HasFollowupJobs):
+    """A file that waits for the others of its table, to be loaded by the merge."""
+
+    def run(self) -> None:
+        """Nothing yet."""
+
+
+class _MergeJob(SqlLoadJob):
+    def run(self) -> None:
+        """Stage what is there to be merged, merge it, and empty the staged tables."""
+        sql = Path(self._file_path).read_text(encoding="utf-8")
+        folder = Path(self._file_path).parents[1] / PackageStorage.COMPLETED_JOBS_FOLDER
+        client = self._job_client.sql_client
+        with client.begin_transaction():
+            for statement in self._split_fragments(sql):
+                client.execute_sql(statement.replace(_FOLDER, str(folder).replace("'", "''")))
+
+
+class _MergeSql(SqlMergeFollowupJob):
+    files: Sequence[ParsedLoadJobFileName] = ()
+
+    @classmethod
+    def of(cls, files: Sequence[ParsedLoadJobFileName]) -> type[_MergeSql]:
+        """The same for the rows in some files."""
+        return type(cls.__name__, (cls,), {"files": files})
+
     @classmethod
     def generate_sql(
         cls, table_chain: Sequence[PreparedTableSchema], sql_client: SqlClientBase[Any]
     ) -> list[str]:
-        """Merge, and empty the staged tables before DuckDB would compress them in its file."""
-        names = [str(table["name"]) for table in table_chain]
-        staged = [sql_client.get_qualified_table_names(name)[1] for name in names]
-        emptied = [f"DELETE FROM {table} WHERE 1 = 1" for table in staged]
-        return [*super().generate_sql(table_chain, sql_client), *emptied]
+        """Stage, merge, and remove what was staged."""
+        staged = {
+            str(table["name"]): sql_client.get_qualified_table_names(str(table["name"]))[1]
+            for table in table_chain
+        }
+        filled = [
+            f"INSERT INTO {staged[file.table_name]} BY NAME "
+            f"SELECT * FROM read_parquet('{_FOLDER}/{file.file_name()}')"
+            for file in cls.files
+        ]
+        emptied = [f"DELETE FROM {table} WHERE 1 = 1" for table in staged.values()]
+        return [*filled, *super().generate_sql(table_chain, sql_client), *emptied]
 
     @classmethod
     def _gen_key_table_clauses(
@@ -154,10 +197,34 @@ class _Client(DuckDbClient):
         names = self.create_dataset_names(schema, config)
         self.sql_client: DuckDbSqlClient = _SqlClient(*names, config.credentials, capabilities)
 
-    def _create_merge_followup_jobs(
-        self, table_chain: Sequence[PreparedTableSchema]
+    def create_load_job(
+        self, table: PreparedTableSchema, file_path: str, load_id: str, restore: bool = False
+    ) -> LoadJob:
+        """A job for one file of a package."""
+        if table["write_disposition"] == "merge":
+            if SqlLoadJob.is_sql_job(file_path):
+                return _MergeJob(file_path)
+            if _is_parquet(ParsedLoadJobFileName.parse(file_path)):
+                return _StagedJob(file_path)
+        return super().create_load_job(table, file_path, load_id, restore)
+
+    def create_table_chain_completed_followup_jobs(
+        self,
+        table_chain: Sequence[PreparedTableSchema],
+        completed_table_chain_jobs: Sequence[LoadJobInfo] | None = None,
     ) -> list[FollowupJobRequest]:
-        return [_MergeJob.from_table_chain(table_chain, self.sql_client)]
+        """The merge of what has been loaded of a table and those below it."""
+        if table_chain[0]["write_disposition"] != "merge":
+            return super().create_table_chain_completed_followup_jobs(
+                table_chain, completed_table_chain_jobs
+            )
+        files = [job.job_file_info for job in completed_table_chain_jobs or ()]
+        merge = _MergeSql.of([file for file in files if _is_parquet(file)])
+        return [merge.from_table_chain(table_chain, self.sql_client)]
+
+
+def _is_parquet(file: ParsedLoadJobFileName) -> bool:
+    return file.file_format == "parquet"
 
 
 class duckdb(dlt.destinations.duckdb):
