@@ -9,7 +9,9 @@ import dlt
 import duckdb as duckdb_client
 import pyarrow as pa
 import pytest
+from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 
+from sources.common import destinations
 from sources.common.destinations import duckdb
 from tests.conftest import Open
 
@@ -104,3 +106,20 @@ def test_arrow_takes_memory_from_the_system_while_a_run_loads_and_only_then(acco
     warehouse.load("campaigns")
     assert set(during) == {"system"}
     assert pa.default_memory_pool().backend_name == before
+
+
+def test_a_merge_that_needs_more_memory_than_usual_gets_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(destinations, "MEMORY_LIMIT", "8MB")
+    rows: Rows = [{**FIRST[0], "id": n, "text": f"{n:0200}"} for n in range(50_000)]
+    assert len(load(duckdb, tmp_path, [[rows]])) == len(rows)
+    assert "with more memory" in log.text
+
+
+def test_the_memory_that_a_user_allows_is_what_duckdb_takes(tmp_path: Path) -> None:
+    file = DuckDbCredentials(str(tmp_path / "a.duckdb"), global_config={"memory_limit": "64MiB"})
+    pipeline = dlt.pipeline("memory", destination=duckdb(file), pipelines_dir=str(tmp_path))
+    with pipeline.sql_client() as client:
+        limit = client.execute_sql("SELECT current_setting('memory_limit')")
+    assert limit == [("64.0 MiB",)]

@@ -36,21 +36,23 @@ class Shape:
 
     paging: Paging
     limit_known: bool
-    wide: bool = False
+    looks: tuple[int, ...] = ()
 
     def __str__(self) -> str:
         if self.paging is Paging.OPEN:
-            wide = ", wide" if self.wide else ""
-            return f"open, limit {'known' if self.limit_known else 'unknown'}{wide}"
+            looks = f", {len(self.looks)} looks" if self.looks else ""
+            return f"open, limit {'known' if self.limit_known else 'unknown'}{looks}"
         return self.paging.name.lower()
 
 
 COUNTED = Shape(Paging.COUNTED, True)
 OPEN = Shape(Paging.OPEN, True)
 OPEN_WITHOUT_LIMIT = Shape(Paging.OPEN, False)
-WIDE = Shape(Paging.OPEN, True, wide=True)
+#: Parts of a window that was cut, where the end was not in sight and where it was.
+PART = Shape(Paging.OPEN, True, looks=(1,))
+WIDE = Shape(Paging.OPEN, True, looks=(1, 8, 16, MAX_PAGES + 1))
 SINGLE = Shape(Paging.SINGLE, False)
-PAGED = (COUNTED, OPEN, OPEN_WITHOUT_LIMIT, WIDE)
+PAGED = (COUNTED, OPEN, OPEN_WITHOUT_LIMIT, PART, WIDE)
 
 every_paged_shape = pytest.mark.parametrize("shape", PAGED, ids=str)
 every_shape = pytest.mark.parametrize("shape", (*PAGED, SINGLE), ids=str)
@@ -122,8 +124,8 @@ class Service:
 
 def plan_for(service: Service, splittable: bool = False, keyed: bool = True) -> PagePlan:
     limit = service.size if service.shape.limit_known else None
-    window, wide = HOUR if splittable else None, service.shape.wide
-    return PagePlan(service.shape.paging, limit, window, keyed=keyed, wide=wide)
+    window, looks = HOUR if splittable else None, service.shape.looks
+    return PagePlan(service.shape.paging, limit, window, keyed=keyed, looks=looks)
 
 
 def run(
@@ -193,7 +195,7 @@ def test_a_list_that_rests_is_read_whole(
     assert sorted(set(ids(plan)) if keyed else ids(plan)) == service.rows
 
 
-@pytest.mark.parametrize("shape", (OPEN, WIDE), ids=str)
+@pytest.mark.parametrize("shape", (OPEN, PART, WIDE), ids=str)
 @given(data=st.data(), random=randoms)
 def test_a_look_that_tells_something_wrong_costs_no_row(
     shape: Shape, data: st.DataObject, random: Random

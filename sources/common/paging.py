@@ -49,8 +49,8 @@ UNKNOWN_PARTS = 4
 #: Most windows made of one.
 MAX_PARTS = 64
 
-#: Pages whose first rows are asked for at once where many pages are likely.
-_WIDE_LOOK = (1, 8, 16, MAX_PAGES + 1)
+#: Pages whose first rows are asked for at once in a part, after the first page's.
+_LOOKS = (8, 16, MAX_PAGES + 1)
 _ENDLESS = "page follows page, and none is the last"
 _UNPAGED = "the service answers every page with the same rows"
 
@@ -81,13 +81,14 @@ class PagePlan:
         cursor: Column with the time of a row.
         keyed: Whether rows can be told apart, so that two readings can be put together.
         settled: Whether rows never leave a window once they are in it.
-        wide: Whether there are likely to be many pages.
+        looks: Pages whose first rows to ask for first; none to begin with all of the first page,
+            which most windows end with.
 
     Attributes:
         first: What to ask for first.
         done: Every row has been seen; they are in :meth:`pages`.
         parts: Not 0 if the window holds too many pages: cut it into so many.
-        wide: Whether each of these is likely to have many pages too.
+        looks: The same for each of these.
         unpaged: Every page has the same rows, and nobody knows how many rows fit a page.
     """
 
@@ -99,13 +100,13 @@ class PagePlan:
         cursor: str | None = None,
         keyed: bool = True,
         settled: bool = False,
-        wide: bool = False,
+        looks: Sequence[int] = (),
     ) -> None:
-        wide = wide and limit is not None and paging is Paging.OPEN
-        self.first: Sequence[int] = [Probe(n) for n in _WIDE_LOOK] if wide else (1,)
+        looks = looks if limit is not None and paging is Paging.OPEN else ()
+        self.first: Sequence[int] = [Probe(n) for n in looks] or (1,)
         self.done = False
         self.parts = 0
-        self.wide = False
+        self.looks: Sequence[int] = ()
         self.unpaged = False
         self._paging = paging
         self._limit = limit
@@ -114,6 +115,8 @@ class PagePlan:
         self._cursor = cursor
         self._keyed = keyed
         self._settled = settled
+        # Of parts there are others to be read meanwhile.
+        self._at_once = 1 if looks else MAX_PROBES
         self._phase = _Phase.SEARCH
         self._current: dict[int, Page] = {}
         self._probes: dict[int, Page] = {}
@@ -214,11 +217,13 @@ class PagePlan:
                 return [Probe(2 * MAX_PAGES), Probe(3 * MAX_PAGES)]
             parts = OPEN_PARTS if end is None else full * 3 // 2 // WIDE_PART_PAGES
             # Without an end in sight most parts may well be empty.
-            self.wide = end is not None
+            self.looks = (1,) if end is None else (1, *_LOOKS)
             return self._cut(max(UNKNOWN_PARTS, parts))
         if end is None:
             if full > MAX_LINKS:
                 raise ServiceError(_ENDLESS)
+            if full == 1 and 1 in probes and not seen:
+                return [Probe(n) for n in _LOOKS]
             if full == 1:
                 return (2,) if self._limit is None else (2, Probe(1))
             steps = [full * 2, full * 4, full * 8]
@@ -227,7 +232,7 @@ class PagePlan:
             return [self._look_at(n) for n in steps]
         # Rows may have left since the first looks, so that a later page was still full.
         if end > full + 1:
-            between = min(end - full - 1, MAX_PROBES if self._limit else 1)
+            between = min(end - full - 1, self._at_once if self._limit else 1)
             return [
                 self._look_at(full + (end - full) * n // (between + 1))
                 for n in range(1, between + 1)
@@ -359,7 +364,7 @@ class LinkPlan:
     def __init__(self, window: Window | None, cursor: str | None) -> None:
         self.done = False
         self.parts = 0
-        self.wide = False
+        self.looks: Sequence[int] = ()
         self._window = window
         self._splittable = window is not None and window.splittable
         self._cursor = cursor

@@ -51,7 +51,7 @@ MAX_BROKEN_PIECES = 16
 #: No service has shorter pages: an answer with fewer rows is not cut off at the end of a page.
 MIN_PAGE = 20
 #: Rows read ahead of those that are asked for; more would take more memory than they save time.
-AHEAD_ROWS = 50_000
+AHEAD_ROWS = 80_000
 _CUT_OFF = "the service answers every page with the same rows, and there may be more"
 
 
@@ -125,14 +125,14 @@ class _Read:
         limit: int | None,
         cuts: int = 0,
         broken: bool = False,
-        wide: bool = False,
+        looks: Sequence[int] = (),
     ) -> None:
         self.unit = unit
         self.cuts = cuts
         #: Whether the window is a part of one whose answer is broken.
         self.broken = broken
         self.limit = limit
-        self.plan = _plan(unit.window or unit.crowded, endpoint, limit, wide)
+        self.plan = _plan(unit.window or unit.crowded, endpoint, limit, looks)
         #: Pages that are to be asked for.
         self.wanted: deque[int] = deque()
         self.started = False
@@ -152,7 +152,7 @@ class _Read:
 
 
 def _plan(
-    window: Window | None, endpoint: Endpoint, limit: int | None, wide: bool
+    window: Window | None, endpoint: Endpoint, limit: int | None, looks: Sequence[int]
 ) -> PagePlan | LinkPlan:
     cursor = endpoint.window.cursor if endpoint.window else None
     if endpoint.paging is Paging.LINKED:
@@ -164,7 +164,7 @@ def _plan(
         cursor,
         keyed=not endpoint.identity,
         settled=endpoint.settled,
-        wide=wide,
+        looks=looks,
     )
 
 
@@ -432,8 +432,8 @@ class Reader:
             self._judge_unpaged(read, page, window)
         elif read.plan.parts:
             assert window is not None
-            parts, wide = window.split(read.plan.parts), read.plan.wide
-            self._replace(read, parts, broken=read.broken, wide=wide)
+            parts, looks = window.split(read.plan.parts), read.plan.looks
+            self._replace(read, parts, broken=read.broken, looks=looks)
 
     def _judge_unpaged(self, read: _Read, page: Page, window: Window | None) -> None:
         """Tell whether the one answer that can be had is cut off; one with fewer rows is not."""
@@ -465,14 +465,14 @@ class Reader:
         windows: Sequence[Window],
         cuts: int = 0,
         broken: bool = False,
-        wide: bool = False,
+        looks: Sequence[int] = (),
     ) -> None:
         """Read ``windows`` in the place of what was asked for."""
         read.replaced = True
         at = self._order.index(read)
         units = [replace(read.unit, window=part, crowded=None, instead=None) for part in windows]
         self._order[at : at + 1] = [
-            _Read(unit, self._endpoint, self._limit, cuts, broken, wide) for unit in units
+            _Read(unit, self._endpoint, self._limit, cuts, broken, looks) for unit in units
         ]
 
     def _rows(self, read: _Read) -> Page:

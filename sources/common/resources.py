@@ -266,6 +266,8 @@ def build_resource(run: Run, endpoint: Endpoint) -> DltResource:
             yield from _tables(package.batch(empty))
             load.save(state)
             load.end_package(state)
+            # What is free now would else be kept beside what the destination needs.
+            pa.default_memory_pool().release_unused()
             unfinished = not load.finished
             metrics.update(_metrics(load, package, run, unfinished))
         except (GeneratorExit, KeyboardInterrupt):
