@@ -39,6 +39,8 @@ COLUMNS = 8
 EMPTY_START, EMPTY_NOW = "2010-01-01T00:00:00Z", "2025-01-01T00:00:00Z"
 CROWDED_DAY = "2018-06-05T00:00:00Z"
 DAY = 86_400
+#: Rows on a page, where nobody says so.
+PAGE_ROWS = 1000
 #: Parameters that say which part of a list is wanted.
 _PLACE = frozenset({"page", "from", "to", "start_time", "end_time"})
 
@@ -159,7 +161,8 @@ class Server:
         """The calls since `begin`.
 
         `requests` by endpoint, `questions` by endpoint (requests that differ in more than window
-        and page), the `deepest` page, and how many answers were `made` and not remembered.
+        and page), the `deepest` page of 1,000 rows, and how many answers were `made` and not
+        remembered.
         """
         answer: dict[str, Any] = self._ask(None)
         return answer
@@ -215,8 +218,14 @@ def _calls(requests: list[Request]) -> dict[str, Any]:
     return {
         "requests": Counter(request.endpoint for request in requests),
         "questions": Counter(endpoint for endpoint, *_ in questions),
-        "deepest": max((int(request.params.get("page", 1)) for request in requests), default=0),
+        "deepest": max(map(_depth, requests), default=0),
     }
+
+
+def _depth(request: Request) -> int:
+    """The page of 1,000 rows that the last row which was asked for would be on."""
+    page, limit = int(request.params.get("page", 1)), int(request.params.get("limit", PAGE_ROWS))
+    return -(-page * limit // PAGE_ROWS)
 
 
 if __name__ == "__main__":
