@@ -17,6 +17,7 @@ the whole table. All that with little memory: with as much as there is, DuckDB w
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,9 @@ class _FileJob(RunnableLoadJob, HasFollowupJobs):
 
 
 class _MergeJob(SqlLoadJob):
+    #: More at a time would take more memory, and no less time.
+    _turns = threading.BoundedSemaphore(2)
+
     def run(self) -> None:
         """Merge the files of a table."""
         sql = Path(self._file_path).read_text(encoding="utf-8")
@@ -125,14 +129,15 @@ class _MergeJob(SqlLoadJob):
             statement.replace(_FOLDER, str(folder).replace("'", "''"))
             for statement in self._split_fragments(sql)
         ]
-        try:
-            _execute(client, statements)
-        except DatabaseException as error:
-            if not isinstance(error.__cause__, duckdb_client.OutOfMemoryException):
-                raise
-            logger.info(f"{self.job_id()}: merging with more memory than usual")
-            client.execute_sql("RESET GLOBAL memory_limit")
-            _execute(client, statements)
+        with self._turns:
+            try:
+                _execute(client, statements)
+            except DatabaseException as error:
+                if not isinstance(error.__cause__, duckdb_client.OutOfMemoryException):
+                    raise
+                logger.info(f"{self.job_id()}: merging with more memory than usual")
+                client.execute_sql("RESET GLOBAL memory_limit")
+                _execute(client, statements)
 
 
 def _execute(client: SqlClientBase[Any], statements: Sequence[str]) -> None:
