@@ -27,6 +27,7 @@ from rich.table import Table
 
 from sources.common.destinations import duckdb, is_locked
 from sources.common.errors import ConfigurationError, TextliftError, quote
+from sources.common.lakes import filesystem
 from sources.common.loading import PACKAGE_ROWS, Summary, load, own_error
 from sources.common.windows import parse_time
 
@@ -163,7 +164,11 @@ def _parse(job: Job, argv: Sequence[str] | None) -> argparse.Namespace:
         help="load up to here; with --since exactly that range, and the cursors stay where they are",
     )
     parser.add_argument(
-        "--destination", metavar="NAME", type=_text, help="dlt destination (default: duckdb)"
+        "--destination",
+        metavar="NAME",
+        type=_text,
+        help="dlt destination, or delta or iceberg for tables of that format in dlt's filesystem "
+        "(default: duckdb)",
     )
     parser.add_argument(
         "--dataset", metavar="NAME", type=_text, help=f"dataset (default: {job.name})"
@@ -226,6 +231,8 @@ def _pipeline(job: Job, options: argparse.Namespace) -> dlt.Pipeline:
         # The sandbox's is named, so that no configured credentials lead to real data.
         named: dict[str, Any] = {"credentials": f"{name}.duckdb"} if options.sandbox else {}
         destination = duckdb(**named, local_dir=here)
+    elif destination in ("delta", "iceberg"):
+        destination = filesystem(preferred_table_format=destination)
     return dlt.pipeline(
         pipeline_name=name,
         destination=destination,

@@ -50,11 +50,15 @@ class Warehouse:
         self.file = folder / "warehouse.duckdb"
         self.state = folder / "state"
 
+    @property
+    def destination(self) -> Any:
+        return duckdb(str(self.file))
+
     def pipeline(self) -> dlt.Pipeline:
         return dlt.pipeline(
             self.name,
             pipelines_dir=str(self.state),
-            destination=duckdb(str(self.file)),
+            destination=self.destination,
             dataset_name=self.name,
         )
 

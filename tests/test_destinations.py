@@ -65,12 +65,19 @@ SCHEMA = pa.schema(
 
 @pytest.mark.parametrize(
     "batches",
-    [[[FIRST]], [[FIRST], [SECOND]], [[FIRST, FIRST], [SECOND, SECOND]], [[FIRST], [[]], [SECOND]]],
-    ids=["once", "merged", "each file twice", "nothing between"],
+    [
+        [[FIRST]],
+        [[FIRST], [SECOND]],
+        [[FIRST, FIRST], [SECOND, SECOND]],
+        [[FIRST[:2], FIRST[2:]], [SECOND[:1], SECOND[1:]]],
+        [[FIRST], [[]], [SECOND]],
+    ],
+    ids=["once", "merged", "each file twice", "two files", "nothing between"],
 )
 def test_merging_gives_the_rows_of_dlts_own_destination(
-    tmp_path: Path, batches: list[list[Rows]]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batches: list[list[Rows]]
 ) -> None:
+    monkeypatch.setenv("DATA_WRITER__FILE_MAX_ITEMS", "1")
     usual = load(dlt.destinations.duckdb, tmp_path / "usual", batches)
     assert load(duckdb, tmp_path / "ours", batches) == usual
     assert len({(row["id"], row["part"]) for row in usual}) == len(usual)

@@ -163,7 +163,7 @@ class _MergeSql(SqlMergeFollowupJob):
         for table in table_chain:
             name = str(table["name"])
             staged = sql_client.get_qualified_table_names(name)[1]
-            # The staged table has all columns, a file only those that have values in it.
+            # It has the types of the columns, and what came in files of other formats.
             sources = [f"SELECT *, rowid AS {_ROW} FROM {staged}"]
             for number, file in enumerate(cls.files, 1):
                 if file.table_name == name:

