@@ -20,6 +20,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from dlt.common import logger
+from dlt.common.configuration.container import Container
+from dlt.common.destination import DestinationCapabilitiesContext
 from dlt.common.schema.typing import TColumnSchema
 from dlt.extract import DltResource
 
@@ -343,11 +345,20 @@ def _tables(batch: Batch) -> Iterator[Any]:
     rejected = pa.Table.from_pylist([dict(row) for row in batch.rejected], _REJECTED_SCHEMA)
     hints = dlt.mark.make_hints(
         table_name=REJECTED_RECORDS,
-        # A record that is rejected again keeps the time at which it was first rejected.
-        write_disposition={"disposition": "merge", "strategy": "insert-only"},
+        write_disposition=_once(),
         primary_key="rejection_key",
     )
     yield dlt.mark.with_hints(rejected, hints, create_table_variant=True)
+
+
+def _once() -> Any:
+    """A record that is rejected again keeps the time of the first, if the destination can do that."""
+    container = Container()
+    if DestinationCapabilitiesContext in container:
+        capabilities = container[DestinationCapabilitiesContext]
+        if "insert-only" not in (capabilities.supported_merge_strategies or ()):
+            return "merge"
+    return {"disposition": "merge", "strategy": "insert-only"}
 
 
 def _root_item(batch: Batch) -> Any:
