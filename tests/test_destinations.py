@@ -118,15 +118,32 @@ def test_arrow_takes_memory_from_the_system_while_a_run_loads_and_only_then(acco
 def test_a_merge_that_needs_more_memory_than_usual_gets_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(destinations, "MEMORY_LIMIT", "8MB")
+    monkeypatch.setattr(destinations._MergeJob, "limit", "8MB")
     rows: Rows = [{**FIRST[0], "id": n, "text": f"{n:0200}"} for n in range(50_000)]
     assert len(load(duckdb, tmp_path, [[rows]])) == len(rows)
     assert "with more memory" in log.text
 
 
-def test_the_memory_that_a_user_allows_is_what_duckdb_takes(tmp_path: Path) -> None:
-    file = DuckDbCredentials(str(tmp_path / "a.duckdb"), global_config={"memory_limit": "64MiB"})
-    pipeline = dlt.pipeline("memory", destination=duckdb(file), pipelines_dir=str(tmp_path))
-    with pipeline.sql_client() as client:
-        limit = client.execute_sql("SELECT current_setting('memory_limit')")
-    assert limit == [("64.0 MiB",)]
+def test_a_merge_takes_the_memory_that_a_user_allows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits: list[str] = []
+    merge = destinations._MergeJob._merge
+
+    def watched(client: Any, statements: Any) -> None:
+        ((limit,),) = client.execute_sql("SELECT current_setting('memory_limit')")
+        limits.append(limit)
+        merge(client, statements)
+
+    monkeypatch.setattr(destinations._MergeJob, "_merge", staticmethod(watched))
+    load(duckdb, tmp_path / "usual", [[FIRST]])
+    file = str(tmp_path / "own.duckdb")
+    own = DuckDbCredentials(file, global_config={"memory_limit": "64MiB"})
+    things = dlt.resource(
+        [pa.Table.from_pylist(FIRST, SCHEMA)],
+        name="things",
+        primary_key=["id", "part"],
+        write_disposition="merge",
+    )
+    dlt.pipeline("own", destination=duckdb(own), pipelines_dir=str(tmp_path)).run(things)
+    assert limits == ["190.7 MiB", "64.0 MiB"]

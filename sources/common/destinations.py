@@ -48,7 +48,7 @@ from dlt.destinations.sql_jobs import SqlMergeFollowupJob
 _HEADERS, _MARK = 3 * 4096, b"DUCK"
 #: Seconds to wait for another process to close the file.
 LOCK_SECONDS = 60.0
-#: Of DuckDB, if the credentials' ``global_config`` has no other ``memory_limit``.
+#: Of DuckDB while it merges, if the credentials' ``global_config`` has no other ``memory_limit``.
 MEMORY_LIMIT = "200MB"
 #: Stands for the folder of a package's files in the SQL of a merge.
 _FOLDER = "{completed_jobs}"
@@ -119,31 +119,48 @@ class _FileJob(RunnableLoadJob, HasFollowupJobs):
 class _MergeJob(SqlLoadJob):
     #: More at a time would take more memory, and no less time.
     _turns = threading.BoundedSemaphore(2)
+    _lock = threading.Lock()
+    #: Of DuckDB's memory, for all runs of this process: DuckDB's own, and ours until one needs more.
+    usual_limit = ""
+    limit = MEMORY_LIMIT
 
     def run(self) -> None:
         """Merge the files of a table."""
         sql = Path(self._file_path).read_text(encoding="utf-8")
         folder = Path(self._file_path).parents[1] / PackageStorage.COMPLETED_JOBS_FOLDER
-        client: SqlClientBase[Any] = self._job_client.sql_client
+        client: Any = self._job_client.sql_client
         statements = [
             statement.replace(_FOLDER, str(folder).replace("'", "''"))
             for statement in self._split_fragments(sql)
         ]
+        limited = "memory_limit" not in (client.credentials.global_config or {})
         with self._turns:
+            if limited:
+                self._limit_memory(client)
             try:
-                _execute(client, statements)
+                self._merge(client, statements)
             except DatabaseException as error:
-                if not isinstance(error.__cause__, duckdb_client.OutOfMemoryException):
+                short = isinstance(error.__cause__, duckdb_client.OutOfMemoryException)
+                if not (short and limited):
                     raise
                 logger.info(f"{self.job_id()}: merging with more memory than usual")
-                client.execute_sql("RESET GLOBAL memory_limit")
-                _execute(client, statements)
+                _MergeJob.limit = self.usual_limit
+                self._limit_memory(client)
+                self._merge(client, statements)
 
+    @staticmethod
+    def _merge(client: SqlClientBase[Any], statements: Sequence[str]) -> None:
+        with client.begin_transaction():
+            for statement in statements:
+                client.execute_sql(statement)
 
-def _execute(client: SqlClientBase[Any], statements: Sequence[str]) -> None:
-    with client.begin_transaction():
-        for statement in statements:
-            client.execute_sql(statement)
+    def _limit_memory(self, client: SqlClientBase[Any]) -> None:
+        with self._lock:
+            if not self.usual_limit:
+                # A RESET leaves the limit where it was, before version 2.
+                found = client.execute_sql("SELECT current_setting('memory_limit')")
+                _MergeJob.usual_limit = str(found[0][0]) if found else ""
+            client.execute_sql(f"SET GLOBAL memory_limit = '{self.limit}'")
 
 
 class _MergeSql(SqlMergeFollowupJob):
@@ -223,8 +240,6 @@ class _Client(DuckDbClient):
         capabilities: DestinationCapabilitiesContext,
     ) -> None:
         super().__init__(schema, config, capabilities)
-        chosen = config.credentials.global_config or {}
-        config.credentials.global_config = {"memory_limit": MEMORY_LIMIT, **chosen}
         names = self.create_dataset_names(schema, config)
         self.sql_client: DuckDbSqlClient = _SqlClient(*names, config.credentials, capabilities)
 

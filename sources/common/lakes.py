@@ -8,6 +8,7 @@ after it.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
@@ -183,6 +184,8 @@ class _IcebergJob(IcebergLoadFilesystemJob):
                 [_as_in(rows, data.schema), others.select(there.column_names)],
                 promote_options="default",
             )
+        # New rows replace none, which is as it should be.
+        warnings.filterwarnings("ignore", "Delete operation did not match any records")
         table.overwrite(_as_required(rows, data.schema), overwrite_filter=touched)
 
 
