@@ -18,10 +18,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from dlt.common.destination import DestinationCapabilitiesContext, PreparedTableSchema
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
+from dlt.common.schema import Schema
 from dlt.common.schema.typing import TTableSchema
 from dlt.common.schema.utils import (
     get_columns_names_with_prop,
     get_first_column_name_with_prop,
+)
+from dlt.destinations.impl.filesystem.configuration import (
+    FilesystemDestinationClientConfiguration,
 )
 from dlt.destinations.impl.filesystem.filesystem import (
     DeltaLoadFilesystemJob,
@@ -152,6 +156,8 @@ class _IcebergJob(IcebergLoadFilesystemJob):
         from dlt.common.libs import pyiceberg as lib
         from pyiceberg.expressions import In
 
+        # New rows replace none, which is as it should be.
+        warnings.filterwarnings("ignore", "Delete operation did not match any records")
         data = self.arrow_dataset.to_table()
         try:
             table = self._job_client.load_open_table(
@@ -184,8 +190,6 @@ class _IcebergJob(IcebergLoadFilesystemJob):
                 [_as_in(rows, data.schema), others.select(there.column_names)],
                 promote_options="default",
             )
-        # New rows replace none, which is as it should be.
-        warnings.filterwarnings("ignore", "Delete operation did not match any records")
         table.overwrite(_as_required(rows, data.schema), overwrite_filter=touched)
 
 
@@ -198,6 +202,16 @@ def _as_required(rows: pa.Table, schema: pa.Schema) -> pa.Table:
 
 
 class _Client(FilesystemClient):
+    def __init__(
+        self,
+        schema: Schema,
+        config: FilesystemDestinationClientConfiguration,
+        capabilities: DestinationCapabilitiesContext,
+    ) -> None:
+        # There is but one way to replace such a table, whatever is configured for files.
+        config.replace_strategy = None
+        super().__init__(schema, config, capabilities)
+
     @staticmethod
     def get_reference_followup_job_class(
         table: PreparedTableSchema,
