@@ -28,7 +28,7 @@ UNFINISHED = "not finished"
 HEAD = """\
 # Benchmarks
 
-Written by `{command}` on {date}; do not edit. It runs for about an hour.
+Written by `{command}` on {date}; do not edit. It runs for about 40 minutes.
 
 {machine}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -254,6 +255,10 @@ def test_what_is_not_well_formed_is_declined(body: str) -> None:
         people(PERSON).replace("</people>", "</people><people></people>"),
         people(PERSON).replace("</people>", "</people><more/>"),
         people(PERSON).replace("</people>", "<more/></people>"),
+        people(PERSON).replace("<response>", '<response xmlns="urn:x">'),
+        people(PERSON.replace("<city>Brno", "\u00a0<city>Brno")),
+        people(PERSON.replace("<city>Brno", "&#32;<city>Brno")),
+        people("<person><owner><name>a &amp; b</name></owner></person>"),
         people(PERSON).replace("UTF-8", "ISO-8859-1"),
         people(PERSON).replace("<response>", "<!DOCTYPE response><response>"),
         people(),
@@ -264,6 +269,26 @@ def test_what_may_mean_something_else_is_declined(body: str) -> None:
     answers._tolerantly(people(PERSON).encode(), PEOPLE, layout)
     assert answers._parse(body.encode()) is not None
     assert fast(body, PEOPLE, layout) is None
+
+
+def test_an_object_that_looks_like_a_list_later_is_declined() -> None:
+    layout = Layout.of(PEOPLE)
+    for cars in ("<car>Škoda</car><plate>1</plate>", "<car>Škoda</car>"):
+        body = people(f'<person id="1"><cars>{cars}</cars></person>')
+        page = answers.decode(body.encode(), PEOPLE, layout)
+    assert page.children["cars"].num_rows == 1
+    assert fast(body, PEOPLE, layout) is None
+
+
+def test_a_text_that_is_kept_from_what_is_left_out_is_declined_once_it_is_more() -> None:
+    agents = replace(PEOPLE, aliases={"agent": "agent_name"}, skip=frozenset({"agent"}))
+    agents = replace(agents, columns={**PEOPLE.columns, "agent_name": TEXT})
+    layout = Layout.of(agents)
+    plain = people('<person id="1"><agent>Joe</agent></person>')
+    decoded = fast(plain, agents, layout)
+    assert decoded
+    assert decoded[0].table["agent_name"].to_pylist() == ["Joe"]
+    assert fast(plain.replace("<agent>", '<agent code="7">'), agents, layout) is None
 
 
 def test_a_place_that_was_seen_once_is_known_from_then_on() -> None:

@@ -274,14 +274,10 @@ class _Reading:
             # One in a text, where it needs no escape.
             at = np.searchsorted(ends, starts)
             _expect(len(starts) and at[-1] < len(ends))
-            after = ends[-1]
             ends = ends[at]
-            _expect(after == ends[-1])
         _expect(len(starts) and (starts < ends).all() and (ends[:-1] < starts[1:]).all())
         _expect(not body[ends[-1] + 1 :].strip(b" \n"))
         first, last = data[starts + 1], data[ends - 1]
-        # Neither comments nor instructions.
-        _expect(not ((first == ord("!")) | (first == ord("?"))).any())
         self._starts, self._ends = starts, ends
         self._closes = first == ord("/")
         self._is_empty = (last == ord("/")) & ~self._closes
