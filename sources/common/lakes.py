@@ -69,6 +69,12 @@ class _Change:
         return cls(primary, keys, rows, deleted)
 
     @property
+    def narrowest(self) -> Any:
+        """The key column that names the fewest other rows."""
+        names = self.keys.column_names
+        return max(names, key=lambda name: pc.count_distinct(self.keys[name]).as_py())
+
+    @property
     def removes(self) -> bool:
         """Whether there may be rows in the table that go, and none comes in their place."""
         whole = self.keys.column_names == list(self.primary)
@@ -139,7 +145,7 @@ class _DeltaJob(DeltaLoadFilesystemJob):
         if not change.deleted or not change.removes:
             return change.rows
         columns = list(dict.fromkeys([*change.primary, *change.keys.column_names]))
-        key = change.keys.column_names[0]
+        key = change.narrowest
         values = change.keys[key].combine_chunks()
         # Bounds of text in a file have a type that nothing can be compared with.
         near = None if pa.types.is_string(values.type) else pc.field(key).isin(values)
@@ -174,7 +180,7 @@ class _IcebergJob(IcebergLoadFilesystemJob):
             update.union_by_name(lib.ensure_iceberg_compatible_arrow_schema(data.schema))
         if not change.keys.num_rows:
             return
-        key = change.keys.column_names[0]
+        key = change.narrowest
         touched = In(term=key, values=set(change.keys[key].to_pylist()))
         rows = change.rows
         if self._load_table.get("x-merge-strategy") == _INSERT_ONLY:
@@ -183,7 +189,7 @@ class _IcebergJob(IcebergLoadFilesystemJob):
             table.append(_as_required(rows, data.schema))
             return
         if len(change.keys.column_names) > 1:
-            # Of those that the first column alone names, the others stay.
+            # Of those that the one column alone names, the others stay.
             there = _as_in(table.scan(touched).to_arrow(), data.schema)
             others = there.join(change.keys, change.keys.column_names, join_type="left anti")
             rows = pa.concat_tables(

@@ -345,13 +345,13 @@ def _tables(batch: Batch) -> Iterator[Any]:
     rejected = pa.Table.from_pylist([dict(row) for row in batch.rejected], _REJECTED_SCHEMA)
     hints = dlt.mark.make_hints(
         table_name=REJECTED_RECORDS,
-        write_disposition=_once(),
+        write_disposition=_rejection_disposition(),
         primary_key="rejection_key",
     )
     yield dlt.mark.with_hints(rejected, hints, create_table_variant=True)
 
 
-def _once() -> Any:
+def _rejection_disposition() -> Any:
     """A record that is rejected again keeps the time of the first, if the destination can do that."""
     container = Container()
     if DestinationCapabilitiesContext in container:
