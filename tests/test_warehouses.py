@@ -142,6 +142,12 @@ class LakeWarehouse(Warehouse):
             return connection.execute(sql).fetchall()
 
 
+#: What a lake does differently from a database; the slow suite tries the rest there.
+everywhere = pytest.mark.parametrize(
+    "open_service", ["postgres", "delta", "iceberg"], indirect=True
+)
+
+
 class AnyWarehouse(Protocol):
     """Opens an account in a sandbox, and an empty warehouse for it."""
 
@@ -158,7 +164,7 @@ def server() -> Iterator[PostgresServer]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.fixture(params=["postgres", "delta", "iceberg"])
+@pytest.fixture(params=["postgres"])
 def open_service(
     request: pytest.FixtureRequest, tmp_path: Path
 ) -> Iterator[Callable[..., PostgresWarehouse | LakeWarehouse]]:
@@ -286,6 +292,7 @@ def test_text_arrives_verbatim_and_nothing_is_null(account: AnyWarehouse) -> Non
     assert loaded == [(body, None, None) for body in bodies]
 
 
+@everywhere
 def test_an_update_replaces_the_row_and_the_last_entry_of_a_list_goes(
     account: AnyWarehouse,
 ) -> None:
@@ -309,6 +316,7 @@ def test_an_update_replaces_the_row_and_the_last_entry_of_a_list_goes(
     ]
 
 
+@everywhere
 def test_a_column_that_turns_up_within_a_package_is_not_lost(
     account: AnyWarehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -337,6 +345,7 @@ def test_a_row_that_is_replaced_keeps_nothing(account: AnyWarehouse) -> None:
     assert loaded == [("Zoë", None)]
 
 
+@everywhere
 def test_campaigns_are_replaced_as_sets_of_subscribers(account: AnyWarehouse) -> None:
     warehouse = account()
     warehouse.load("campaign_subscribers")
@@ -350,6 +359,7 @@ def test_campaigns_are_replaced_as_sets_of_subscribers(account: AnyWarehouse) ->
     assert loaded == [(row["id"],) for row in service.rows("subscribers")] != []
 
 
+@everywhere
 def test_what_does_not_fit_is_null_and_kept_in_rejected_records(account: AnyWarehouse) -> None:
     warehouse = account(empty=True)
     warehouse.box.service.put("broadcasts", {"id": 1})
@@ -369,6 +379,7 @@ def test_what_does_not_fit_is_null_and_kept_in_rejected_records(account: AnyWare
     ]
 
 
+@everywhere
 def test_a_machine_that_never_ran_takes_the_cursors_from_the_destination(
     account: AnyWarehouse,
 ) -> None:
@@ -438,7 +449,6 @@ def test_messages_are_read_from_the_cursors_in_the_destination(export: AnyWareho
         assert question["startDate"] == start.strftime("%Y-%m-%dT%H:%M:%S")
 
 
-@pytest.mark.parametrize("open_service", ["postgres"], indirect=True)
 def test_what_is_no_text_in_postgres_costs_its_own_body_only(export: AnyWarehouse) -> None:
     warehouse = export(empty=True)
     service = warehouse.box.service
