@@ -228,6 +228,19 @@ def test_an_opt_out_reaches_old_subscribers_when_the_campaign_is_read_whole(acco
     )
 
 
+def test_a_whole_read_has_no_start_date_and_drops_nothing_that_is_there(account: Open) -> None:
+    warehouse = account()
+    warehouse.load("campaign_subscribers")
+    everyone = warehouse.content("campaign_subscribers")
+    assert len(everyone) == len(warehouse.box.service.rows("subscribers")) > 10
+    for _ in range(2):
+        warehouse.load("campaign_subscribers", start_date="2025-05-01", whole_read_days=0)
+        assert warehouse.content("campaign_subscribers") == everyone
+    warehouse.file.unlink()
+    warehouse.load("campaign_subscribers", start_date="2025-05-01")
+    assert warehouse.content("campaign_subscribers") == everyone
+
+
 def test_a_campaign_that_lost_its_last_subscriber_is_empty_after_a_whole_read(
     account: Open,
 ) -> None:

@@ -116,7 +116,7 @@ class _Package:
         load, page = self._load, rows.page
         hold = None
         if load.endpoint.window:
-            if rows.unit.window is None:
+            if rows.unit.window is None and not load.endpoint.whole_every:
                 page = self._from_start_date(page, load.endpoint.window.cursor)
             page, hold = self._unseen(page, load.endpoint.key, load.endpoint.window.cursor)
         load.advance(rows, hold)

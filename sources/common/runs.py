@@ -292,10 +292,10 @@ class Load:
             return
         end = self._run.until + (timedelta(0) if settings.until else asked.ahead)
         cursor = self._cursors.get(whole.cursor)
-        everything = Window(min(self.first, end), end)
         unlimited = not settings.since and not settings.until
         if self.whole or (self.endpoint.whole_every and not cursor and unlimited):
-            self.start = everything.start
+            # A set has no start date: what an earlier one has loaded would go.
+            everything = Window(min(self._oldest, end), end)
             yield replace(whole, crowded=everything)
             return
         self._look_for_hole(whole, end)
