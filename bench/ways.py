@@ -74,7 +74,7 @@ def _textlift(kinds: list[str] | None, url: str, start: str, until: str) -> Figu
     import dlt
     from dlt.common.runtime.collector import NullCollector
 
-    from sources.common.destinations import duckdb
+    from sources.common.destinations import destination
     from sources.common.loading import PACKAGE_ROWS, load
     from sources.mcommons import MobileCommonsCredentials, mcommons_source
 
@@ -91,7 +91,7 @@ def _textlift(kinds: list[str] | None, url: str, start: str, until: str) -> Figu
     started = time.perf_counter()
     pipeline = dlt.pipeline(
         DATASET,
-        destination=duckdb(str(Path(FILE).resolve())),
+        destination=destination("duckdb", credentials=str(Path(FILE).resolve())),
         dataset_name=DATASET,
         pipelines_dir=str(Path("state").resolve()),
         progress=Steps(),

@@ -25,9 +25,9 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 from rich.console import Console
 from rich.table import Table
 
-from sources.common.destinations import duckdb, is_locked
+from pipelines import report
+from sources.common.destinations import destination, is_locked
 from sources.common.errors import ConfigurationError, TextliftError, quote
-from sources.common.lakes import filesystem
 from sources.common.loading import PACKAGE_ROWS, Summary, load, own_error
 from sources.common.windows import parse_time
 
@@ -67,9 +67,7 @@ def main(job: Job, argv: Sequence[str] | None = None) -> int:
         rows in ``rejected_records``.
     """
     options = _parse(job, argv)
-    if not Path(".dlt").is_dir():
-        # Started from elsewhere, by a scheduler: the project's own settings count.
-        os.environ.setdefault("DLT_PROJECT_DIR", str(PROJECT))
+    use_own_settings()
     # A scheduler's way to stop a run is that of a person.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -83,6 +81,12 @@ def main(job: Job, argv: Sequence[str] | None = None) -> int:
         code, message = _explain(error)
         print(message, file=sys.stderr)
         return code
+
+
+def use_own_settings() -> None:
+    """Let the project's settings count where a scheduler starts from elsewhere."""
+    if not Path(".dlt").is_dir() and (PROJECT / ".dlt").is_dir():
+        os.environ.setdefault("DLT_PROJECT_DIR", str(PROJECT))
 
 
 def _stop() -> NoReturn:
@@ -217,25 +221,24 @@ def _run(job: Job, options: argparse.Namespace, source: Callable[..., DltSource]
     pipeline = _pipeline(job, options)
     summary = load(pipeline, wanted, options.resources, options.full_refresh)
     _report(console, pipeline, summary)
-    if summary.failed or summary.missing:
+    if report.problems(summary):
         return FAILED
     return REJECTED if summary.rejected else LOADED
 
 
 def _pipeline(job: Job, options: argparse.Namespace) -> dlt.Pipeline:
     name = f"{job.name}_sandbox" if options.sandbox else job.name
-    destination: Any = options.destination or "duckdb"
-    if destination == "duckdb":
+    kind = options.destination or "duckdb"
+    settings: dict[str, Any] = {}
+    if kind == "duckdb":
         # A file is meant from here, and not, as in dlt, from where the first run was started.
-        here = str(Path(dlt.current.run_context().local_dir).resolve())
-        # The sandbox's is named, so that no configured credentials lead to real data.
-        named: dict[str, Any] = {"credentials": f"{name}.duckdb"} if options.sandbox else {}
-        destination = duckdb(**named, local_dir=here)
-    elif destination in ("delta", "iceberg"):
-        destination = filesystem(preferred_table_format=destination)
+        settings["local_dir"] = str(Path(dlt.current.run_context().local_dir).resolve())
+        if options.sandbox:
+            # Named, so that no configured credentials lead to real data.
+            settings["credentials"] = f"{name}.duckdb"
     return dlt.pipeline(
         pipeline_name=name,
-        destination=destination,
+        destination=destination(kind, **settings),
         dataset_name=options.dataset or job.name,
         progress=_Progress() if sys.stderr.isatty() else NULL_COLLECTOR,
     )
@@ -275,38 +278,16 @@ def _sandbox(service: str) -> Iterator[str]:
 
 def _report(console: Console, pipeline: dlt.Pipeline, summary: Summary) -> None:
     """A table for a person at a terminal, plain lines for a scheduler's log."""
-    lines = _lines(summary)
     if console.is_terminal:
         table = Table("table", "rows loaded", "window", "new columns")
         table.columns[1].justify = "right"
-        for line in lines:
-            table.add_row(*line)
+        for row in report.rows_of_tables(summary):
+            table.add_row(*row)
         console.print(table)
     else:
-        for name, rows, window, columns in lines:
-            parts = [f"{name}: {rows} rows", window, columns and f"new columns: {columns}"]
-            print(", ".join(part for part in parts if part))
-    with pipeline.destination_client() as client:
-        where = str(client.config)
-    print(
-        f"{sum(summary.rows.values())} rows, {summary.requests} requests, {summary.packages} "
-        f"packages, {summary.seconds:.1f} s; dataset {pipeline.dataset_name} in {where}"
-    )
-    if summary.rejected:
-        where = ", ".join(f"{name} {count}" for name, count in summary.rejections.items())
-        print(f"{summary.rejected} values or records were rejected ({where}): see rejected_records")
-    for hole in summary.holes:
-        print(hole, file=sys.stderr)
-    for missing in summary.missing:
-        print(f"{missing}\nCorrect it in the configuration or take it out.", file=sys.stderr)
-    for name, reason in summary.failed.items():
-        print(f"{name} failed and stays where it was: {reason}", file=sys.stderr)
-
-
-def _lines(summary: Summary) -> list[tuple[str, str, str, str]]:
-    lines = []
-    for name, rows in sorted(summary.rows.items()):
-        start, end = summary.windows.get(name, ("", ""))
-        columns = ", ".join(summary.new_columns.get(name, ()))
-        lines.append((name, str(rows), f"{start} to {end}" if start else "", columns))
-    return lines
+        for line in report.plain(summary):
+            print(line)
+    for line in [report.total(summary, pipeline), *report.rejected(summary)]:
+        print(line)
+    for line in [*summary.holes, *report.problems(summary)]:
+        print(line, file=sys.stderr)

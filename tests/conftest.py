@@ -20,7 +20,7 @@ from dlt.extract import DltSource
 from sandbox import Sandbox
 from sandbox.mcommons import MobileCommons
 from sandbox.mgage import MGage
-from sources.common.destinations import duckdb
+from sources.common.destinations import destination
 from sources.common.loading import Summary, load
 from sources.mcommons import mcommons_source
 from sources.mgage import mgage_source
@@ -52,7 +52,7 @@ class Warehouse:
 
     @property
     def destination(self) -> Any:
-        return duckdb(str(self.file))
+        return destination("duckdb", credentials=str(self.file))
 
     def pipeline(self) -> dlt.Pipeline:
         return dlt.pipeline(

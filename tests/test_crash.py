@@ -39,11 +39,11 @@ DRIVER = """
 import sys
 from importlib import import_module
 import dlt
-from sources.common.destinations import duckdb
+from sources.common.destinations import destination
 from sources.common.loading import load
 name, rows, *resources = sys.argv[1:]
 make_source = getattr(import_module(f"sources.{name}"), f"{name}_source")
-pipeline = dlt.pipeline(name, destination=duckdb(), dataset_name=name)
+pipeline = dlt.pipeline(name, destination=destination("duckdb"), dataset_name=name)
 load(pipeline, make_source(package_rows=int(rows), isolate_failures=True), resources or None)
 """
 #: Where a package is after each step.

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pytest
 from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 
-from sources.common import destinations
-from sources.common.destinations import duckdb
+from sources.common.destinations import _duckdb
+from sources.common.destinations._duckdb import duckdb
 from tests.conftest import Open
 
 Rows = list[dict[str, Any]]
@@ -118,7 +118,7 @@ def test_arrow_takes_memory_from_the_system_while_a_run_loads_and_only_then(acco
 def test_a_merge_that_needs_more_memory_than_usual_gets_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(destinations._MergeJob, "limit", "8MB")
+    monkeypatch.setattr(_duckdb._MergeJob, "limit", "8MB")
     rows: Rows = [{**FIRST[0], "id": n, "text": f"{n:0200}"} for n in range(50_000)]
     assert len(load(duckdb, tmp_path, [[rows]])) == len(rows)
     assert "with more memory" in log.text
@@ -128,14 +128,14 @@ def test_a_merge_takes_the_memory_that_a_user_allows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limits: list[str] = []
-    merge = destinations._MergeJob._merge
+    merge = _duckdb._MergeJob._merge
 
     def watched(client: Any, statements: Any) -> None:
         ((limit,),) = client.execute_sql("SELECT current_setting('memory_limit')")
         limits.append(limit)
         merge(client, statements)
 
-    monkeypatch.setattr(destinations._MergeJob, "_merge", staticmethod(watched))
+    monkeypatch.setattr(_duckdb._MergeJob, "_merge", staticmethod(watched))
     load(duckdb, tmp_path / "usual", [[FIRST]])
     file = str(tmp_path / "own.duckdb")
     own = DuckDbCredentials(file, global_config={"memory_limit": "64MiB"})

@@ -17,7 +17,7 @@ import pytest
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from sandbox import Request, Response
-from sources.common.destinations import duckdb
+from sources.common.destinations import destination
 from sources.common.errors import ServiceError
 from sources.mgage import mgage_source
 from tests.conftest import PROJECT, Open, Warehouse
@@ -75,7 +75,7 @@ def test_everything_goes_into_a_pipeline_and_a_dataset_of_ones_own(account: Open
     pipeline = dlt.pipeline(
         "people",
         pipelines_dir=str(warehouse.state),
-        destination=duckdb(str(warehouse.file)),
+        destination=destination("duckdb", credentials=str(warehouse.file)),
         dataset_name="raw",
     )
     pipeline.run(warehouse.source().with_resources("profiles"))

@@ -35,10 +35,10 @@ ONE_AT_A_TIME = {"SOURCES__MCOMMONS__CONCURRENCY": "1", "SOURCES__MGAGE__CONCURR
 #: The command line, not patient with a file that is locked.
 IMPATIENT = """
 import sys
-from sources.common import destinations
+from sources.common.destinations import _duckdb
 from pipelines.command import main
 from pipelines.mcommons import JOB
-destinations.LOCK_SECONDS = 0.2
+_duckdb.LOCK_SECONDS = 0.2
 sys.exit(main(JOB, []))
 """
 READER = """

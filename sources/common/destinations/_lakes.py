@@ -110,16 +110,17 @@ class _DeltaJob(DeltaLoadFilesystemJob):
         try:
             table = client.load_open_table("delta", name)
         except DestinationUndefinedEntity:
+            # Without rows: another run can have made the table meanwhile, and has to be merged with.
             lib.write_delta_table(
                 client.get_open_table_location("delta", name),
-                lib.ensure_delta_compatible_arrow_data(change.rows),
+                lib.ensure_delta_compatible_arrow_data(change.rows.slice(0, 0)),
                 "append",
                 storage_options=lib.deltalake_storage_options(
                     client.config.credentials, client.config.deltalake_storage_options
                 ),
                 configuration=client.config.deltalake_configuration,
             )
-            return
+            table = client.load_open_table("delta", name)
         lib.evolve_delta_table_schema(table, change.rows.schema)
         merge = table.merge(
             source=lib.ensure_delta_compatible_arrow_data(self._with_removals(table, change)),

@@ -1,0 +1,73 @@
+"""PostgreSQL, also where many runs load the same tables at once.
+
+A merge deletes the rows that are there and inserts those that came. Of two at once, both could find
+nothing to delete, and the row would be there twice. So a merge has its table to itself until it is
+committed; who reads it does not notice. Likewise tables are made and altered by one run at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import dlt
+from dlt.common.destination import PreparedTableSchema
+from dlt.common.destination.client import FollowupJobRequest
+from dlt.common.schema.typing import TSchemaTables
+from dlt.destinations.exceptions import DatabaseException
+from dlt.destinations.impl.postgres.postgres import PostgresClient
+from dlt.destinations.sql_client import SqlClientBase
+from dlt.destinations.sql_jobs import SqlMergeFollowupJob
+
+
+class _Merge(SqlMergeFollowupJob):
+    @classmethod
+    def generate_sql(
+        cls, table_chain: Sequence[PreparedTableSchema], sql_client: SqlClientBase[Any]
+    ) -> list[str]:
+        """Lock the tables, and merge what is staged."""
+        locks = [
+            f"LOCK TABLE {sql_client.make_qualified_table_name(str(table['name']))} "
+            "IN SHARE ROW EXCLUSIVE MODE"
+            for table in table_chain
+        ]
+        return locks + super().generate_sql(table_chain, sql_client)
+
+
+class _Client(PostgresClient):
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Wait for other runs that change the dataset's tables, and keep them out."""
+        key = f"hashtext('{self.sql_client.dataset_name}')"
+        self.sql_client.execute_sql(f"SELECT pg_advisory_lock({key})")
+        try:
+            yield
+        finally:
+            # Where the connection is lost, so is the lock.
+            with suppress(DatabaseException):
+                self.sql_client.execute_sql(f"SELECT pg_advisory_unlock({key})")
+
+    def initialize_storage(self, *args: Any, **settings: Any) -> None:
+        """Make the dataset that is not there."""
+        with self._alone():
+            super().initialize_storage(*args, **settings)
+
+    def update_stored_schema(self, *args: Any, **settings: Any) -> TSchemaTables | None:
+        """Make and alter tables."""
+        with self._alone():
+            return super().update_stored_schema(*args, **settings)
+
+    def _create_merge_followup_jobs(
+        self, table_chain: Sequence[PreparedTableSchema]
+    ) -> list[FollowupJobRequest]:
+        return [_Merge.from_table_chain(table_chain, self.sql_client)]
+
+
+class postgres(dlt.destinations.postgres):
+    """dlt's own ``postgres`` destination, with what is said above."""
+
+    @property
+    def client_class(self) -> type[PostgresClient]:
+        """The client that does it."""
+        return _Client
