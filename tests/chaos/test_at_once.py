@@ -1,0 +1,42 @@
+"""Runs that load the same tables at the same time bring every row once."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.test_warehouses import (  # noqa: F401 (fixtures are found by their names)
+    AnyWarehouse,
+    LakeWarehouse,
+    account,
+    assert_same,
+    open_service,
+)
+
+
+@pytest.mark.parametrize("open_service", ["delta"], indirect=True)
+def test_runs_at_the_same_time_merge_into_the_same_table(
+    account: AnyWarehouse,  # noqa: F811
+) -> None:
+    warehouse = account(profiles=300)
+    assert isinstance(warehouse, LakeWarehouse)
+    program = (
+        "import sys; from pipelines.scheduled import run_task\n"
+        "summary = run_task('mcommons', 'profiles', since='2024-01-01', until=sys.argv[1],"
+        " destination_name='delta')\n"
+        "assert not summary.failed"
+    )
+    settings = {
+        **os.environ,
+        "DESTINATION__FILESYSTEM__BUCKET_URL": str(warehouse.lake),
+        "SOURCES__MCOMMONS__BASE_URL": warehouse.box.url,
+    }
+    running = [
+        subprocess.Popen([sys.executable, "-c", program, until], env=settings)
+        for until in ("2024-12-31", "2025-03-01", "2025-06-01", "2025-06-02")
+    ]
+    assert [process.wait() for process in running] == [0, 0, 0, 0]
+    assert_same(warehouse, "profiles", "profiles__subscriptions")
