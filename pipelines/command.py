@@ -78,7 +78,9 @@ def main(job: Job, argv: Sequence[str] | None = None) -> int:
     except (SignalReceivedException, KeyboardInterrupt):
         _stop()
     except Exception as error:  # noqa: BLE001 (what nobody foresaw is raised again)
-        code, message = _explain(error)
+        if was_stopped(error):
+            _stop()
+        code, message = explain(error)
         print(message, file=sys.stderr)
         return code
 
@@ -97,12 +99,19 @@ def _stop() -> NoReturn:
     os._exit(FAILED)
 
 
-def _explain(error: Exception) -> tuple[int, str]:
+def was_stopped(error: BaseException | None) -> bool:
+    """Whether a signal from outside made dlt fail."""
+    while error is not None:
+        if isinstance(error, (SignalReceivedException, KeyboardInterrupt)):
+            return True
+        error = error.__cause__
+    return False
+
+
+def explain(error: Exception) -> tuple[int, str]:
     """The exit code for an error and what to tell the user; raises what nobody foresaw."""
     cause: BaseException | None = own_error(error) or error
     while cause is not None:
-        if isinstance(cause, (SignalReceivedException, KeyboardInterrupt)):
-            _stop()
         if isinstance(cause, ConfigurationError):
             return UNUSABLE, str(cause)
         if isinstance(cause, (ConfigurationException, UnknownDestinationModule)):

@@ -23,10 +23,11 @@ from dlt.destinations.sql_client import SqlClientBase
 from dlt.extract import DltSource
 
 from pipelines import mcommons, mgage, report
-from pipelines.command import Job, use_own_settings
+from pipelines.command import UNUSABLE, Job, explain, use_own_settings, was_stopped
 from pipelines.tasks import TASKS
 from sources.common.destinations import destination
-from sources.common.loading import PACKAGE_ROWS, Summary, load
+from sources.common.errors import ConfigurationError, DestinationFailed
+from sources.common.loading import PACKAGE_ROWS, Summary, load, own_error
 from sources.common.windows import parse_time
 
 # Before anything asks dlt for a setting.
@@ -64,8 +65,31 @@ def run_task(
 
     Raises:
         ConfigurationError: A setting is wrong, or the service refuses the credentials.
-        PipelineStepFailed: The destination could not be loaded.
+        DestinationFailed: The warehouse could not be loaded. The next run tries again.
     """
+    try:
+        return _run_task(
+            service, task, since, until, resources, destination_name, dataset, concurrency
+        )
+    except Exception as error:
+        if was_stopped(error):
+            raise
+        # Not what the destination says in full, which a scheduler would log: it can hold rows.
+        code, message = explain(error)
+        known = ConfigurationError if code == UNUSABLE else DestinationFailed
+        raise own_error(error) or known(message) from None
+
+
+def _run_task(
+    service: str,
+    task: str,
+    since: str | None,
+    until: str | None,
+    resources: Sequence[str],
+    destination_name: str,
+    dataset: str | None,
+    concurrency: int | None,
+) -> Summary:
     name = f"{service}_{task}"
     if since and until:
         times = (parse_time(since, "since"), parse_time(until, "until"))

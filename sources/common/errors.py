@@ -6,6 +6,7 @@
     ├── ConfigurationError       a setting is missing or cannot be used
     │   └── CredentialsError     the service refused the credentials or the company
     ├── AlreadyRunning           another run of the pipeline is under way
+    ├── DestinationFailed        the warehouse could not be loaded
     └── ServiceError             the service could not be read
         ├── TransientError       may pass: the client tries again
         │   ├── AnswerTimeout    no answer in time
@@ -37,6 +38,10 @@ class CredentialsError(ConfigurationError):
 
 class AlreadyRunning(TextliftError):
     """Another run of the same pipeline is under way. Nothing was loaded."""
+
+
+class DestinationFailed(TextliftError):
+    """The warehouse could not be loaded. What was committed before stays."""
 
 
 class ServiceError(TextliftError):

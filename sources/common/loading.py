@@ -6,6 +6,7 @@ loop around it for the others, as the command line and the schedulers' definitio
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import time
@@ -24,7 +25,7 @@ from dlt.extract import DltSource
 from dlt.pipeline.exceptions import PipelineStepFailed
 from filelock import FileLock, Timeout
 
-from .errors import AlreadyRunning, ConfigurationError, TextliftError
+from .errors import AlreadyRunning, ConfigurationError, TextliftError, quote
 
 #: Rows of one resource in one load package: a crash costs no more than reading these again.
 PACKAGE_ROWS = 100_000
@@ -94,7 +95,7 @@ def load(
             credentials. What was committed before stays.
         PipelineStepFailed: The destination could not be loaded. The next run tries again.
     """
-    with _alone(pipeline), _system_memory():
+    with _alone(pipeline), _system_memory(), _rows_not_logged():
         return _load(pipeline, source, resources, full_refresh)
 
 
@@ -164,6 +165,31 @@ def _system_memory() -> Iterator[None]:
         yield
     finally:
         pa.set_memory_pool(before)
+
+
+class _FirstLine(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Leave of an exception its type and first line, without numbers of people."""
+        error = record.exc_info[1] if record.exc_info else None
+        message, traced, _ = record.getMessage().partition("Traceback (most recent call last)")
+        if error:
+            lines = str(error).strip().splitlines() or [""]
+            message += f": {type(error).__name__}: {quote(lines[0])}"
+        if error or traced:
+            record.msg, record.args, record.exc_info, record.exc_text = message, None, None, None
+        return True
+
+
+@contextmanager
+def _rows_not_logged() -> Iterator[None]:
+    """Keep rows out of the log: destinations quote them in their errors, and dlt logs those whole."""
+    shortened = _FirstLine()
+    log: logging.Logger = logger.LOGGER
+    log.addFilter(shortened)
+    try:
+        yield
+    finally:
+        log.removeFilter(shortened)
 
 
 def _holder(path: Path) -> str:

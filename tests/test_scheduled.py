@@ -1,0 +1,149 @@
+"""Tasks of a scheduler: what each loads, and what it leaves alone."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import duckdb
+import pytest
+from dlt.common.versioned_state import decompress_state
+
+from pipelines.scheduled import open_warehouse, run_task
+from sources.common.errors import ConfigurationError, CredentialsError, DestinationFailed
+from tests.conftest import Open, Warehouse, leaks
+
+FIRST_MONTH = {"since": "2025-01-01", "until": "2025-01-31T23:59:59"}
+
+
+@pytest.fixture
+def warehouse(account: Open, monkeypatch: pytest.MonkeyPatch) -> Warehouse:
+    """An account, where the configuration says it is."""
+    opened = account()
+    monkeypatch.setenv("SOURCES__MCOMMONS__BASE_URL", opened.box.url)
+    monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS", str(opened.file))
+    return opened
+
+
+def cursors(warehouse: Warehouse) -> dict[str, Any]:
+    """Pipeline → its resource's newest cursors."""
+    rows = warehouse.query("SELECT pipeline_name, state FROM _dlt_pipeline_state ORDER BY version")
+    return {
+        name: {
+            resource: state.get("cursors")
+            for resource, state in decompress_state(text)["sources"]["mcommons"][
+                "resources"
+            ].items()
+        }
+        for name, text in rows
+    }
+
+
+def test_a_task_goes_on_from_its_cursors_wherever_it_runs(warehouse: Warehouse) -> None:
+    run_task("mcommons", "profiles")
+    before = warehouse.content("profiles")
+    assert len(before) == len(warehouse.box.service.rows("profiles"))
+    assert list(cursors(warehouse)) == ["mcommons_profiles"]
+    warehouse.box.requests.clear()
+    run_task("mcommons", "profiles")
+    asked = {request.params["from"] for request in warehouse.box.requests}
+    assert min(asked) > "2025"
+    assert warehouse.content("profiles") == before
+
+
+def test_an_interval_is_loaded_exactly_and_leaves_the_cursors_alone(warehouse: Warehouse) -> None:
+    run_task("mcommons", "incoming_messages", **FIRST_MONTH)
+    service = warehouse.box.service
+    wanted = [
+        (row["id"],)
+        for row in service.rows("incoming_messages")
+        if (row["received_at"].year, row["received_at"].month) == (2025, 1)
+    ]
+    assert warehouse.query("SELECT id FROM incoming_messages ORDER BY id") == wanted != []
+    run_task("mcommons", "incoming_messages")
+    before = cursors(warehouse)["mcommons_incoming_messages"]
+    assert before["incoming_messages"]
+    warehouse.box.requests.clear()
+    run_task("mcommons", "incoming_messages", **FIRST_MONTH)
+    ends = {(r.params["start_time"], r.params["end_time"]) for r in warehouse.box.requests}
+    assert (min(ends)[0], max(ends)[1]) == ("2025-01-01T00:00:00Z", "2025-01-31T23:59:59Z")
+    assert cursors(warehouse)["mcommons_incoming_messages"] == before
+
+
+def test_a_list_that_an_interval_has_found_is_known_to_the_schedule(warehouse: Warehouse) -> None:
+    run_task("mcommons", "profiles")
+    service = warehouse.box.service
+    owner = service.rows("profiles")[0]["id"]
+    service.update("profiles", owner, pets=[{"name": "Rex", "kind": "dog"}])
+    run_task("mcommons", "profiles", since="2025-05-01", until="2025-06-02")
+    assert warehouse.query("SELECT profile_id, name FROM profiles__pets") == [(owner, "Rex")]
+    # Another task, which knew nothing of it, has written the newest schema.
+    with duckdb.connect(str(warehouse.file)) as connection:
+        rows = connection.execute("SELECT schema FROM mcommons._dlt_version").fetchall()
+        newest = json.loads(rows[0][0])
+        assert "profiles__pets" not in newest["tables"]
+        connection.execute(
+            "INSERT INTO mcommons._dlt_version SELECT * REPLACE (now() AS inserted_at) "
+            "FROM mcommons._dlt_version ORDER BY inserted_at LIMIT 1"
+        )
+    service.update("profiles", owner, pets=[])
+    run_task("mcommons", "profiles")
+    assert warehouse.query("SELECT * FROM profiles__pets") == []
+
+
+def test_only_what_is_asked_for_of_a_task_is_loaded(warehouse: Warehouse) -> None:
+    run_task("mcommons", "snapshots", resources=["keywords"])
+    assert warehouse.tables() == {"keywords", "rejected_records"}
+
+
+def test_tasks_share_a_file_and_leave_nothing_behind(warehouse: Warehouse) -> None:
+    run_task("mcommons", "snapshots")
+    run_task("mcommons", "broadcasts")
+    with duckdb.connect(str(warehouse.file), read_only=True) as connection:
+        found = connection.execute("SELECT schema_name FROM duckdb_schemas() WHERE NOT internal")
+        assert {name for (name,) in found.fetchall()} <= {"main", "mcommons"}
+    with open_warehouse("mcommons") as client:
+        rows = client.execute_sql("SELECT count(*) FROM broadcasts")
+    assert rows == [(len(warehouse.box.service.rows("broadcasts")),)]
+
+
+def test_without_a_configured_file_all_tasks_of_a_service_share_one(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DESTINATION__DUCKDB__CREDENTIALS")
+    monkeypatch.setenv("DLT_LOCAL_DIR", str(warehouse.folder))
+    for task in ("clicks", "calls"):
+        run_task("mcommons", task)
+    warehouse.file = warehouse.folder / "mcommons.duckdb"
+    assert {"clicks", "calls"} <= warehouse.tables()
+
+
+def test_refused_credentials_and_wrong_settings_are_told_apart_from_failures(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as wrong:
+        wrong.setenv("SOURCES__MCOMMONS__CREDENTIALS__PASSWORD", "wrong")
+        with pytest.raises(CredentialsError):
+            run_task("mcommons", "clicks")
+    with pytest.raises(ConfigurationError, match="nowhere"):
+        run_task("mcommons", "clicks", destination_name="nowhere")
+    monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS", "/nowhere/at/all.duckdb")
+    with pytest.raises(DestinationFailed, match="nowhere/at/all") as failure:
+        run_task("mcommons", "clicks")
+    assert failure.value.__cause__ is None
+    assert failure.value.__suppress_context__
+
+
+def test_a_warehouse_that_refuses_a_row_is_quoted_without_it(
+    warehouse: Warehouse, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_task("mcommons", "profiles")
+    with duckdb.connect(str(warehouse.file)) as connection:
+        connection.execute(
+            "ALTER TABLE mcommons.profiles ALTER phone_number TYPE BOOLEAN USING NULL"
+        )
+    service = warehouse.box.service
+    service.update("profiles", service.rows("profiles")[0]["id"], first_name="Zoë")
+    with pytest.raises(DestinationFailed) as failure:
+        run_task("mcommons", "profiles")
+    assert leaks(str(failure.value)) == leaks(capsys.readouterr().out) == []
