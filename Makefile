@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup demo test test-chaos check bench clean
+.PHONY: setup demo test test-chaos test-schedulers check bench clean
 
 setup: $(STAMP)
 
@@ -26,10 +26,19 @@ demo: $(STAMP)
 	$(call SHOW,mgage_sandbox.duckdb,$(MESSAGES))
 
 test: check
-	$(BIN)/python -m pytest -n 2 --ignore tests/chaos
+	$(BIN)/python -m pytest -n 2 --ignore tests/chaos --ignore tests/schedulers
 
 test-chaos: $(STAMP)
 	$(BIN)/python -m pytest -n 2 tests/chaos
+
+# Each scheduler has an environment of its own: what they need does not go together.
+test-schedulers: $(STAMP) .venv-airflow/.installed .venv-dagster/.installed
+	$(BIN)/python -m pytest tests/schedulers
+
+.venv-%/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[$*]' 'dlt[postgres]'
+	touch $@
 
 check: $(STAMP)
 	$(BIN)/ruff check .
@@ -40,4 +49,4 @@ bench: $(STAMP)
 	$(BIN)/python -m bench
 
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,223 @@
+"""Airflow as it is run: its command line, its scheduler and workers, the sandbox as the service."""
+
+from __future__ import annotations
+
+import json
+import socket
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+
+from tests import test_mgage
+from tests.conftest import PROJECT, TOKEN, Warehouse
+from tests.conftest import Open as OpenAccount
+from tests.schedulers.conftest import (
+    Environment,
+    Open,
+    assert_same_but_queries,
+    complaints,
+    cursors,
+    eventually,
+    most_at_once,
+    readme,
+)
+from tests.test_contract import TABLES
+from tests.test_warehouses import (  # noqa: F401 (fixtures are found by their names)
+    AnyWarehouse,
+    PostgresWarehouse,
+    assert_same,
+    open_service,
+    server,
+)
+from tests.test_warehouses import account as elsewhere  # noqa: F401
+
+SECRETS = """
+[sources.mcommons]
+base_url = "{mcommons}"
+start_date = "{start_date}"
+fundraising_ids = [501, 502]
+[sources.mcommons.credentials]
+token = "{token}"
+[sources.mgage]
+base_url = "{mgage}"
+programs = [121811, 121812, 121813]
+[sources.mgage.credentials]
+username = "sandbox@example.org"
+password = "sandbox-password"
+[destination.{destination}]
+credentials = "{credentials}"
+"""
+DAGS = f"""
+{readme("airflow_dag")}
+quarters = textlift_dag(
+    "quarters",
+    services=["mcommons"],
+    schedule="0 0 1 */3 *",
+    destination="postgres",
+    exact=True,
+)
+"""
+
+
+class Airflow:
+    """An installation of Airflow with its own home and database."""
+
+    def __init__(self, environment: Open, folder: Path, dags: Path, secrets: str) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        settings = {
+            "AIRFLOW_HOME": str(folder / "airflow"),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{self.port}/execution/",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+            "AIRFLOW__CORE__PARALLELISM": "6",
+            "AIRFLOW__API_AUTH__JWT_SECRET": "a secret of sixty-four bytes for the tests of this project alone",
+            "PYTHONPATH": str(PROJECT),
+        }
+        self._here: Environment = environment("airflow", settings)
+        # What is configured in the environment comes before Airflow's variables.
+        for name in list(self._here.settings):
+            if name.startswith("SOURCES__"):
+                del self._here.settings[name]
+        self.run("db", "migrate")
+        self.run("variables", "set", "dlt_secrets_toml", secrets)
+        for service in ("mcommons", "mgage"):
+            self.run("pools", "set", service, "48", f"calls to {service}")
+
+    def run(self, *command: str) -> str:
+        return self._here.run("airflow", *command)
+
+    def start(self) -> None:
+        """Start what schedules and what works."""
+        self._here.start("airflow", "api-server", "--port", str(self.port), "--workers", "1")
+        self._here.start("airflow", "dag-processor")
+        self._here.start("airflow", "scheduler")
+
+    def listed(self, *command: str) -> list[dict[str, Any]]:
+        """What a command lists."""
+        printed = self.run(*command, "-o", "json")
+        return list(json.loads(printed[printed.index("[{") if "[{" in printed else -3 :]))
+
+    def runs(self, dag: str) -> list[dict[str, Any]]:
+        return self.listed("dags", "list-runs", dag)
+
+    def wait(self, dag: str, count: int) -> list[dict[str, Any]]:
+        """The runs of a DAG when there are so many and all have ended, and ended well."""
+
+        def ended() -> bool:
+            states = [run["state"] for run in self.runs(dag)]
+            assert "failed" not in states, self._logs(dag)
+            return len(states) >= count and set(states) == {"success"}
+
+        eventually(ended)
+        return self.runs(dag)
+
+    def _logs(self, dag: str) -> str:
+        logs = sorted((Path(self._here.settings["AIRFLOW_HOME"]) / "logs").rglob("*.log"))
+        texts = [file.read_text() for file in logs if f"dag_id={dag}" in str(file)]
+        return "\n".join(text[-3000:] for text in texts if '"error"' in text)[-10_000:]
+
+
+def secrets(warehouse: Warehouse, start_date: str, destination: str, credentials: str) -> str:
+    return SECRETS.format(
+        mcommons=warehouse.box.url,
+        mgage="",
+        start_date=start_date,
+        token=TOKEN,
+        destination=destination,
+        credentials=credentials,
+    )
+
+
+def test_types_hold_beside_airflow() -> None:
+    assert complaints("airflow", "pipelines/airflow_dag.py") == []
+
+
+def test_reading_the_dags_loads_nothing_else(environment: Open, tmp_path: Path) -> None:
+    file = PROJECT / "pipelines" / "airflow_dag.py"
+    program = (
+        f"import runpy, sys; found = runpy.run_path({str(file)!r})\n"
+        "assert {'textlift', 'textlift_history'} <= set(found)\n"
+        "assert not {'dlt', 'sources', 'pyarrow', 'duckdb'} & set(sys.modules)"
+    )
+    home = {"AIRFLOW_HOME": str(tmp_path / "airflow")}
+    environment("airflow", home).run("python", "-c", program)
+
+
+def test_a_run_of_the_dag_brings_every_row_of_every_service(
+    account: OpenAccount, export: OpenAccount, environment: Open, tmp_path: Path
+) -> None:
+    profiles, messages = account(profiles=100), export(messages=600)
+    text = secrets(profiles, "2024-01-01", "duckdb", str(profiles.file))
+    text = text.replace('base_url = ""', f'base_url = "{messages.box.url}"')
+    airflow = Airflow(environment, tmp_path, PROJECT / "pipelines", text)
+    assert airflow.listed("dags", "list-import-errors") == []
+    airflow.run("dags", "test", "textlift", "2025-05-01")
+    assert profiles.tables() == set(TABLES)
+    assert_same(profiles)
+    test_mgage.assert_same(messages)
+    before = profiles.everything(), messages.everything()
+    # An interval that is asked for changes nothing that is there, and asks for no lists.
+    profiles.box.requests.clear()
+    interval = {"since": "2026-01-01T00:00:00+00:00", "until": "2026-05-31T23:59:59+00:00"}
+    airflow.run("dags", "test", "textlift", "2025-05-02", "--conf", json.dumps(interval))
+    assert (profiles.everything(), messages.everything()) == before
+    asked = [request for request in profiles.box.requests if request.endpoint == "profiles"]
+    assert {request.params["from"] for request in asked} == {"2026-01-01T00:00:00Z"}
+    assert not [request for request in profiles.box.requests if request.endpoint == "keywords"]
+
+
+def test_intervals_at_once_and_the_schedule_after_them_leave_no_gap(
+    elsewhere: AnyWarehouse,  # noqa: F811
+    environment: Open,
+    tmp_path: Path,
+) -> None:
+    warehouse = elsewhere(start="2024-10-01", profiles=60)
+    assert isinstance(warehouse, PostgresWarehouse)
+    service = warehouse.box.service
+    dags = tmp_path / "dags"
+    dags.mkdir()
+    (dags / "texting.py").write_text(DAGS)
+    text = secrets(warehouse, "2025-05-01", "postgres", warehouse.uri)
+    airflow = Airflow(environment, tmp_path, dags, text)
+    airflow.start()
+    eventually(lambda: {dag["dag_id"] for dag in airflow.listed("dags", "list")} >= {"quarters"})
+    airflow.run("dags", "unpause", "quarters")
+    airflow.run(
+        *("backfill", "create", "--dag-id", "quarters", "--max-active-runs", "3"),
+        *("--from-date", "2024-10-01", "--to-date", "2025-04-01"),
+    )
+    assert most_at_once(airflow.wait("quarters", 3)) > 1
+    assert cursors(warehouse) == []
+
+    # The schedule takes over: what changed meanwhile, the last month, and the lists.
+    service.advance(20 * 3600)
+    airflow.run("dags", "unpause", "textlift")
+    airflow.wait("textlift", 1)
+    assert warehouse.tables() == set(TABLES)
+    assert_same_but_queries(warehouse)
+    assert warehouse.query("SELECT * FROM rejected_records") == []
+    datasets = warehouse.query("SELECT schema_name FROM information_schema.schemata")
+    assert [name for (name,) in datasets if "staging" in name] == []
+
+    # A run that is cleared brings its interval, all of it and nothing else.
+    before = cursors(warehouse)
+    with psycopg2.connect(warehouse.uri) as connection, connection.cursor() as cursor:
+        cursor.execute("DELETE FROM mcommons.incoming_messages")
+    airflow.run(
+        *("tasks", "clear", "quarters", "--yes", "--task-regex", "incoming_messages"),
+        *("--start-date", "2025-01-01", "--end-date", "2025-01-01"),
+    )
+    airflow.wait("quarters", 3)
+    loaded = warehouse.query("SELECT id FROM incoming_messages ORDER BY id")
+    assert [id for (id,) in loaded] == [
+        row["id"]
+        for row in service.rows("incoming_messages")
+        if datetime(2025, 1, 1, tzinfo=timezone.utc)
+        <= row["received_at"]
+        < datetime(2025, 4, 1, tzinfo=timezone.utc)
+    ]
+    assert cursors(warehouse) == before

@@ -1,0 +1,231 @@
+"""Dagster as it is run: its command line, its daemon and processes, the sandbox as the service."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+
+from pipelines.tasks import SNAPSHOTS, TASKS
+from tests import test_mgage
+from tests.conftest import PROJECT
+from tests.conftest import Open as OpenAccount
+from tests.schedulers.conftest import (
+    Environment,
+    Open,
+    assert_same_but_queries,
+    complaints,
+    cursors,
+    eventually,
+    most_at_once,
+    readme,
+)
+from tests.test_contract import TABLES
+from tests.test_warehouses import (  # noqa: F401 (fixtures are found by their names)
+    AnyWarehouse,
+    PostgresWarehouse,
+    open_service,
+    server,
+)
+from tests.test_warehouses import account as elsewhere  # noqa: F401
+
+INSTANCE = """
+telemetry:
+  enabled: false
+concurrency:
+  runs:
+    max_concurrent_runs: 3
+"""
+#: Not once an hour, but once a minute.
+DEFINITIONS = readme("dagster_definitions").replace("15 * * * *", "* * * * *")
+#: Prints the runs, what each has materialized, and the checks that it has made.
+SHOW = """
+import json
+from dagster import DagsterInstance
+shown = []
+with DagsterInstance.get() as instance:
+    for record in instance.get_run_records():
+        run, events = record.dagster_run, instance.all_logs(record.dagster_run.run_id)
+        events = [entry.dagster_event for entry in events if entry.dagster_event]
+        shown.append({
+            "job": run.job_name,
+            "state": run.status.value,
+            "tags": run.tags,
+            "start_date": record.start_time,
+            "end_date": record.end_time,
+            "rows": {
+                event.asset_key.path[-1]: event.materialization.metadata["rows_loaded"].value
+                for event in events if event.is_step_materialization
+            },
+            "checks": [
+                [check.asset_key.path[-1], check.check_name, check.passed]
+                for event in events if event.event_type_value == "ASSET_CHECK_EVALUATION"
+                for check in [event.asset_check_evaluation_data]
+            ],
+            "failures": [
+                str(event.event_specific_data)[:3000] for event in events if event.is_step_failure
+            ],
+        })
+print("shown", json.dumps(shown))
+"""
+
+
+class Dagster:
+    """An instance of Dagster with its own home."""
+
+    def __init__(
+        self, environment: Open, folder: Path, definitions: Path, settings: Mapping[str, str]
+    ) -> None:
+        home = folder / "dagster"
+        home.mkdir()
+        (home / "dagster.yaml").write_text(INSTANCE)
+        self._here: Environment = environment(
+            "dagster", {"DAGSTER_HOME": str(home), "PYTHONPATH": str(PROJECT), **settings}
+        )
+        self._file = str(definitions)
+        # Makes the instance's database as well, which processes must not do at once.
+        self._here.run("dagster", "instance", "concurrency", "set", "mcommons", "5")
+
+    def run(self, *command: str) -> str:
+        return self._here.run("dagster", *command[:2], "-f", self._file, *command[2:])
+
+    def start(self) -> None:
+        """Start what schedules and what works."""
+        self._here.start("dagster-daemon", "run", "-f", self._file)
+
+    def runs(self) -> list[dict[str, Any]]:
+        printed = self._here.run("python", "-c", SHOW)
+        return list(json.loads(printed.rpartition("shown ")[2]))
+
+    def wait(self, job: str, count: int) -> list[dict[str, Any]]:
+        """The runs of a job when there are so many and all have ended, and ended well."""
+        found: list[dict[str, Any]] = []
+
+        def ended() -> bool:
+            found[:] = [run for run in self.runs() if run["job"] == job]
+            assert [run["failures"] for run in found if run["failures"]] == []
+            states = [run["state"] for run in found]
+            assert not {"FAILURE", "CANCELED"} & set(states), found
+            return len(states) >= count and set(states) == {"SUCCESS"}
+
+        eventually(ended)
+        return found
+
+
+def failed(run: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Table and name of the checks that found something."""
+    return sorted((table, name) for table, name, passed in run["checks"] if not passed)
+
+
+def test_types_hold_beside_dagster() -> None:
+    assert complaints("dagster", "pipelines/dagster_definitions.py") == []
+
+
+def test_every_table_is_an_asset_that_has_to_be_fresh(environment: Open, tmp_path: Path) -> None:
+    program = (
+        "import json\n"
+        "from dagster import FreshnessPolicy\n"
+        "from pipelines.dagster_definitions import defs\n"
+        "specs = defs.resolve_all_asset_specs()\n"
+        "assert all(isinstance(spec.freshness_policy, FreshnessPolicy) for spec in specs)\n"
+        "windowed = [spec.key.path for spec in specs if spec.partitions_def]\n"
+        "print('shown', json.dumps([[spec.key.path for spec in specs], windowed]))"
+    )
+    here = environment("dagster", {"PYTHONPATH": str(PROJECT)})
+    assets, windowed = json.loads(here.run("python", "-c", program).rpartition("shown ")[2])
+    tables = [["mcommons", name] for name in sorted(TABLES) if name != "rejected_records"]
+    assert sorted(assets) == sorted([*tables, ["mgage", "messages"]])
+    resources = {name for _, name in windowed if "__" not in name}
+    assert resources == {name for tasks in TASKS.values() for name in tasks} - {SNAPSHOTS}
+
+
+def test_a_materialization_brings_every_message(
+    export: OpenAccount, environment: Open, tmp_path: Path
+) -> None:
+    warehouse = export(messages=600)
+    settings = {
+        "SOURCES__MGAGE__BASE_URL": warehouse.box.url,
+        "DESTINATION__DUCKDB__CREDENTIALS": str(warehouse.file),
+    }
+    definitions = PROJECT / "pipelines" / "dagster_definitions.py"
+    dagster = Dagster(environment, tmp_path, definitions, settings)
+    day = f"{warehouse.box.service.now():%Y-%m-%d}"
+    dagster.run(
+        *("job", "execute", "-j", "mgage"),
+        *("--tags", json.dumps({"textlift/current": "true", "dagster/partition": day})),
+    )
+    test_mgage.assert_same(warehouse)
+    [run] = dagster.runs()
+    assert run["rows"] == {"messages": len(warehouse.content("messages"))}
+    assert {name for _, name, _ in run["checks"]} == {
+        "keys_are_unique",
+        "times_are_in_utc",
+        "nothing_is_rejected",
+    }
+    assert failed(run) == []
+
+
+def test_partitions_at_once_and_the_schedule_after_them_leave_no_gap(
+    elsewhere: AnyWarehouse,  # noqa: F811
+    environment: Open,
+    tmp_path: Path,
+) -> None:
+    warehouse = elsewhere(start="2025-03-01", profiles=500)
+    assert isinstance(warehouse, PostgresWarehouse)
+    service = warehouse.box.service
+    definitions = tmp_path / "texting.py"
+    definitions.write_text(DEFINITIONS)
+    settings = {
+        "SOURCES__MCOMMONS__BASE_URL": warehouse.box.url,
+        "SOURCES__MCOMMONS__START_DATE": "2025-05-31",
+        "SOURCES__MCOMMONS__FUNDRAISING_IDS": "[501, 502]",
+        "DESTINATION__POSTGRES__CREDENTIALS": warehouse.uri,
+    }
+    dagster = Dagster(environment, tmp_path, definitions, settings)
+    dagster.start()
+    dagster.run(
+        *("job", "backfill", "-j", "mcommons_history", "--noprompt"),
+        *("--from", "2025-05-30", "--to", "2025-05-31"),
+    )
+    for first, last in (("2025-03-01", "2025-04-15"), ("2025-04-16", "2025-05-29")):
+        # As a backfill of assets asks for several days in a run.
+        days = {
+            "dagster/asset_partition_range_start": first,
+            "dagster/asset_partition_range_end": last,
+        }
+        dagster.run("job", "launch", "-j", "mcommons_history", "--tags", json.dumps(days))
+    assert most_at_once(dagster.wait("mcommons_history", 4)) > 1
+    assert cursors(warehouse) == []
+
+    # The schedule takes over: what changed meanwhile, the last days, and the lists.
+    service.advance(3600)
+    dagster.run("schedule", "start", "mcommons_schedule")
+    eventually(lambda: any(run["job"] == "mcommons" for run in dagster.runs()))
+    dagster.run("schedule", "stop", "mcommons_schedule")
+    run = dagster.wait("mcommons", 1)[0]
+    assert warehouse.tables() == set(TABLES)
+    assert_same_but_queries(warehouse)
+    assert set(run["rows"]) == set(TABLES) - {"rejected_records"}
+    assert failed(run) == []
+
+    # The checks find what breaks the contract.
+    broadcast = service.rows("broadcasts")[-1]["id"]
+    service.update("broadcasts", broadcast, replies_count="many")
+    with psycopg2.connect(warehouse.uri) as connection, connection.cursor() as cursor:
+        cursor.execute("INSERT INTO mcommons.clicks SELECT * FROM mcommons.clicks LIMIT 1")
+        cursor.execute(
+            "ALTER TABLE mcommons.calls ALTER COLUMN end_time TYPE timestamp without time zone"
+        )
+    dagster.run(
+        *("job", "launch", "-j", "mcommons"),
+        *("--tags", json.dumps({"textlift/current": "true", "dagster/partition": "2025-06-01"})),
+    )
+    newest = max(dagster.wait("mcommons", 2), key=lambda run: run["start_date"])
+    assert failed(newest) == [
+        ("broadcasts", "nothing_is_rejected"),
+        ("calls", "times_are_in_utc"),
+        ("clicks", "keys_are_unique"),
+    ]
