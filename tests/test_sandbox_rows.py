@@ -7,6 +7,7 @@ from typing import Any
 
 from lxml import etree
 
+from sandbox import Sandbox
 from sandbox.mcommons import MobileCommons
 from tests.test_sandbox import (
     MASTER_CAMPAIGN,
@@ -278,6 +279,20 @@ def test_some_queries_are_equal_in_every_field(service: MobileCommons) -> None:
     rows = service.truth("mdata_queries", mdata_id=4667)
     contents = [repr({**row, "id": None}) for row in rows]
     assert any(count == 2 for count in Counter(contents).values())
+
+
+def test_a_query_that_is_equal_to_another_lies_in_the_same_windows() -> None:
+    # So few that the next second in which anybody asks is months away.
+    service = MobileCommons(now="2025-06-01T12:00:00Z", start="2024-10-01", profiles=60)
+    asked = [row["created_at"] for row in service.rows("mdata_queries")]
+    assert asked[0] == asked[1] < asked[2]
+    numbers = []
+    with Sandbox(service) as box:
+        for since, until in (("2024-10-01", "2024-12-31"), ("2025-01-01", "2025-06-01")):
+            window = {"from": f"{since}T00:00:00Z", "to": f"{until}T23:59:59Z"}
+            listing = Client(box).listing("mdata_queries", mdata_id=4667, **window)
+            numbers.append(len(listing[0]))
+    assert numbers == [2, len(asked) - 2]
 
 
 def test_mdata_entries(world: Client) -> None:

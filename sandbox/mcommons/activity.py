@@ -38,7 +38,7 @@ class Activity:
 
     def mdata(self, query: int) -> int:
         """Which mData a query was put to."""
-        return _MDATAS[_original(query) % len(_MDATAS)]
+        return _MDATAS[original(query) % len(_MDATAS)]
 
     def call(self, number: int) -> Row:
         """The row of a call."""
@@ -87,10 +87,10 @@ class Activity:
     def query(self, number: int) -> Row:
         """The row of an mData query."""
         world = self._world
-        original = _original(number)
-        dice = self._query_dice.throw(original)
-        time = world.queries.time(original)
-        profile = world.somebody(original, self._query_salt, time) or 0
+        first = original(number)
+        dice = self._query_dice.throw(first)
+        time = world.queries.time(first)
+        profile = world.somebody(first, self._query_salt, time) or 0
         person = self._people.person(profile)
         place = person.place
         found = dice[0] < 190
@@ -156,6 +156,6 @@ class Activity:
         return {"accepted": total(first, settled), "pending": total(settled, last)}
 
 
-def _original(query: int) -> int:
+def original(query: int) -> int:
     """Every twentieth query is the one before over again, equal in every field."""
     return query - 1 if query % 20 == 1 else query

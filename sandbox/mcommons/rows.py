@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from .activity import Activity
+from .activity import Activity, original
 from .clicks import Clicks
 from .curve import Stream
 from .fixed import fixed_rows
@@ -31,6 +31,12 @@ class _Series:
     row: Callable[[int], Row]
     parents: str
     parent: Callable[[int], int]
+    original: Callable[[int], int] = int
+
+    def count(self, time: int) -> int:
+        """How many rows there are up to a time; one that repeats the one before has its time."""
+        count = self.stream.count(time)
+        return count + (count > 0 and self.original(count) == count - 1)
 
 
 class Rows:
@@ -63,7 +69,9 @@ class Rows:
             ),
             "calls": _Series(world.calls, activity.call, "mconnects", activity.mconnect),
             "clicks": _Series(world.clicks, clicks.click, "tinyurls", clicks.tinyurl),
-            "mdata_queries": _Series(world.queries, activity.query, "mdatas", activity.mdata),
+            "mdata_queries": _Series(
+                world.queries, activity.query, "mdatas", activity.mdata, original
+            ),
         }
 
     def row(self, kind: str, id: int) -> Row:
@@ -78,7 +86,7 @@ class Rows:
             people = self._people
             return people.profile(number) if kind == "profiles" else people.subscriber(number)
         series = self._series[kind]
-        if number >= series.stream.count(self._world.now) and not (
+        if number >= series.count(self._world.now) and not (
             kind == "broadcasts" and self._messages.is_announced(number)
         ):
             raise KeyError(id)
@@ -100,9 +108,9 @@ class Rows:
             return [ids[number] for number in self._world.profiles_by_update(since, until)]
         if kind == "subscribers":
             return self._subscribers(parent, since, until)
-        stream, now = self._series[kind].stream, self._world.now
-        first = 0 if since is None else stream.count(since - 1)
-        last = max(first, stream.count(now if until is None else min(until, now)))
+        series, now = self._series[kind], self._world.now
+        first = 0 if since is None else series.count(since - 1)
+        last = max(first, series.count(now if until is None else min(until, now)))
         if kind != "broadcasts" and parent is None:
             return ids[first:last]
         numbers: Sequence[int] = range(first, last)
