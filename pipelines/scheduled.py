@@ -30,8 +30,9 @@ from sources.common.errors import ConfigurationError, DestinationFailed
 from sources.common.loading import PACKAGE_ROWS, Summary, load, own_error
 from sources.common.windows import parse_time
 
-# Before anything asks dlt for a setting.
+# Before anything asks dlt for a setting: while a source does, dlt finds none for its providers.
 use_own_settings()
+dlt.current.run_context()
 
 JOBS: Mapping[str, Job] = {job.name: job for job in (mcommons.JOB, mgage.JOB)}
 
@@ -44,7 +45,6 @@ def run_task(
     until: str | None = None,
     resources: Sequence[str] = (),
     destination_name: str = "duckdb",
-    dataset: str | None = None,
     concurrency: int | None = None,
 ) -> Summary:
     """Load the resources of a task, and print what was done.
@@ -57,7 +57,6 @@ def run_task(
             loaded, and the cursors stay where they are.
         resources: Those of the task to load; all of them if left out.
         destination_name: As on the command line.
-        dataset: Dataset to load into; the service's name if left out.
         concurrency: Most calls under way at a time; as configured if left out.
 
     Returns:
@@ -68,9 +67,7 @@ def run_task(
         DestinationFailed: The warehouse could not be loaded. The next run tries again.
     """
     try:
-        return _run_task(
-            service, task, since, until, resources, destination_name, dataset, concurrency
-        )
+        return _run_task(service, task, since, until, resources, destination_name, concurrency)
     except Exception as error:
         if was_stopped(error):
             raise
@@ -87,7 +84,6 @@ def _run_task(
     until: str | None,
     resources: Sequence[str],
     destination_name: str,
-    dataset: str | None,
     concurrency: int | None,
 ) -> Summary:
     name = f"{service}_{task}"
@@ -108,7 +104,7 @@ def _run_task(
                 # Tasks that run at the same time stage the same tables. A hash, as names are cut.
                 staging_dataset_name_layout=f"%s_staging_{_short_hash(name)}",
             ),
-            dataset_name=dataset or service,
+            dataset_name=service,
             progress=NULL_COLLECTOR,
         )
         _recall_tables(pipeline, source)
@@ -125,11 +121,11 @@ def _run_task(
 
 @contextmanager
 def open_warehouse(
-    service: str, *, destination_name: str = "duckdb", dataset: str | None = None
+    service: str, *, destination_name: str = "duckdb"
 ) -> Iterator[SqlClientBase[Any]]:
     """A client for SQL in the dataset that the tasks of a service load into."""
     there = _destination(destination_name, service)
-    with dlt.dataset(there, dataset or service, schema=service) as opened:
+    with dlt.dataset(there, service, schema=service) as opened:
         yield opened.sql_client
 
 
