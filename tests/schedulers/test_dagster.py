@@ -212,8 +212,8 @@ def test_partitions_at_once_and_the_schedule_after_them_leave_no_gap(
     assert failed(run) == []
 
     # The checks find what breaks the contract.
-    broadcast = service.rows("broadcasts")[-1]["id"]
-    service.update("broadcasts", broadcast, replies_count="many")
+    service.put("broadcasts", {"id": 1, "delivery_time": service.now()})
+    service.update("broadcasts", 1, replies_count="many")
     with psycopg2.connect(warehouse.uri) as connection, connection.cursor() as cursor:
         cursor.execute("INSERT INTO mcommons.clicks SELECT * FROM mcommons.clicks LIMIT 1")
         cursor.execute(
