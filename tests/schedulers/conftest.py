@@ -101,7 +101,7 @@ def complaints(name: str, file: str) -> list[str]:
     return [line for line in checked.stdout.splitlines() if line.startswith(file)]
 
 
-def eventually(there: Callable[[], bool], seconds: float = 200) -> None:
+def eventually(there: Callable[[], bool], seconds: float = 400) -> None:
     """Wait until something is so."""
     end = time.monotonic() + seconds
     while not there():
