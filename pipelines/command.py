@@ -8,13 +8,17 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 import dlt
-from dlt.common.configuration.exceptions import ConfigurationException
+from dlt.common.configuration.exceptions import (
+    ConfigurationException,
+    DuplicateConfigProviderException,
+)
+from dlt.common.configuration.providers.toml import SettingsTomlProvider
 from dlt.common.destination.exceptions import DestinationException, UnknownDestinationModule
 from dlt.common.exceptions import SignalReceivedException
 from dlt.common.runtime.collector import NULL_COLLECTOR, TqdmCollector
@@ -86,9 +90,18 @@ def main(job: Job, argv: Sequence[str] | None = None) -> int:
 
 
 def use_own_settings() -> None:
-    """Let the project's settings count where a scheduler starts from elsewhere."""
-    if not Path(".dlt").is_dir() and (PROJECT / ".dlt").is_dir():
+    """Let the project's settings count wherever this is started.
+
+    Those of a ``.dlt`` folder there go before them. This has to come before a source asks for a
+    setting: while one does, dlt finds none for its own providers.
+    """
+    own = PROJECT / ".dlt"
+    if not Path(".dlt").is_dir() and own.is_dir():
         os.environ.setdefault("DLT_PROJECT_DIR", str(PROJECT))
+    with suppress(DuplicateConfigProviderException):
+        dlt.config.register_provider(
+            SettingsTomlProvider("textlift", False, "config.toml", [str(own)])
+        )
 
 
 def _stop() -> NoReturn:

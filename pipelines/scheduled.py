@@ -30,13 +30,25 @@ from sources.common.errors import ConfigurationError, DestinationFailed
 from sources.common.loading import PACKAGE_ROWS, Summary, load, own_error
 from sources.common.windows import parse_time
 
-# Before anything asks dlt for a setting: while a source does, dlt finds none for its providers.
 use_own_settings()
-dlt.current.run_context()
 
 JOBS: Mapping[str, Job] = {job.name: job for job in (mcommons.JOB, mgage.JOB)}
 
 
+@contextmanager
+def _plain_errors() -> Iterator[None]:
+    """Raise what a person can be told, and not what a destination says in full: it can hold rows."""
+    try:
+        yield
+    except Exception as error:
+        if was_stopped(error):
+            raise
+        code, message = explain(error)
+        known = ConfigurationError if code == UNUSABLE else DestinationFailed
+        raise own_error(error) or known(message) from None
+
+
+@_plain_errors()
 def run_task(
     service: str,
     task: str,
@@ -66,26 +78,6 @@ def run_task(
         ConfigurationError: A setting is wrong, or the service refuses the credentials.
         DestinationFailed: The warehouse could not be loaded. The next run tries again.
     """
-    try:
-        return _run_task(service, task, since, until, resources, destination_name, concurrency)
-    except Exception as error:
-        if was_stopped(error):
-            raise
-        # Not what the destination says in full, which a scheduler would log: it can hold rows.
-        code, message = explain(error)
-        known = ConfigurationError if code == UNUSABLE else DestinationFailed
-        raise own_error(error) or known(message) from None
-
-
-def _run_task(
-    service: str,
-    task: str,
-    since: str | None,
-    until: str | None,
-    resources: Sequence[str],
-    destination_name: str,
-    concurrency: int | None,
-) -> Summary:
     name = f"{service}_{task}"
     if since and until:
         times = (parse_time(since, "since"), parse_time(until, "until"))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import Any
 
 import duckdb
@@ -11,7 +13,7 @@ from dlt.common.versioned_state import decompress_state
 
 from pipelines.scheduled import open_warehouse, run_task
 from sources.common.errors import ConfigurationError, CredentialsError, DestinationFailed
-from tests.conftest import Open, Warehouse, leaks
+from tests.conftest import PROJECT, Open, Warehouse, leaks
 
 FIRST_MONTH = {"since": "2025-01-01", "until": "2025-01-31T23:59:59"}
 
@@ -116,6 +118,18 @@ def test_without_a_configured_file_all_tasks_of_a_service_share_one(
         run_task("mcommons", task)
     warehouse.file = warehouse.folder / "mcommons.duckdb"
     assert {"clicks", "calls"} <= warehouse.tables()
+
+
+def test_settings_of_another_project_do_not_take_the_place_of_ours(warehouse: Warehouse) -> None:
+    elsewhere = warehouse.folder / "elsewhere"
+    (elsewhere / ".dlt").mkdir(parents=True)
+    (elsewhere / ".dlt" / "config.toml").write_text("[sources.other]\nkey = 1\n")
+    program = (
+        f"import sys; sys.path.insert(0, {str(PROJECT)!r})\n"
+        "from pipelines.scheduled import run_task; run_task('mcommons', 'clicks')"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=elsewhere, check=True)
+    assert "_dlt_load_id" in warehouse.columns("clicks")
 
 
 def test_refused_credentials_and_wrong_settings_are_told_apart_from_failures(
