@@ -542,6 +542,13 @@ def test_a_merge_waits_for_others_that_bring_the_same_rows(account: AnyWarehouse
     assert loaded == [(row["id"],) for row in service.rows("clicks")]
 
 
+def wait_until_locked_out(warehouse: PostgresWarehouse, loading: threading.Thread) -> None:
+    waits = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+    while loading.is_alive() and warehouse.query(waits) == [(0,)]:
+        time.sleep(0.05)
+    assert loading.is_alive()
+
+
 def test_a_run_waits_for_others_that_make_tables(account: AnyWarehouse) -> None:
     warehouse = account()
     assert isinstance(warehouse, PostgresWarehouse)
@@ -549,11 +556,26 @@ def test_a_run_waits_for_others_that_make_tables(account: AnyWarehouse) -> None:
     with psycopg2.connect(warehouse.uri) as other, other.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_lock(hashtext('mcommons'))")
         loading.start()
-        waits = "SELECT count(*) FROM pg_locks WHERE NOT granted"
-        while loading.is_alive() and warehouse.query(waits) == [(0,)]:
-            time.sleep(0.05)
-        assert loading.is_alive()
+        wait_until_locked_out(warehouse, loading)
         assert warehouse.tables() == set()
+    other.close()
+    loading.join()
+    assert warehouse.tables() >= {"keywords"}
+
+
+def test_a_run_that_makes_tables_keeps_others_out(account: AnyWarehouse) -> None:
+    warehouse = account()
+    assert isinstance(warehouse, PostgresWarehouse)
+    loading = threading.Thread(target=warehouse.load, args=["keywords"])
+    warehouse.query("CREATE SCHEMA mcommons; COMMIT; SELECT 1")
+    with psycopg2.connect(warehouse.uri) as other, other.cursor() as cursor:
+        # Who drops the schema holds up who makes a table in it.
+        cursor.execute("DROP SCHEMA mcommons")
+        loading.start()
+        wait_until_locked_out(warehouse, loading)
+        held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted"
+        assert warehouse.query(held) == [(1,)]
+        other.rollback()
     other.close()
     loading.join()
     assert warehouse.tables() >= {"keywords"}

@@ -8,15 +8,15 @@ committed; who reads it does not notice. Likewise tables are made and altered by
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 import dlt
 from dlt.common.destination import PreparedTableSchema
 from dlt.common.destination.client import FollowupJobRequest
 from dlt.common.schema.typing import TSchemaTables
-from dlt.destinations.exceptions import DatabaseException
 from dlt.destinations.impl.postgres.postgres import PostgresClient
+from dlt.destinations.impl.postgres.sql_client import Psycopg2SqlClient
 from dlt.destinations.sql_client import SqlClientBase
 from dlt.destinations.sql_jobs import SqlMergeFollowupJob
 
@@ -39,14 +39,17 @@ class _Client(PostgresClient):
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Wait for other runs that change the dataset's tables, and keep them out."""
-        key = f"hashtext('{self.sql_client.dataset_name}')"
-        self.sql_client.execute_sql(f"SELECT pg_advisory_lock({key})")
-        try:
+        client = self.sql_client
+        # A connection of its own: an error resets dlt's, and gives up every lock that it holds.
+        opened = Psycopg2SqlClient(
+            client.dataset_name,
+            client.staging_dataset_name,
+            self.config.credentials,
+            self.capabilities,
+        )
+        with opened, opened.begin_transaction():
+            opened.execute_sql("SELECT pg_advisory_xact_lock(hashtext(%s))", client.dataset_name)
             yield
-        finally:
-            # Where the connection is lost, so is the lock.
-            with suppress(DatabaseException):
-                self.sql_client.execute_sql(f"SELECT pg_advisory_unlock({key})")
 
     def initialize_storage(self, *args: Any, **settings: Any) -> None:
         """Make the dataset that is not there."""
