@@ -14,28 +14,29 @@ from tests.test_warehouses import (  # noqa: F401 (fixtures are found by their n
     account,
     assert_same,
     open_service,
+    server,
 )
 
 
-@pytest.mark.parametrize("open_service", ["delta"], indirect=True)
+@pytest.mark.parametrize("open_service", ["delta", "postgres"], indirect=True)
 def test_runs_at_the_same_time_merge_into_the_same_table(
     account: AnyWarehouse,  # noqa: F811
 ) -> None:
     warehouse = account(profiles=300)
-    assert isinstance(warehouse, LakeWarehouse)
+    if isinstance(warehouse, LakeWarehouse):
+        there = {"DESTINATION__FILESYSTEM__BUCKET_URL": str(warehouse.lake)}
+    else:
+        there = {"DESTINATION__POSTGRES__CREDENTIALS": warehouse.uri}
+    name = warehouse.destination.destination_name.replace("filesystem", "delta")
     program = (
         "import sys; from pipelines.scheduled import run_task\n"
         "summary = run_task('mcommons', 'profiles', since='2024-01-01', until=sys.argv[1],"
-        " destination_name='delta')\n"
+        " destination_name=sys.argv[2])\n"
         "assert not summary.failed"
     )
-    settings = {
-        **os.environ,
-        "DESTINATION__FILESYSTEM__BUCKET_URL": str(warehouse.lake),
-        "SOURCES__MCOMMONS__BASE_URL": warehouse.box.url,
-    }
+    settings = {**os.environ, **there, "SOURCES__MCOMMONS__BASE_URL": warehouse.box.url}
     running = [
-        subprocess.Popen([sys.executable, "-c", program, until], env=settings)
+        subprocess.Popen([sys.executable, "-c", program, until, name], env=settings)
         for until in ("2024-12-31", "2025-03-01", "2025-06-01", "2025-06-02")
     ]
     assert [process.wait() for process in running] == [0, 0, 0, 0]
