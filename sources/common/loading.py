@@ -28,7 +28,7 @@ from filelock import FileLock, Timeout
 from .errors import AlreadyRunning, ConfigurationError, TextliftError, quote
 
 #: Rows of one resource in one load package: a crash costs no more than reading these again.
-PACKAGE_ROWS = 100_000
+PACKAGE_ROWS = 200_000
 
 #: What dlt notes of a package that was loaded, which nobody reads after a while.
 KEPT_PACKAGES = 100
