@@ -142,6 +142,37 @@ def test_every_table_is_an_asset_that_has_to_be_fresh(environment: Open, tmp_pat
     assert resources == {name for tasks in TASKS.values() for name in tasks} - {SNAPSHOTS}
 
 
+#: Prints what the schedule asks for: before a run, beside one of an interval, and beside one of its own.
+ASK = """
+import json
+from datetime import datetime, timezone
+from dagster import DagsterInstance, DagsterRunStatus, build_schedule_context
+from pipelines.dagster_definitions import CURRENT, defs
+schedule = defs.resolve_schedule_def("mcommons_schedule")
+shown = []
+with DagsterInstance.local_temp() as instance:
+    for tags in ({}, {"dagster/partition": "2025-05-01"}, {CURRENT: "true"}):
+        if tags:
+            job = defs.resolve_job_def("mcommons")
+            instance.create_run_for_job(job, tags=tags, status=DagsterRunStatus.STARTED)
+        time = datetime(2025, 6, 1, 12, 15, tzinfo=timezone.utc)
+        context = build_schedule_context(
+            instance, scheduled_execution_time=time, repository_def=defs.get_repository_def()
+        )
+        asked = schedule.evaluate_tick(context)
+        shown.append([[run.partition_key for run in asked.run_requests], asked.skip_message])
+print("shown", json.dumps(shown))
+"""
+
+
+def test_the_schedule_waits_for_its_run_before_and_for_no_other(environment: Open) -> None:
+    here = environment("dagster", {"PYTHONPATH": str(PROJECT)})
+    first, beside, waits = json.loads(here.run("python", "-c", ASK).rpartition("shown ")[2])
+    assert first == beside == [["2025-06-01"], None]
+    assert waits[0] == []
+    assert "still under way" in waits[1]
+
+
 def test_a_materialization_brings_every_message(
     export: OpenAccount, environment: Open, tmp_path: Path
 ) -> None:
