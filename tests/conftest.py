@@ -7,6 +7,7 @@ import os
 import re
 from base64 import b64encode
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,7 @@ class Warehouse:
         self.folder = folder
         self.file = folder / "warehouse.duckdb"
         self.state = folder / "state"
+        self._opened: Any = None
 
     @property
     def destination(self) -> Any:
@@ -80,11 +82,22 @@ class Warehouse:
             full_refresh,
         )
 
+    @contextmanager
+    def reading(self) -> Iterator[Any]:
+        """The file, open for all queries within; opening it takes longer than most of them."""
+        if self._opened:
+            yield self._opened
+            return
+        with duckdb_client.connect(str(self.file), read_only=True) as self._opened:
+            self._opened.execute(f"SET TimeZone = 'UTC'; USE {self.name}")
+            try:
+                yield self._opened
+            finally:
+                self._opened = None
+
     def query(self, sql: str) -> list[tuple[Any, ...]]:
-        with duckdb_client.connect(str(self.file), read_only=True) as connection:
-            connection.execute("SET TimeZone = 'UTC'")
-            connection.execute(f"USE {self.name}")
-            return connection.execute(sql).fetchall()
+        with self.reading() as connection:
+            return list(connection.execute(sql).fetchall())
 
     def columns(self, table: str) -> dict[str, str]:
         return {name: kind for name, kind, *_ in self.query(f"DESCRIBE {table}")}
@@ -97,12 +110,14 @@ class Warehouse:
 
     def content(self, table: str) -> list[tuple[Any, ...]]:
         """All rows of a table in a stable order, without what dlt notes beside them."""
-        columns = sorted(name for name in self.columns(table) if not name.startswith("_"))
-        names = ", ".join(f'"{name}"' for name in columns)
-        return self.query(f"SELECT {names} FROM {table} ORDER BY ALL")
+        with self.reading():
+            columns = sorted(name for name in self.columns(table) if not name.startswith("_"))
+            names = ", ".join(f'"{name}"' for name in columns)
+            return self.query(f"SELECT {names} FROM {table} ORDER BY ALL")
 
     def everything(self) -> dict[str, list[tuple[Any, ...]]]:
-        return {table: self.content(table) for table in sorted(self.tables())}
+        with self.reading():
+            return {table: self.content(table) for table in sorted(self.tables())}
 
 
 @pytest.fixture(autouse=True)

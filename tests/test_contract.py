@@ -45,6 +45,8 @@ TABLES = {
     "mdata_entries": "mdata_id",
     "rejected_records": "rejection_key",
 }
+#: What profiles become.
+PROFILES = [table for table in TABLES if table.startswith("profiles")]
 KEYS = {
     "profiles": "id",
     "profiles__custom_columns": "profile_id, name",
@@ -66,22 +68,23 @@ KEYS = {
 
 def assert_same(warehouse: Warehouse, *tables: str) -> None:
     """Compare every table, or some, with the sandbox, row by row and value by value."""
-    for table, rows in expected(warehouse.box.service, *tables).items():
-        columns = sorted({name for row in rows for name in row})
-        if not columns:
-            assert warehouse.content(table) == [], table
-            continue
-        names = ", ".join(f'"{name}"' for name in columns)
-        loaded = [
-            dict(zip(columns, row)) for row in warehouse.query(f"SELECT {names} FROM {table}")
-        ]
-        assert comparable(loaded, columns) == comparable(rows, columns), table
-    for table, key in KEYS.items():
-        if tables and table not in tables:
-            continue
-        doubled = warehouse.query(f"SELECT {key} FROM {table} GROUP BY ALL HAVING count(*) > 1")
-        assert doubled == [], table
-    assert warehouse.content("rejected_records") == []
+    with warehouse.reading():
+        for table, rows in expected(warehouse.box.service, *tables).items():
+            columns = sorted({name for row in rows for name in row})
+            if not columns:
+                assert warehouse.content(table) == [], table
+                continue
+            names = ", ".join(f'"{name}"' for name in columns)
+            loaded = [
+                dict(zip(columns, row)) for row in warehouse.query(f"SELECT {names} FROM {table}")
+            ]
+            assert comparable(loaded, columns) == comparable(rows, columns), table
+        for table, key in KEYS.items():
+            if tables and table not in tables:
+                continue
+            doubled = warehouse.query(f"SELECT {key} FROM {table} GROUP BY ALL HAVING count(*) > 1")
+            assert doubled == [], table
+        assert warehouse.content("rejected_records") == []
 
 
 def test_a_first_load_brings_every_row_of_every_table(account: Open) -> None:
@@ -160,7 +163,7 @@ def test_a_second_run_asks_once_for_each_window_and_parent(account: Open) -> Non
 def test_time_passes_and_the_next_run_brings_what_changed(account: Open) -> None:
     warehouse = account(profiles=200, now="2025-03-01T00:00:00Z")
     warehouse.load()
-    for _ in range(3):
+    for _ in range(2):
         warehouse.box.service.advance(20 * 3600)
         warehouse.load(whole_read_days=0)
         assert_same(warehouse)
@@ -168,20 +171,20 @@ def test_time_passes_and_the_next_run_brings_what_changed(account: Open) -> None
 
 def test_the_last_entry_of_a_list_goes_as_well(account: Open) -> None:
     warehouse = account()
-    warehouse.load()
+    warehouse.load("profiles")
     service = warehouse.box.service
     profile = next(row for row in service.rows("profiles") if row["subscriptions"])
     service.update("profiles", profile["id"], subscriptions=[], custom_columns=[], clicks=[])
-    warehouse.load()
+    warehouse.load("profiles")
     for table in ("subscriptions", "custom_columns", "clicks"):
         sql = f"SELECT count(*) FROM profiles__{table} WHERE profile_id = {profile['id']}"
         assert warehouse.query(sql) == [(0,)], table
-    assert_same(warehouse)
+    assert_same(warehouse, *PROFILES)
 
 
 def test_a_member_who_left_is_gone_also_the_last_one(account: Open) -> None:
     warehouse = account()
-    warehouse.load()
+    warehouse.load("groups", "group_members")
     service = warehouse.box.service
     emptied, shrunk, *_ = service.rows("groups")
     members = service.truth("group_members", group_id=emptied["id"])
@@ -192,12 +195,12 @@ def test_a_member_who_left_is_gone_also_the_last_one(account: Open) -> None:
     )
     assert members
     warehouse.load("groups", "group_members")
-    assert_same(warehouse)
+    assert_same(warehouse, "groups", "group_members")
 
 
 def test_a_snapshot_is_what_the_service_lists_now_even_if_that_is_nothing(account: Open) -> None:
     warehouse = account()
-    warehouse.load()
+    warehouse.load("tags", "campaigns")
     service = warehouse.box.service
     for tag in service.rows("tags"):
         service.delete("tags", tag["id"])

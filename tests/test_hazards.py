@@ -15,7 +15,7 @@ from sources.common.errors import ConfigurationError, CredentialsError
 from sources.common.tables import Layout, Page
 from sources.mcommons.answers import decode
 from tests.conftest import Open, Warehouse
-from tests.test_contract import assert_same
+from tests.test_contract import PROFILES, assert_same
 
 REFUSED = '<?xml version="1.0"?><response success="false"><error id="{}" message="{}"/></response>'
 PAGE = b"<!DOCTYPE html><html><body><h4>Sorry</h4><p>We are down for repairs.</p></body></html>"
@@ -263,10 +263,10 @@ def test_a_failure_that_passes_costs_nothing_but_time(
 ) -> None:
     warehouse = account()
     warehouse.box.faults.append(first_times(3, "profiles", response))
-    summary = warehouse.load()
+    summary = warehouse.load("profiles", "clicks")
     assert summary.failed == {}
     assert summary.rejected == 0
-    assert_same(warehouse)
+    assert_same(warehouse, *PROFILES, "clicks")
 
 
 def test_a_resource_that_cannot_be_read_stays_where_it_was_and_the_others_load(
@@ -488,7 +488,8 @@ def test_entities_are_never_expanded(account: Open) -> None:
 def test_calls_at_a_time_reach_the_limit_and_stay_below_it(account: Open, concurrency: int) -> None:
     warehouse = account(profiles=150)
     warehouse.box.latency = 0.006 * concurrency
-    warehouse.load(concurrency=concurrency, page_size=20)
+    messages = ("incoming_messages", "outgoing_messages")
+    warehouse.load("profiles", *messages, concurrency=concurrency, page_size=20)
     assert warehouse.box.peak == concurrency
 
 

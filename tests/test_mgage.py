@@ -99,9 +99,10 @@ def served(warehouse: Warehouse) -> list[Row]:
 
 
 def loaded(warehouse: Warehouse) -> list[Row]:
-    columns = [name for name in warehouse.columns("messages") if not name.startswith("_")]
-    names = ", ".join(f'"{name}"' for name in columns)
-    return [dict(zip(columns, row)) for row in warehouse.query(f"SELECT {names} FROM messages")]
+    with warehouse.reading():
+        columns = [name for name in warehouse.columns("messages") if not name.startswith("_")]
+        names = ", ".join(f'"{name}"' for name in columns)
+        return [dict(zip(columns, row)) for row in warehouse.query(f"SELECT {names} FROM messages")]
 
 
 def bodies(warehouse: Warehouse) -> list[str]:
@@ -123,8 +124,9 @@ def assert_holds(warehouse: Warehouse, rows: Iterable[Row]) -> None:
 
 def assert_same(warehouse: Warehouse) -> None:
     """The table is what the service serves, and nothing was rejected."""
-    assert_holds(warehouse, served(warehouse))
-    assert warehouse.content("rejected_records") == []
+    with warehouse.reading():
+        assert_holds(warehouse, served(warehouse))
+        assert warehouse.content("rejected_records") == []
 
 
 def asked(warehouse: Warehouse, program_id: int = PROGRAM) -> list[dict[str, str]]:

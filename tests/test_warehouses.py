@@ -11,6 +11,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, Protocol
@@ -82,6 +83,9 @@ class PostgresWarehouse(Warehouse):
     def destination(self) -> Any:
         return destination("postgres", credentials=self.uri)
 
+    def reading(self) -> Any:
+        return nullcontext()
+
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         connection = psycopg2.connect(self.uri)
         try:
@@ -127,6 +131,9 @@ class LakeWarehouse(Warehouse):
     @property
     def destination(self) -> Any:
         return destination(self.table_format, bucket_url=str(self.lake))
+
+    def reading(self) -> Any:
+        return nullcontext()
 
     def tables(self) -> set[str]:
         folders = (self.lake / self.name).iterdir()

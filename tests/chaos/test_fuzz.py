@@ -145,7 +145,7 @@ HOSTILE = {
 }
 DECODE = """
 from sources.common.errors import TextliftError
-from tests.test_fuzz import page_of, profile, read
+from tests.chaos.test_fuzz import page_of, profile, read
 
 def page(inside):
     return page_of([profile(1), b'<profile id="2">' + inside + b"</profile>", profile(3)], True)
