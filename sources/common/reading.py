@@ -51,7 +51,7 @@ MAX_BROKEN_PIECES = 16
 #: No service has shorter pages: an answer with fewer rows is not cut off at the end of a page.
 MIN_PAGE = 20
 #: Rows read ahead of those that are asked for; more would take more memory than they save time.
-AHEAD_ROWS = 40_000
+AHEAD_ROWS = 30_000
 _CUT_OFF = "the service answers every page with the same rows, and there may be more"
 
 

@@ -49,7 +49,7 @@ _HEADERS, _MARK = 3 * 4096, b"DUCK"
 #: Seconds to wait for another process to close the file.
 LOCK_SECONDS = 60.0
 #: Of DuckDB while it merges, if the credentials' ``global_config`` has no other ``memory_limit``.
-MEMORY_LIMIT = "200MB"
+MEMORY_LIMIT = "150MB"
 #: Stands for the folder of a package's files in the SQL of a merge.
 _FOLDER = "{completed_jobs}"
 #: Tells the rows that a merge reads from one another.
