@@ -146,4 +146,4 @@ def test_a_merge_takes_the_memory_that_a_user_allows(
         write_disposition="merge",
     )
     dlt.pipeline("own", destination=duckdb(own), pipelines_dir=str(tmp_path)).run(things)
-    assert limits == ["190.7 MiB", "64.0 MiB"]
+    assert limits == ["143.0 MiB", "64.0 MiB"]
