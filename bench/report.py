@@ -46,8 +46,8 @@ pass before, and a run that finds one missing does not count. The latency is sle
 Each way runs in a process and a folder of its own. Seconds are those of the wall clock from before
 the first request to after the last commit, without starting Python; memory is the peak of the
 process. Rows in the DuckDB file are counted afterwards, in all tables, and a wrong number ends the
-benchmark. textlift and lxml are the best of 3 runs, with the most memory of the 3; the others run
-once. A way that is given up when it has taken 16 times as long as textlift, or killed by the system for its
+benchmark. textlift and lxml, which take turns, are the best of 3 runs, with the most memory of the 3;
+the others run once. A way that is given up when it has taken 16 times as long as textlift, or killed by the system for its
 memory, took "more than" that.
 
 - **textlift** is the whole pipeline as its command line runs it: HTTP to DuckDB, all child tables,

@@ -45,7 +45,7 @@ TABLES = {
     "mdata_entries": "mdata_id",
     "rejected_records": "rejection_key",
 }
-#: What profiles become.
+#: The tables of the resource ``profiles``.
 PROFILES = [table for table in TABLES if table.startswith("profiles")]
 KEYS = {
     "profiles": "id",

@@ -18,16 +18,20 @@ from tests.test_warehouses import (  # noqa: F401 (fixtures are found by their n
 )
 
 
-@pytest.mark.parametrize("open_service", ["delta", "postgres"], indirect=True)
+@pytest.mark.parametrize(
+    ("open_service", "name"),
+    [("delta", "delta"), ("postgres", "postgres")],
+    indirect=["open_service"],
+)
 def test_runs_at_the_same_time_merge_into_the_same_table(
     account: AnyWarehouse,  # noqa: F811
+    name: str,
 ) -> None:
     warehouse = account(profiles=300)
     if isinstance(warehouse, LakeWarehouse):
         there = {"DESTINATION__FILESYSTEM__BUCKET_URL": str(warehouse.lake)}
     else:
         there = {"DESTINATION__POSTGRES__CREDENTIALS": warehouse.uri}
-    name = warehouse.destination.destination_name.replace("filesystem", "delta")
     program = (
         "import sys; from pipelines.scheduled import run_task\n"
         "summary = run_task('mcommons', 'profiles', since='2024-01-01', until=sys.argv[1],"
