@@ -322,6 +322,31 @@ def test_a_snapshot_that_fails_half_way_replaces_nothing(account: Open) -> None:
     assert warehouse.content("group_members") == before != []
 
 
+def test_what_a_failed_resource_still_asks_for_is_counted(account: Open) -> None:
+    warehouse = account(profiles=150)
+    first, second = (str(row["id"]) for row in warehouse.box.service.rows("groups")[:2])
+    asked, again = threading.Event(), threading.Event()
+
+    def failing(request: Request) -> Response | None:
+        """One group is refused while the other has to be asked for again; the calls wait for it."""
+        group = request.params.get("group_id")
+        if group == first:
+            asked.wait(30)
+            return refused(1, "Missing group")
+        if group == second:
+            (again if asked.is_set() else asked).set()
+            return Response(503, PAGE, {})
+        if request.endpoint == "calls":
+            again.wait(30)
+        return None
+
+    warehouse.box.faults.append(failing)
+    summary = warehouse.load("group_members", "calls")
+    assert list(summary.failed) == ["group_members"]
+    assert again.is_set()
+    assert summary.requests == len(warehouse.box.requests)
+
+
 @pytest.mark.parametrize(
     "response",
     [lambda: Response(401, PAGE, {}), lambda: refused(4, "Invalid company id")],

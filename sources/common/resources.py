@@ -242,7 +242,7 @@ def build_resource(run: Run, endpoint: Endpoint) -> DltResource:
         metrics = dlt.current.resource_metrics()
         this_resource = dlt.current.resource()
         lists = _known_lists(endpoint)
-        load = run.enter(endpoint, state)
+        load = run.enter(endpoint, state, metrics)
         package = _Package(load, run.now)
         empty = _with_lists(empty_page(endpoint), lists)
         unfinished, wait = False, True
@@ -297,7 +297,6 @@ def build_resource(run: Run, endpoint: Endpoint) -> DltResource:
                 package.table_rows.clear()
             metrics.update(_metrics(load, package, run, False))
         finally:
-            metrics["requests"] = load.requests
             run.leave(load, unfinished, wait)
 
     resource: DltResource = dlt.resource(

@@ -6,7 +6,7 @@ A :class:`Load` turns an endpoint, the settings and the cursors of earlier runs 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -76,6 +76,7 @@ class Run:
         self._askers: dict[str, str] = {}
         self._failed_listings: dict[str, ServiceError] = {}
         self._active: set[str] = set()
+        self._counts: dict[str, tuple[Load, MutableMapping[str, Any]]] = {}
 
     @property
     def now(self) -> datetime:
@@ -120,13 +121,19 @@ class Run:
         """A reader with this run's service and page size."""
         return Reader(self.service, endpoint, units, self.settings.page_size)
 
-    def enter(self, endpoint: Endpoint, state: Mapping[str, Any]) -> Load:
-        """Begin a resource's part in a package: go on with an unfinished load, or start one."""
+    def enter(
+        self, endpoint: Endpoint, state: Mapping[str, Any], metrics: MutableMapping[str, Any]
+    ) -> Load:
+        """Begin a resource's part in a package: go on with an unfinished load, or start one.
+
+        The load's ``requests`` are noted in ``metrics`` when all resources have ended.
+        """
         self._active.add(endpoint.name)
         load = self._unfinished.pop(endpoint.name, None)
         if load is None or load.packages != state.get("packages"):
             # Rows taken for a package that was not committed have to be read again.
             load = Load(self, endpoint, state)
+        self._counts[endpoint.name] = (load, metrics)
         return load
 
     def leave(self, load: Load, unfinished: bool, wait: bool) -> None:
@@ -134,12 +141,19 @@ class Run:
         self._active.discard(load.endpoint.name)
         if unfinished:
             self._unfinished[load.endpoint.name] = load
-        if not self._active and not self._unfinished:
+        if self._active or self._unfinished:
+            return
+        try:
+            self.service.client.close(wait)
+            # Not sooner: what a resource that failed had asked for was tried again meanwhile.
+            for each, metrics in self._counts.values():
+                metrics["requests"] = each.requests
+        finally:
+            self._counts.clear()
             self._now = None
             self._listings.clear()
             self._listed.clear()
             self._failed_listings.clear()
-            self.service.client.close(wait)
 
 
 @dataclass(frozen=True)
