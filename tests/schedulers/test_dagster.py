@@ -230,6 +230,21 @@ def test_partitions_at_once_and_the_schedule_after_them_leave_no_gap(
         dagster.run("job", "launch", "-j", "mcommons_history", "--tags", json.dumps(days))
     assert most_at_once(dagster.wait("mcommons_history", 4)) > 1
     assert cursors(warehouse) == []
+    asked = {
+        (request.params["start_time"], request.params["end_time"])
+        for request in warehouse.box.requests
+        if request.endpoint == "messages"
+    }
+    # Exactly the days of each run.
+    assert asked == {
+        (f"{first}T00:00:00Z", f"{last}T23:59:59Z")
+        for first, last in (
+            ("2025-03-01", "2025-04-15"),
+            ("2025-04-16", "2025-05-29"),
+            ("2025-05-30", "2025-05-30"),
+            ("2025-05-31", "2025-05-31"),
+        )
+    }
 
     # The schedule takes over: what changed meanwhile, the last days, and the lists.
     service.advance(3600)
