@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 import dlt
-from dlt.common.configuration.exceptions import (
-    ConfigurationException,
-    DuplicateConfigProviderException,
-)
+from dlt.common.configuration.exceptions import ConfigurationException
 from dlt.common.configuration.providers.toml import SettingsTomlProvider
 from dlt.common.destination.exceptions import DestinationException, UnknownDestinationModule
 from dlt.common.exceptions import SignalReceivedException
@@ -89,6 +87,15 @@ def main(job: Job, argv: Sequence[str] | None = None) -> int:
         return code
 
 
+def end(code: int) -> NoReturn:
+    """End the process as ``sys.exit`` does, but leave its memory to the system.
+
+    To free what was imported, object by object, takes an eighth of a run with nothing new.
+    """
+    atexit._run_exitfuncs()
+    _exit(code)
+
+
 def use_own_settings() -> None:
     """Let the project's settings count wherever this is started.
 
@@ -98,7 +105,9 @@ def use_own_settings() -> None:
     own = PROJECT / ".dlt"
     if not Path(".dlt").is_dir() and own.is_dir():
         os.environ.setdefault("DLT_PROJECT_DIR", str(PROJECT))
-    with suppress(DuplicateConfigProviderException):
+    # Only where dlt has not read them itself: it looks for each setting in every provider there is.
+    read = [place for one in dlt.config.config_providers for place in one.present_locations]
+    if own / "config.toml" not in [Path(place).resolve() for place in read]:
         dlt.config.register_provider(
             SettingsTomlProvider("textlift", False, "config.toml", [str(own)])
         )
@@ -107,9 +116,14 @@ def use_own_settings() -> None:
 def _stop() -> NoReturn:
     """End the process without waiting for answers that are still under way."""
     print(_STOPPED, file=sys.stderr)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(FAILED)
+    _exit(FAILED)
+
+
+def _exit(code: int) -> NoReturn:
+    for stream in (sys.stdout, sys.stderr):
+        if stream:  # a scheduler can have closed it
+            stream.flush()
+    os._exit(code)
 
 
 def was_stopped(error: BaseException | None) -> bool:
@@ -262,7 +276,7 @@ def _pipeline(job: Job, options: argparse.Namespace) -> dlt.Pipeline:
         pipeline_name=name,
         destination=destination(kind, **settings),
         dataset_name=options.dataset or job.name,
-        progress=_Progress() if sys.stderr.isatty() else NULL_COLLECTOR,
+        progress=_Progress() if sys.stderr and sys.stderr.isatty() else NULL_COLLECTOR,
     )
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 from dlt.extract import DltSource
 
-from pipelines.command import Job, main
+from pipelines.command import Job, end, main
 from sources.mcommons import MobileCommonsCredentials, mcommons_source
 
 
@@ -57,4 +57,4 @@ JOB = Job(
 )
 
 if __name__ == "__main__":
-    sys.exit(main(JOB))
+    end(main(JOB))

@@ -14,7 +14,7 @@ from typing import Any
 
 from dlt.extract import DltSource
 
-from pipelines.command import Job, main
+from pipelines.command import Job, end, main
 from sources.common.errors import ServiceError
 from sources.mgage import MGageCredentials, mgage_source
 
@@ -59,4 +59,4 @@ JOB = Job(
 )
 
 if __name__ == "__main__":
-    sys.exit(main(JOB))
+    end(main(JOB))

@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import select
+import shlex
 import shutil
 import signal
 import subprocess
@@ -521,6 +522,22 @@ def test_from_another_directory_the_settings_of_the_project_hold(
     # It is .dlt/config.toml that has rows carry their load id.
     assert warehouse.query("SELECT count(*) FROM campaigns WHERE _dlt_load_id IS NULL") == [(0,)]
     assert not list(folder.iterdir())
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_a_scheduler_that_reads_nothing_gets_the_rows_and_the_exit_code(
+    account: Open, closed: str
+) -> None:
+    warehouse = account()
+    command = f"{shlex.quote(sys.executable)} {shlex.quote(str(SCRIPTS['mcommons']))}"
+    ended = subprocess.run(
+        ["sh", "-c", f"exec {command} --resources campaigns {closed}"],
+        check=False,
+        env=environment(warehouse),
+        timeout=PATIENCE,
+    )
+    assert ended.returncode == LOADED
+    assert warehouse.query("SELECT count(*) FROM campaigns") == [(5,)]
 
 
 def test_settings_of_the_current_directory_hold_where_it_has_some(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -130,6 +131,23 @@ def test_settings_of_another_project_do_not_take_the_place_of_ours(warehouse: Wa
     )
     subprocess.run([sys.executable, "-c", program], cwd=elsewhere, check=True)
     assert "_dlt_load_id" in warehouse.columns("clicks")
+
+
+@pytest.mark.parametrize("settings", [False, True], ids=["no settings there", "other settings"])
+def test_our_settings_are_read_once(tmp_path: Path, settings: bool) -> None:
+    if settings:
+        (tmp_path / ".dlt").mkdir()
+        (tmp_path / ".dlt" / "config.toml").write_text("[sources.other]\nkey = 1\n")
+    program = (
+        f"import sys; sys.path.insert(0, {str(PROJECT)!r})\n"
+        "import dlt; from pipelines.scheduled import use_own_settings; use_own_settings()\n"
+        "print(*(place for one in dlt.config.config_providers for place in one.present_locations))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, check=True, capture_output=True, text=True
+    )
+    # Each time it looks for a setting, dlt asks every provider.
+    assert done.stdout.split().count(str(PROJECT / ".dlt" / "config.toml")) == 1
 
 
 def test_refused_credentials_and_wrong_settings_are_told_apart_from_failures(
