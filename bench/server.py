@@ -14,6 +14,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -127,7 +128,9 @@ def _empty(count: int) -> Service:
 
 
 def _living(count: int) -> Service:
-    return MobileCommons(profiles=count, start=START)
+    """An account that was in use until now."""
+    now = datetime.now(timezone.utc).isoformat()
+    return Remembered(MobileCommons(profiles=count, start=START, now=now))
 
 
 ACCOUNTS: dict[str, Callable[[int], Service]] = {
