@@ -29,7 +29,7 @@ CROWD = 500_000
 LIVING = 2_000
 LATENCIES = (0.0, 0.3)
 #: Of textlift and lxml, which are quick; the others run once.
-TIMES = 3
+TIMES = 5
 #: Seconds after which a way is given up, and how many times what textlift takes it may take.
 TIMEOUT = 1800
 MOST_TIMES = 16

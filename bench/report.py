@@ -46,9 +46,9 @@ pass before, and a run that finds one missing does not count. The latency is sle
 Each way runs in a process and a folder of its own. Seconds are those of the wall clock from before
 the first request to after the last commit, without starting Python; memory is the peak of the
 process. Rows in the DuckDB file are counted afterwards, in all tables, and a wrong number ends the
-benchmark. textlift and lxml, which take turns, are the best of 3 runs, with the most memory of the 3;
-the others run once. A way that is given up when it has taken 16 times as long as textlift, or killed by the system for its
-memory, took "more than" that.
+benchmark. textlift and lxml, which take turns, are the best of 5 runs, with the most memory of the 5;
+the others run once. A way that is given up when it has taken 16 times as long as textlift, or killed
+by the system for its memory, took "more than" that.
 
 - **textlift** is the whole pipeline as its command line runs it: HTTP to DuckDB, all child tables,
   merged, in packages, each committed with its cursors.
@@ -67,10 +67,11 @@ for a core. What dlt and DuckDB do is in dlt's steps: extract is everything up t
 keeps, so it holds the other parts.
 
 A run with nothing new is that of `pipelines/mcommons.py` for all resources, from the start of the
-process to its end, against a sandbox with 2,000 profiles at real time that was loaded before; the
-best of 3. Its requests are to be one for each list and for each window of each parent. The 15 empty
-years are those of an account with one campaign, group, mConnect, tiny URL and mData. The crowded
-day has its messages evenly over 24 hours, and is read without knowing where in 15 years it lies.
+process to its end, against a sandbox with 2,000 profiles that was in use until the benchmark began,
+and was loaded before; the best of 5. Its requests are to be one for each list and for each window of
+each parent. The 15 empty years are those of an account with one campaign, group, mConnect, tiny URL
+and mData. The crowded day has its messages evenly over 24 hours, and is read without knowing where in
+15 years it lies.
 """
 
 
