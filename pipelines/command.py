@@ -107,7 +107,7 @@ def use_own_settings() -> None:
         os.environ.setdefault("DLT_PROJECT_DIR", str(PROJECT))
     # Only where dlt has not read them itself: it looks for each setting in every provider there is.
     read = [place for one in dlt.config.config_providers for place in one.present_locations]
-    if own / "config.toml" not in [Path(place).resolve() for place in read]:
+    if (own / "config.toml").resolve() not in [Path(place).resolve() for place in read]:
         dlt.config.register_provider(
             SettingsTomlProvider("textlift", False, "config.toml", [str(own)])
         )

@@ -150,6 +150,20 @@ def test_our_settings_are_read_once(tmp_path: Path, settings: bool) -> None:
     assert done.stdout.split().count(str(PROJECT / ".dlt" / "config.toml")) == 1
 
 
+def test_our_settings_are_read_once_where_they_are_mounted_as_a_link(tmp_path: Path) -> None:
+    (tmp_path / ".dlt").symlink_to(PROJECT / ".dlt")
+    program = (
+        f"import sys; sys.path.insert(0, {str(PROJECT)!r})\n"
+        "import dlt, pathlib; from pipelines import command; command.PROJECT = pathlib.Path.cwd()\n"
+        "command.use_own_settings(); command.use_own_settings()\n"
+        "print(*(place for one in dlt.config.config_providers for place in one.present_locations))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, check=True, capture_output=True, text=True
+    )
+    assert done.stdout.count("config.toml") == 1
+
+
 def test_refused_credentials_and_wrong_settings_are_told_apart_from_failures(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
