@@ -99,7 +99,7 @@ def expected(service: MobileCommons, *tables: str) -> dict[str, list[Row]]:
             for name in (
                 *("profiles", "incoming_messages", "outgoing_messages", "broadcasts", "clicks"),
                 *("campaigns", "groups", "keywords", "mconnects", "tinyurls", "mdatas"),
-                "attachments",
+                *("attachments", "tags"),
             )
         },
         "calls": flat(lambda: [_profile_id_only(row) for row in rows("calls")]),
@@ -126,11 +126,6 @@ def expected(service: MobileCommons, *tables: str) -> dict[str, list[Row]]:
             for column in (row.get("profile") or {}).get("custom_columns") or ()
         ],
         "group_members": lambda: _members(service),
-        "tags": lambda: [
-            {name: None if value is None else str(value) for name, value in flatten(row).items()}
-            | {"id": row["id"]}
-            for row in rows("tags")
-        ],
     }
     return {name: makes[name]() for name in tables or makes}
 

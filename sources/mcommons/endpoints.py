@@ -6,6 +6,7 @@ printed samples lack are those that clients of the API have met.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 from ..common.endpoints import ChildList, ColumnType, Endpoint, Paging, Parent, WindowParams
@@ -32,6 +33,21 @@ _ADDRESS = {
     "postal_code": TEXT,
     "country": TEXT,
 }
+_LOCATION = {
+    "latitude": DOUBLE,
+    "longitude": DOUBLE,
+    "precision": TEXT,
+    "city": TEXT,
+    "state": TEXT,
+    "postal_code": TEXT,
+    "country": TEXT,
+}
+_DISTRICTS = (
+    "congressional_district",
+    "state_upper_district",
+    "state_lower_district",
+    "split_district",
+)
 _PROFILE = {
     "first_name": TEXT,
     "last_name": TEXT,
@@ -49,17 +65,13 @@ _PROFILE = {
     "source__opt_in_path_id": BIGINT,
     "source__message_id": BIGINT,
     **{f"address__{name}": text for name, text in _ADDRESS.items()},
-    "last_saved_location__latitude": DOUBLE,
-    "last_saved_location__longitude": DOUBLE,
-    "last_saved_location__precision": TEXT,
-    "last_saved_location__city": TEXT,
-    "last_saved_location__state": TEXT,
-    "last_saved_location__postal_code": TEXT,
-    "last_saved_location__country": TEXT,
-    "last_saved_districts__congressional_district": TEXT,
-    "last_saved_districts__state_upper_district": TEXT,
-    "last_saved_districts__state_lower_district": TEXT,
-    "last_saved_districts__split_district": TEXT,
+    # Profiles of before 2019 have the shorter names.
+    **{
+        f"{prefix}location__{name}": kind
+        for prefix in ("last_saved_", "")
+        for name, kind in _LOCATION.items()
+    },
+    **{f"{prefix}districts__{name}": TEXT for prefix in ("last_saved_", "") for name in _DISTRICTS},
 }
 _CLICK = {
     "id": BIGINT,
@@ -85,8 +97,12 @@ _SUBSCRIPTIONS = ChildList(
         "opt_out_source": TEXT,
     },
 )
+# The values are printed between blanks and line breaks, and an empty one without times.
 _CUSTOM_COLUMNS = ChildList(
-    item="custom_column", columns={"name": TEXT, "value": TEXT}, text="value"
+    item="custom_column",
+    columns={"name": TEXT, "value": TEXT, "created_at": TIMESTAMP, "updated_at": TIMESTAMP},
+    text="value",
+    padded=True,
 )
 _INTEGRATIONS = ChildList(
     item="integration",
@@ -277,8 +293,7 @@ ENDPOINTS = (
         gone=frozenset({INVALID_URL}),
     ),
     # List mData Queries, for each mData. Rows have no id: what was asked, when and by whom never
-    # changes; the profile beside it does. The sample prints the values of its custom columns
-    # between blanks, and an empty one as a blank.
+    # changes; the profile beside it does.
     Endpoint(
         name="mdata_queries",
         path="mdata_queries",
@@ -316,15 +331,7 @@ ENDPOINTS = (
         },
         key=("query_key",),
         identity=("mdata_id", "created_at", "keyword", "input", "profile__phone__phone_number"),
-        lists={
-            "profile__custom_columns": ChildList(
-                item="custom_column",
-                columns={"name": TEXT, "value": TEXT},
-                text="value",
-                padded=True,
-                table="custom_columns",
-            )
-        },
+        lists={"profile__custom_columns": replace(_CUSTOM_COLUMNS, table="custom_columns")},
         paging=Paging.COUNTED,
         page_limit=100,
         window=WindowParams("from", "to", cursor="created_at", lookback=timedelta(hours=1)),
@@ -390,7 +397,14 @@ ENDPOINTS = (
         name="groups",
         path="groups",
         rows="groups/group",
-        columns={"id": BIGINT, "name": TEXT, "type": TEXT, "status": TEXT, "size": BIGINT},
+        columns={
+            "id": BIGINT,
+            "name": TEXT,
+            "type": TEXT,
+            "status": TEXT,
+            "size": BIGINT,
+            "hint": TEXT,
+        },
         paging=Paging.OPEN,
         page_limit=1000,
     ),
@@ -459,13 +473,17 @@ ENDPOINTS = (
         rows="mdatas/mdata",
         columns={"id": BIGINT, "name": TEXT, "type": TEXT, "uuid": TEXT},
     ),
-    # List Tags. What a tag carries of the object it is on is in no sample: it becomes text, and a
-    # tag that is listed for several objects stays so.
+    # List Tags. A tag that is listed for several objects stays so.
     Endpoint(
         name="tags",
         path="tags",
         rows="tags/tag",
-        columns={"id": BIGINT, "name": TEXT},
+        columns={
+            "id": BIGINT,
+            "name": TEXT,
+            "taggable_object__id": BIGINT,
+            "taggable_object__type": TEXT,
+        },
         repeats=True,
     ),
     # Attachments.
@@ -510,7 +528,13 @@ ENDPOINTS = (
         name="mdata_entries",
         path="mdata_entries",
         rows="mdata/entries/entry",
-        columns={"mdata_id": BIGINT, "input": TEXT},
+        columns={
+            "id": BIGINT,
+            "mdata_id": BIGINT,
+            "created_at": TIMESTAMP,
+            "input": TEXT,
+            "output": TEXT,
+        },
         key=(),
         configured=("mdata_id", "input"),
         gone=frozenset({INVALID_MDATA}),
