@@ -298,7 +298,7 @@ def test_a_profile_is_read_with_its_address_and_its_lists() -> None:
     ]
     assert entries(page, "custom_columns") == [
         {"_row": 0, "name": "Age"},
-        {"_row": 0, "name": "Favorite animal", "value": " a cat "},
+        {"_row": 0, "name": "Favorite animal", "value": "a cat"},
     ]
     assert entries(page, "subscriptions") == [
         {
@@ -533,6 +533,257 @@ def test_what_nobody_declared_becomes_text_columns_and_lists() -> None:
     assert rows(page) == [{"id": 1, "vip": "yes", "owner__email": "o@example.org"}]
     assert entries(page, "labels") == [{"_row": 0, "label": "a"}]
     assert entries(page, "notes") == [{"_row": 0, "by": "b", "note": "c"}, {"_row": 0, "by": "d"}]
+
+
+MEMBER = """
+    <profile id="34700101">
+      <first_name/>
+      <source type="mConnect" name="Spring" id="36653"/>
+      <location>
+        <latitude>41.25</latitude>
+        <longitude>-74.5</longitude>
+        <precision>place</precision>
+        <city>Hoboken</city>
+      </location>
+      <districts>
+        <congressional_district>NJ-8</congressional_district>
+        <state_upper_district>NJ-</state_upper_district>
+        <split_district/>
+      </districts>
+      <custom_columns>
+        <custom_column name="Empty"/>
+        <custom_column name="Blank" created_at="2019-06-21T14:49:40Z" updated_at="">
+        </custom_column>
+        <custom_column name="Code" created_at="2019-06-21T14:49:40Z" updated_at="2019-06-22T08:00:01Z">
+14121        </custom_column>
+        <custom_column 
+            name="Words" 
+            created_at="2019-06-21T14:49:40Z">
+            de la Rue        
+        </custom_column>
+      </custom_columns>
+      <integrations>
+        <integration constituent_id="" type="Salesforce" synchronized_at=""/>
+        <integration constituent_id="7" type="Salesforce" synchronized_at="2019-06-21T14:49:40Z"/>
+      </integrations>
+      <clicks>
+      </clicks>
+    </profile>"""
+PLACES = {
+    "location__latitude": 41.25,
+    "location__longitude": -74.5,
+    "location__precision": "place",
+    "location__city": "Hoboken",
+    "districts__congressional_district": "NJ-8",
+    "districts__state_upper_district": "NJ-",
+    "source__type": "mConnect",
+    "source__name": "Spring",
+    "source__id": 36653,
+}
+
+
+@pytest.mark.parametrize("copies", [1, 60])
+def test_a_profile_is_read_as_the_service_prints_it(copies: int) -> None:
+    records = [MEMBER.replace("34700101", str(n)) for n in range(copies)]
+    page = read(
+        "profiles", respond(f'<profiles num="{copies}" page="1">{"".join(records)}\n</profiles>')
+    )
+    assert page.rejects == []
+    assert rows(page) == [{"id": n, **PLACES} for n in range(copies)]
+    at = utc("2019-06-21 14:49:40")
+    assert entries(page, "custom_columns")[-4:] == [
+        {"_row": copies - 1, "name": "Empty"},
+        {"_row": copies - 1, "name": "Blank", "created_at": at},
+        {
+            "_row": copies - 1,
+            "name": "Code",
+            "value": "14121",
+            "created_at": at,
+            "updated_at": utc("2019-06-22 08:00:01"),
+        },
+        {"_row": copies - 1, "name": "Words", "value": "de la Rue", "created_at": at},
+    ]
+    assert entries(page, "integrations")[:2] == [
+        {"_row": 0, "type": "Salesforce"},
+        {"_row": 0, "type": "Salesforce", "constituent_id": "7", "synchronized_at": at},
+    ]
+    # There is no such element, and one that holds a line break.
+    assert entries(page, "subscriptions") == entries(page, "clicks") == []
+
+
+def test_a_member_of_a_group_is_read_as_the_service_prints_it() -> None:
+    group = f'<group name="“Spring” opt-ins" id="35" type="FilteredGroup">{MEMBER}\n</group>'
+    page = read("group_members", respond(group))
+    assert rows(page) == [{"profile_id": 34700101, **PLACES}]
+    assert page.rejects == []
+    assert page.children == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "inner", "row"),
+    [
+        (
+            "groups",
+            (
+                '<groups><group id="14" type="FilteredGroup" status="active"> <name>One</name> '
+                "<size>2</size> <hint>sign up</hint> </group></groups>"
+            ),
+            {
+                "id": 14,
+                "type": "FilteredGroup",
+                "status": "active",
+                "name": "One",
+                "size": 2,
+                "hint": "sign up",
+            },
+        ),
+        (
+            "mdata_entries",
+            (
+                '<mdata id="4"><entries><entry> <id>9</id> <mdata_id>4</mdata_id> <input>pizza</input> '
+                "<created_at>2019-06-21 14:49:40 UTC</created_at> <output>yes</output> </entry>"
+                "</entries></mdata>"
+            ),
+            {
+                "id": 9,
+                "mdata_id": 4,
+                "input": "pizza",
+                "output": "yes",
+                "created_at": utc("2019-06-21 14:49:40"),
+            },
+        ),
+        (
+            "tags",
+            '<tags><tag id="31" name="gotv"> <taggable_object type="campaign" id="162"/> </tag></tags>',
+            {
+                "id": 31,
+                "name": "gotv",
+                "taggable_object__type": "campaign",
+                "taggable_object__id": 162,
+            },
+        ),
+        (
+            "broadcasts",
+            (
+                '<broadcasts page="1" page_count="1"><broadcast id="3" status="draft"> <delivery_time/> '
+                "<estimated_recipients_count/> <included_groups> </included_groups></broadcast></broadcasts>"
+            ),
+            {"id": 3, "status": "draft"},
+        ),
+    ],
+)
+def test_a_row_is_read_as_the_service_prints_it(name: str, inner: str, row: dict[str, Any]) -> None:
+    page = read(name, respond(inner))
+    assert rows(page) == [row]
+    assert page.rejects == []
+
+
+# Nothing disappears
+
+
+def loose(page: Page) -> list[tuple[Any, ...]]:
+    return [(one.row_key, one.table, one.column, one.payload) for one in page.rejects]
+
+
+@pytest.mark.parametrize("name", ["incoming_messages", "outgoing_messages"])
+def test_the_id_of_a_profile_is_read_whatever_stands_beside_it(name: str) -> None:
+    profile = '<profile><id type="integer">347</id><first_name>Ada</first_name></profile>'
+    page = read(name, respond(f'<messages><message id="1">{profile}</message></messages>'))
+    assert rows(page) == [{"id": 1, "profile_id": 347}]
+    assert page.rejects == []
+
+
+@pytest.mark.parametrize(
+    ("record", "row", "rejects"),
+    [
+        ("<group id='1'>in front<name>a</name></group>", {"group": "in front"}, []),
+        ("<group id='1'><name>a</name>behind</group>", {}, [(None, "group", "behind")]),
+        ("<group id='1'><name>a<b>c</b>d</name></group>", {"name__b": "c"}, [(None, "name", "d")]),
+        (
+            "<group id='1'><name>a</name><x> <y/> z </x></group>",
+            {"x__y": None},
+            [(None, "x", " z ")],
+        ),
+        (
+            "<group id='1'><name>a</name><tags>b<tag>c</tag>d</tags></group>",
+            {},
+            [(None, "tags", "b"), (None, "tags", "d")],
+        ),
+        (
+            "<group id='1'><name>a</name><tags><tag><x/>d</tag></tags></group>",
+            {},
+            [("tags", "tag", "d")],
+        ),
+    ],
+)
+def test_text_around_elements_is_a_column_or_a_reject(
+    record: str, row: dict[str, Any], rejects: list[Any]
+) -> None:
+    page = read("groups", respond(f"<groups>{record}<group id='2'/></groups>"))
+    expected = {"id": 1, "name": "a", **{name: text for name, text in row.items() if text}}
+    assert rows(page) == [expected, {"id": 2}]
+    assert loose(page) == [("1", *reject) for reject in rejects]
+
+
+def test_text_between_the_records_is_a_reject() -> None:
+    inner = "<groups>one<group id='1'/>two<group id='2'/>\n</groups>"
+    page = read("groups", respond(inner))
+    assert [row["id"] for row in rows(page)] == [1, 2]
+    assert page.rows == 2
+    assert loose(page) == [(None, None, None, "one"), (None, None, None, "two")]
+
+
+def test_the_attributes_of_a_list_are_columns_of_the_record_that_holds_it() -> None:
+    page = read(
+        "profiles",
+        respond(
+            '<profiles num="2"><profile id="1"><subscriptions type="array" num="1">'
+            '<subscription campaign_id="5"/></subscriptions><clicks type="array"/></profile>'
+            '<profile id="2"><badges kind="b"><badge>x</badge><badge>y</badge></badges></profile>'
+            "</profiles>"
+        ),
+    )
+    assert rows(page) == [
+        {
+            "id": 1,
+            "subscriptions__type": "array",
+            "subscriptions__num": "1",
+            "clicks__type": "array",
+        },
+        {"id": 2, "badges__kind": "b"},
+    ]
+    assert entries(page, "subscriptions") == [{"_row": 0, "campaign_id": 5}]
+    assert page.rejects == []
+
+
+def test_an_entry_that_names_its_parent_otherwise_keeps_that() -> None:
+    page = read(
+        "campaigns",
+        respond(
+            '<campaigns><campaign id="1"><opt_in_paths><opt_in_path id="21"><tags>'
+            '<tag opt_in_path_id="21">x</tag><tag opt_in_path_id="22">y</tag></tags>'
+            "</opt_in_path></opt_in_paths></campaign></campaigns>"
+        ),
+    )
+    assert entries(page, "opt_in_paths__tags") == [
+        {"_row": 0, "opt_in_path_id": 21, "opt_in_path_id_sent": "21", "tag": "x"},
+        {"_row": 0, "opt_in_path_id": 21, "opt_in_path_id_sent": "22", "tag": "y"},
+    ]
+
+
+@pytest.mark.parametrize(("ids", "kept"), [(("1", "01"), ["1"]), (("01", "1", "1"), ["01"])])
+@pytest.mark.parametrize("beside", [0, 2000])
+def test_ids_that_are_the_same_number_are_the_same_record(
+    ids: tuple[str, ...], kept: list[str], beside: int
+) -> None:
+    records = [f'<group id="{id}" name="g"/>' for id in ids]
+    records += [f'<group id="{n}" name="g"/>' for n in range(10, 10 + beside)]
+    page = read("groups", respond(f"<groups>{''.join(records)}</groups>"))
+    assert [row["id"] for row in rows(page)] == [
+        *[1] * (len(ids) - len(kept)),
+        *range(10, 10 + beside),
+    ]
+    assert [reject.row_key for reject in page.rejects] == kept
 
 
 @pytest.mark.parametrize("name", [name for name in BY_NAME if BY_NAME[name].rows != "."])

@@ -181,6 +181,10 @@ PERSON = (
         '<person id="1"><owner><id>7</id></owner></person>',
         '<person  id="1" ><name >n</name ></person >',
         '<person id="1"><pets type="array"/><notes><note kind="k">n</note></notes></person>',
+        '<person id="1"><pets num="1" page="1"><pet id="5"><toys of="5"/></pet>\n</pets></person>',
+        '<person id="1"><home>loose<city>Brno</city></home></person>',
+        '<person id="1"><owner>\n<id type="integer">7</id>\n</owner></person>',
+        '<person id="1"><notes><note>\n  n  \n  </note><note>\n\n</note><note/></notes></person>',
         '<person id="1"><notes><note>\n</note><note> <b>x</b></note></notes></person>',
         '<person id="1"><name>one</name><name/></person>',
     ],
@@ -248,6 +252,16 @@ def test_what_is_not_well_formed_is_declined(body: str) -> None:
         people(PERSON.replace('zip="9"', 'xmlns="urn:x"')),
         people(PERSON.replace("<name>", '<name xml:lang="cs">')),
         people(PERSON.replace("<born>", "<name>Zora</name><born>")),
+        people(PERSON.replace("<born>", "loose<born>")),
+        people(PERSON.replace("</city>", "</city>\nloose")),
+        people(PERSON.replace("<notes>", "<notes>loose")),
+        people(PERSON.replace("</notes>", "loose</notes>")),
+        people(PERSON.replace("</note>", "</note> loose ")),
+        people(PERSON.replace("</toys>", "loose</toys>")),
+        people(PERSON.replace("<pets>", '<pets never_seen="x">')),
+        people(PERSON.replace('<person id="1" zip="9">', '<person id="1" zip="9">loose')),
+        people("loose", PERSON),
+        people(PERSON, "loose"),
         people(PERSON.replace("<born>", "<never_seen>x</never_seen><born>")),
         people(PERSON.replace("<born>", '<born never_seen="x">')),
         people(PERSON.replace("<born>", '<person id="3"><name>n</name></person><born>')),
@@ -321,6 +335,10 @@ TEXTS = (
 ODD_TEXTS = ("&", "&nbsp;", "<", "<!--c-->", "<![CDATA[c]]>", "]]>", "\t", "\r", "\x02", "&#0;")
 
 
+#: Behind an element; most of them layout.
+tails = st.sampled_from(["", "", "", " ", "\n", " \n", "\u00a0", "x", " x", "&amp;", "&#32;"])
+
+
 @st.composite
 def elements(draw: st.DrawFn, name: str, depth: int = 0) -> str:
     attributes = draw(
@@ -330,7 +348,7 @@ def elements(draw: st.DrawFn, name: str, depth: int = 0) -> str:
     inner = []
     if depth < 3:
         names = draw(st.lists(st.sampled_from(NAMES), max_size=3))
-        inner = [draw(elements(each, depth + 1)) for each in names]
+        inner = [draw(elements(each, depth + 1)) + draw(tails) for each in names]
     head = "".join(f' {key}="{value.strip()}"' for key, value in attributes.items())
     if not inner and not text and draw(st.booleans()):
         return f"<{name}{head}/>"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
@@ -31,6 +31,7 @@ from sources.common.tables import (
     constant,
     convert,
     filter_page,
+    with_column,
 )
 
 UTC = timezone.utc
@@ -160,6 +161,15 @@ def test_fractions_dates_and_times_without_a_zone_are_read_as_utc(
 )
 def test_the_zero_date_is_no_time_and_no_mistake(zero: str) -> None:
     assert converted([zero], TIMESTAMP) == ([None], [])
+
+
+@pytest.mark.parametrize(
+    "text", ["0000-00-00 garbage", "0000-00-00 12:00:00", "0000-00-001", "0000-00-00T00:00:00Zx"]
+)
+def test_what_only_begins_like_the_zero_date_is_a_mistake(text: str) -> None:
+    texts = ["0000-00-00 00:00:00 UTC", text, "2019-06-21 14:49:40 UTC"]
+    good = datetime(2019, 6, 21, 14, 49, 40, tzinfo=UTC)
+    assert converted(texts, TIMESTAMP) == ([None, None, good], [1])
 
 
 @pytest.mark.parametrize("impossible", ["0000-01-01 00:00:00", "0001-01-01T00:00:00+05:00"])
@@ -515,6 +525,39 @@ def test_a_column_named_like_the_computed_key_is_kept_under_another_name() -> No
     assert len(table.column_names) == 3
 
 
+def test_rows_whose_times_cannot_be_read_are_told_apart_by_them() -> None:
+    rows = [{"asked_at": None, "input": "STOP"}] * 3
+    table = pa.Table.from_pylist(rows, SCHEMA)
+    counts: Counter[str] = Counter()
+
+    def keys(undated: Mapping[int, str]) -> list[str]:
+        keyed = add_row_keys(table, "query_key", IDENTITY, undated, counts)
+        met: list[str] = keyed["query_key"].to_pylist()
+        return met
+
+    first = keys({0: "yesterday", 1: "today"})
+    # In another window, which nobody can tell: the ordinals go on.
+    second = keys({0: "yesterday"})
+    assert len({*first, second[0]}) == 4
+    # Without a time at all it may be the same row, which belongs to every window.
+    assert first[2] in second
+    counts.clear()
+    assert keys({0: "yesterday", 1: "today"}) == first
+
+
+def test_a_value_that_the_service_sent_under_our_name_is_kept_beside() -> None:
+    table = pa.table({"id": ["a", "b"], "owner": ["1", None], "owner_sent": ["x", "y"]})
+    assert with_column(table, "owner", pa.array([1, 1])).to_pylist() == [
+        {"id": "a", "owner": 1, "owner_sent": "x"},
+        {"id": "b", "owner": 1, "owner_sent": "y"},
+    ]
+    assert with_column(table, "owner", pa.array([2, 2])).to_pylist() == [
+        {"id": "a", "owner": 2, "owner_sent": "x", "owner_sent_sent": "1"},
+        {"id": "b", "owner": 2, "owner_sent": "y", "owner_sent_sent": None},
+    ]
+    assert with_column(table, "new", pa.array([2, 2])).column_names[0] == "new"
+
+
 @given(query_rows, st.randoms(use_true_random=False))
 def test_the_same_rows_get_the_same_keys_in_whatever_order_they_come(
     rows: list[Record], random: Any
@@ -616,6 +659,22 @@ def test_dlt_leaves_the_names_of_columns_and_tables_as_they_are(name: str, inner
 def test_a_name_becomes_snake_case(name: str, column: str) -> None:
     assert column_name(name) == column
     assert column == NamingConvention().normalize_identifier(name) or "." in name
+
+
+@pytest.mark.parametrize("name", ["xmin", "CTID", "tableoid"])
+def test_no_column_is_called_like_one_of_postgres_own(name: str) -> None:
+    assert column_name(name) == f"x_{name.lower()}"
+
+
+@given(st.text("abc_é", min_size=1, max_size=400))
+def test_the_name_of_a_table_fits_every_warehouse_and_stays_the_same_in_dlt(name: str) -> None:
+    page = build([{"id": "1", name: [{"x": "1"}, {"x": "2"}]}])
+    (suffix,) = {suffix for suffix, rows in page.children.items() if rows.num_rows}
+    table = f"people__{suffix}"
+    assert len(table) <= 63
+    assert NamingConvention(63).normalize_tables_path(table) == table
+    other = build([{"id": "1", f"{name}b": [{"x": "1"}]}])
+    assert suffix not in {suffix for suffix, rows in other.children.items() if rows.num_rows}
 
 
 def test_all_threads_together_find_no_more_new_columns_than_one_may() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -37,9 +38,15 @@ ARROW_TYPES: Mapping[ColumnType, pa.DataType] = {
 
 #: Places that nobody declared that become columns or lists, of all the records of an endpoint.
 MAX_NEW_PLACES = 1000
+#: Characters of a table's name: PostgreSQL takes no more, and dlt names files by tables.
+MAX_TABLE_NAME = 63
+#: PostgreSQL has columns of its own of these names in every table.
+_SYSTEM_COLUMNS = frozenset({"cmax", "cmin", "ctid", "tableoid", "xmax", "xmin"})
 _NAMING = NamingConvention()
 #: Microseconds of the first and the last time that Python and every warehouse can hold.
 _FIRST_TIME, _LAST_TIME = -62135596800 * 10**6, 253402300800 * 10**6 - 1
+#: No time at all, as services write it: the zero date, with or without a zero time and a zone.
+_ZERO_TIME = r"^0000-00-00(?:[ T]00:00(?::00(?:\.0+)?)?)?\s*(?:Z|UTC|GMT|[+-]\d\d:?\d\d)?$"
 _FLAGS = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
 
 
@@ -100,6 +107,8 @@ def column_name(name: str) -> str:
     Names that begin with an underscore are dlt's and ours, but for one before a digit.
     """
     normal = _NAMING.normalize_identifier(name) if name.strip() else "_"
+    if normal in _SYSTEM_COLUMNS:
+        return f"x_{normal}"
     return f"x{normal}" if normal.startswith("_") and not normal[1:2].isdigit() else normal
 
 
@@ -347,31 +356,37 @@ def build_page(
             reason = "more columns than a table can take"
             found.append(Reject(keys[row] if keys else None, None, reason, originals(row)))
     if endpoint.record_key and not endpoint.repeats:
-        for row in _doubled(keys, lost, originals):
+        for row in _doubled(key_values(table, endpoint.record_key), lost, originals):
             lost.add(row)
             found.append(Reject(keys[row], None, "another record has the same key", originals(row)))
     for row, column, reason, payload in bad:
         if row not in lost:
             found.append(Reject(keys[row] if keys else None, column, reason, payload, row=row))
-    children: dict[str, pa.Table] = {}
-    _build_lists(rows, None, "", children, keys, lost, found)
+    lists: dict[str, pa.Table] = {}
+    _build_lists(rows, None, "", lists, keys, lost, found)
+    children = {_list_name(endpoint, suffix): entries for suffix, entries in lists.items()}
     page = Page(total, table, children, found, fingerprint=_digest(f"{total} {keys}"))
     return filter_page(page, [n not in lost for n in range(rows.count)]) if lost else page
 
 
-def _doubled(
-    keys: Sequence[str | None], lost: set[int], originals: Callable[[int], str]
-) -> Iterator[int]:
+def _doubled(keys: Sequence[Any], lost: set[int], originals: Callable[[int], str]) -> Iterator[int]:
     """Records of an answer that another one with the same key and other values comes after."""
     if len(set(keys)) == len(keys):
         return
-    last: dict[str | None, int] = {}
+    last: dict[Any, int] = {}
     for row, key in enumerate(keys):
         if row in lost:
             continue
         if key in last and originals(last[key]) != originals(row):
             yield last[key]
         last[key] = row
+
+
+def _list_name(endpoint: Endpoint, suffix: str) -> str:
+    """The suffix, shortened with a digest where the table's name would be too long."""
+    room = MAX_TABLE_NAME - len(f"{endpoint.name}__")
+    short: str = _NAMING.shorten_identifier(suffix, suffix, room)
+    return short
 
 
 def unreadable_page(endpoint: Endpoint, reason: str, payload: str) -> Page:
@@ -418,7 +433,7 @@ def _build_lists(
                 found.append(Reject(key, column, reason, payload, name, row=root))
         if roots is not None and rows.layout.id_column:
             ids, _ = convert(rows.column("id"), rows.layout.columns.get("id", ColumnType.TEXT))
-            table = table.add_column(0, rows.layout.id_column, ids.take(entries.parents))
+            table = with_column(table, rows.layout.id_column, ids.take(entries.parents))
         children[name] = table
         _build_lists(entries, entry_roots, f"{name}__", children, keys, lost, found)
 
@@ -496,6 +511,8 @@ def _cast_timestamp(array: pa.Array) -> pa.Array:
 
 def _cast_timestamp_with_zone(array: pa.Array) -> pa.Array:
     unknown = pc.starts_with(array, "0000-00-00")
+    if pc.any(unknown).as_py():
+        unknown = pc.match_substring_regex(array, _ZERO_TIME)
     return pc.if_else(unknown, None, array).cast(ARROW_TYPES[ColumnType.TIMESTAMP])
 
 
@@ -560,6 +577,13 @@ def filter_page(page: Page, keep: list[bool]) -> Page:
     return replace(page, table=page.table.filter(mask), children=children, rejects=rejects)
 
 
+def superseded(page: Page, by: Sequence[Page]) -> Page:
+    """A page of an earlier reading, without the unreadable records that ``by`` has as well."""
+    again = {reject for newer in by for reject in newer.rejects}
+    rejects = [one for one in page.rejects if one.row is not None or one not in again]
+    return replace(page, rejects=rejects)
+
+
 def concat_pages(pages: Sequence[Page]) -> Page:
     """All records of ``pages`` in one, in their order."""
     if len(pages) == 1:
@@ -604,10 +628,26 @@ def _concat(tables: Sequence[pa.Table]) -> pa.Table:
 def constant(table: pa.Table, column: str, value: int | str | None) -> pa.Table:
     """The table with ``column`` set to ``value`` in every row."""
     column_type = pa.int64() if isinstance(value, int) else pa.string()
-    array = pa.repeat(pa.scalar(value, column_type), table.num_rows)
-    if column in table.column_names:
-        return table.set_column(table.schema.get_field_index(column), column, array)
-    return table.add_column(0, column, array)
+    return with_column(table, column, pa.repeat(pa.scalar(value, column_type), table.num_rows))
+
+
+def with_column(table: pa.Table, column: str, values: Any) -> pa.Table:
+    """The table with ``column`` set to ``values``, in front if it is new.
+
+    Where the service itself sent another value under that name, its values are kept beside as
+    ``<column>_sent``.
+    """
+    if column not in table.column_names:
+        return table.add_column(0, column, values)
+    at, sent = table.schema.get_field_index(column), table[column]
+    differs = pc.not_equal(sent.cast(pa.string()), values.cast(pa.string()))
+    differs = pc.and_(pc.is_valid(sent), pc.fill_null(differs, True))
+    if pc.any(differs).as_py():
+        beside = f"{column}_sent"
+        while beside in table.column_names:
+            beside += "_sent"
+        table = table.append_column(beside, sent)
+    return table.set_column(at, column, values)
 
 
 def times(table: pa.Table, column: str) -> list[datetime]:
@@ -627,32 +667,48 @@ def key_values(table: pa.Table, key: Sequence[str]) -> list[Any]:
     return columns[0] if len(columns) == 1 else list(zip(*columns))
 
 
-def add_row_keys(table: pa.Table, key: str, identity: Sequence[str]) -> pa.Table:
+def add_row_keys(
+    table: pa.Table,
+    key: str,
+    identity: Sequence[str],
+    undated: Mapping[int, str] | None = None,
+    counts: Counter[str] | None = None,
+) -> pa.Table:
     """Compute ``key`` for rows that have no id.
 
     The key is a digest of the columns that never change and an ordinal among the rows that are
     equal in all of them. The ordinal follows the other columns, not the order in which the service
     sent the rows, so the same set of rows gets the same set of keys however it is paged.
+
+    Args:
+        table: The rows.
+        key: Name of the column for the key.
+        identity: The columns that never change.
+        undated: Row → the text of its time, where that is none: it tells rows apart as well.
+        counts: How many rows equal to one of ``undated`` there were in the tables before. Nobody
+            knows the time of such a row, so the ordinals go on from one table to the next.
     """
-    if key in table.column_names:
-        # The service sends something of that name.
-        names = [f"{name}_sent" if name == key else name for name in table.column_names]
-        table = table.rename_columns(names)
+    undated = undated or {}
     others = sorted(set(table.column_names) - set(identity))
     rows = table.select(list(identity)).to_pylist()
     groups: dict[str, list[int]] = {}
     for n, row in enumerate(rows):
-        fixed = json.dumps([_plain(row[name]) for name in identity], ensure_ascii=False)
-        groups.setdefault(fixed, []).append(n)
+        values = [_plain(row[name]) for name in identity]
+        values += [undated[n]] if n in undated else []
+        groups.setdefault(json.dumps(values, ensure_ascii=False), []).append(n)
     keys = [""] * table.num_rows
     for fixed, members in groups.items():
         if len(members) > 1:
             rest = table.select(others).take(pa.array(members)).to_pylist()
             order = sorted(range(len(members)), key=lambda n: repr(list(rest[n].values())))
             members = [members[n] for n in order]
-        for ordinal, n in enumerate(members):
+        first = 0
+        if counts is not None and members[0] in undated:
+            first = counts[fixed]
+            counts[fixed] += len(members)
+        for ordinal, n in enumerate(members, first):
             keys[n] = _digest(f"{ordinal}:{fixed}")
-    return table.add_column(0, key, pa.array(keys, pa.string()))
+    return with_column(table, key, pa.array(keys, pa.string()))
 
 
 def _digest(text: str) -> str:

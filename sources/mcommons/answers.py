@@ -10,6 +10,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import cast
 
 from lxml import etree
@@ -53,6 +54,8 @@ _ERROR = re.compile(rb"<error\b[^>]*>")
 _ATTRIBUTE = re.compile(rb"""\b(id|message)\s*=\s*(?:"([^"]*)"|'([^']*)')""")
 _HTML = re.compile(rb"<html\b|<!DOCTYPE\s+html\b", re.IGNORECASE)
 _NESTED = "a record inside of another"
+_BETWEEN = "text between the records"
+_BESIDE = "text beside elements"
 _HTML_REASON = re.compile(rb"<(?:h4|p|title)\b[^>]*>\s*([^<]{1,200}?)\s*<", re.IGNORECASE)
 
 
@@ -159,7 +162,9 @@ def decode(body: bytes, endpoint: Endpoint, layout: Layout) -> Page:
     found = columns.read(body, endpoint, layout) if is_large else None
     if found is not None:
         texts, envelope = found
-        page = build_page(endpoint, texts, lambda n: _text(_records(body, endpoint)[n]))
+        # Parsed once, and only where the text of a record is wanted.
+        records = cache(lambda: _records(body, endpoint))
+        page = build_page(endpoint, texts, lambda n: _text(records()[n]))
     else:
         page, envelope = _tolerantly(body, endpoint, layout)
     page.page_count = _number(envelope.get("page_count"))
@@ -195,15 +200,19 @@ def _tolerantly(body: bytes, endpoint: Endpoint, layout: Layout) -> tuple[Page, 
             if len(rejects) > MAX_PIECES:
                 raise BrokenAnswer("the answer is garbled", _printable(body))
         _expect_all(len(records) + len(rejects), envelope, body)
+    between = [] if root is None else _texts_between(records)
     nested = _take_out_nested(records)
     too_wide = []
     for record in records:
         _walk(record, layout.root, rows)
+        if record.text and not record.text.isspace():
+            rows.put(column_name(str(record.tag)), record.text)
         if layout.take_excess():
             too_wide.append(rows.count)
         rows.end_row()
     page = build_page(endpoint, rows.texts(), lambda n: _text(records[n]), rejects, too_wide)
     page.rejects += [Reject(None, None, _NESTED, _text(record)) for record in nested]
+    page.rejects += [Reject(None, None, _BETWEEN, text) for text in between]
     # Without them a full page would pass for the last one.
     page.rows += len(nested)
     page.salvaged = root is None
@@ -227,6 +236,15 @@ def _expect_all(found: int, envelope: Mapping[str, str], body: bytes) -> None:
     expected = _number(envelope.get("num"))
     if found < (1 if expected is None else expected):
         raise BrokenAnswer("the answer is garbled", _printable(body))
+
+
+def _texts_between(records: Sequence[etree._Element]) -> list[str]:
+    """What stands around the records that is no record and no layout."""
+    holder = records[0].getparent() if records else None
+    if holder is None:
+        return []
+    texts = [holder.text, *(child.tail for child in holder)]
+    return [text for text in texts if text and not text.isspace()]
 
 
 def _take_out_nested(records: Sequence[etree._Element]) -> list[etree._Element]:
@@ -300,16 +318,7 @@ def _locate(
 
 def _walk(element: etree._Element, node: Node, rows: Rows) -> None:
     nodes, put = node.nodes, rows.put
-    attributes = len(element.keys())
-    if attributes > MAX_NEW_PLACES:
-        # lxml would look for each one among all the others.
-        node.room.exceeded = True
-    elif attributes:
-        # lxml's types allow bytes here; parsed documents have none.
-        for name, value in cast("Iterable[tuple[str, str]]", element.items()):
-            place = nodes.get(name) or node.node(name)
-            if not place.skip:
-                put(place.column, value)
+    _put_attributes(element, node, rows)
     for child in element:
         name = str(child.tag)
         place = nodes.get(name) or node.node(name)
@@ -317,17 +326,32 @@ def _walk(element: etree._Element, node: Node, rows: Rows) -> None:
             if not place.skip:
                 _walk_list(child, place, rows)
         elif len(child) or child.keys():
-            if place.skip_below and not place.nodes:
-                continue
-            _walk(child, place, rows)
-            text = child.text
-            if text and not text.isspace() and not place.skip:
-                put(place.column, text)
+            if place.nodes or not place.skip or not place.skip_below:
+                _walk(child, place, rows)
+                text = child.text
+                if text and not text.isspace() and not place.skip:
+                    put(place.column, text)
         elif not place.skip:
             text = child.text
             # An empty element that can hold others is an object that is not there.
             if text or not place.nodes:
                 put(place.column, text)
+        tail = child.tail
+        if tail and not tail.isspace() and not node.skip:
+            rows.misfit(node.column or column_name(str(element.tag)), _BESIDE, tail)
+
+
+def _put_attributes(element: etree._Element, node: Node, rows: Rows) -> None:
+    attributes = len(element.keys())
+    if attributes > MAX_NEW_PLACES:
+        # lxml would look for each one among all the others.
+        node.room.exceeded = True
+    elif attributes:
+        # lxml's types allow bytes here; parsed documents have none.
+        for name, value in cast("Iterable[tuple[str, str]]", element.items()):
+            place = node.nodes.get(name) or node.node(name)
+            if not place.skip:
+                rows.put(place.column, value)
 
 
 def _is_list(element: etree._Element) -> bool:
@@ -342,7 +366,12 @@ def _is_list(element: etree._Element) -> bool:
 
 
 def _walk_list(element: etree._Element, node: Node, rows: Rows) -> None:
+    """Make a row of each entry; what the list itself carries belongs to the row that holds it."""
     suffix = rows.layout.suffix(node)
+    _put_attributes(element, node, rows)
+    for loose in (element.text, *(child.tail for child in element)):
+        if loose and not loose.isspace():
+            rows.misfit(node.path, _BESIDE, loose)
     for child in element:
         entries = rows.entry(suffix)
         layout = entries.layout

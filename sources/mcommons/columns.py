@@ -158,7 +158,9 @@ class Plan:
         assert node.list is not None
         layout = self.tables[table].layout
         suffix = layout.suffix(node)
-        place = self._place(others=(_UNKNOWN, _NO_SLOT))
+        place = self._place(table=table)
+        for name, below in list(node.nodes.items()):
+            self._attributes[place][name] = self._slot(table, below.column)
         child = _Table(layout.lists[suffix], suffix, table)
         self._steps[place][node.list.item] = self._add_table(child)
         return place
@@ -447,6 +449,7 @@ class _Reading:
         # Blanks between elements are layout; alone in an element they are its text.
         is_layout = has_elements | (has_attributes & ~is_entry)
         slots = plan.slots[places]
+        self._expect_no_loose_text((slots < 0) & (places != _IGNORED))
         is_bare = plan.is_bare[places]
         doubtful = (size > 0) & (is_bare | (is_layout & (slots >= 0)))
         for at in np.flatnonzero(doubtful & (self._bytes[starts] <= ord(" "))):
@@ -462,6 +465,17 @@ class _Reading:
         wanted = np.flatnonzero((size > 0) & (slots >= 0))
         exists[slots[wanted]] = True
         return wanted, exists
+
+    def _expect_no_loose_text(self, textless: Numbers) -> None:
+        """Decline text behind an element, and text in one of those that take none."""
+        checked = np.ones(len(self._starts), np.bool_)
+        checked[self._elements] = textless | self._is_empty[self._elements]
+        starts, ends = self._ends[:-1] + 1, self._starts[1:]
+        gaps = np.flatnonzero(checked[:-1] & (starts < ends))
+        _expect((self._bytes[starts[gaps]] <= ord(" ")).all())
+        if len(gaps):
+            found, _ = self._encoded(starts[gaps], ends[gaps])
+            _expect(all(text.isspace() for text in found))
 
     def _columns(
         self,
