@@ -859,3 +859,62 @@ def test_a_bracket_in_a_broken_message_does_not_end_the_list() -> None:
 def test_a_name_of_nothing_but_blanks_is_a_column_all_the_same(name: str) -> None:
     (found,) = rows(read(answer_of([json.dumps({"type": "MO", name: "x"})])))
     assert sorted(found.values()) == ["MO", "x"]
+
+
+# Keys given twice
+
+
+def doubled(text: str) -> Page:
+    return read(answer_of([text_of(message(1))[:-1] + f", {text}}}", text_of(message(2))]))
+
+
+@pytest.mark.parametrize(
+    ("text", "rejects", "more"),
+    [
+        ('"body": "later"', [("body", "text 1")], {"body": "later"}),
+        ('"body": "text 1"', [], {}),
+        ('"body": null, "body": ""', [("body", "text 1")], {"body": None}),
+        ('"a": 1, "a": [2], "a": 3', [("a", "1"), ("a", '["2"]')], {"a": "3"}),
+        ('"a": {"b": 1, "b": 2}', [("a__b", "1")], {"a__b": "2"}),
+        ('"a": [{"b": 1, "b": 2}]', [("b", "1")], {}),
+    ],
+)
+def test_the_first_of_two_values_under_one_key_is_kept(
+    text: str, rejects: list[tuple[str, str]], more: dict[str, Any]
+) -> None:
+    page = doubled(text)
+    assert [(one.column, one.payload) for one in page.rejects] == rejects
+    assert all(one.row == 0 for one in page.rejects)
+    expected = {name: value for name, value in row(1, **more).items() if value is not None}
+    own = [{n: v for n, v in one.items() if n in expected} for one in rows(page)]
+    assert own[0] == expected
+    assert [one["number"] for one in own] == [row(1)["number"], row(2)["number"]]
+
+
+def test_a_key_that_is_given_twice_far_below_is_kept() -> None:
+    page = doubled(
+        '"a":' * 0
+        + '"a": '
+        + '{"a": ' * (MAX_DEPTH + 2)
+        + '{"b": 1, "b": 2}'
+        + "}" * (MAX_DEPTH + 2)
+    )
+    assert [one.payload for one in page.rejects] == ["1"]
+
+
+def test_the_first_of_two_names_of_a_program_is_kept() -> None:
+    text = answer_of([text_of(message(1))]).replace(
+        '"programName":', '"more": {"x": 1, "x": 2},\n"programName": "Winter",\n"programName":'
+    )
+    for whole in (text, text.replace('"T-Mobile"', "T-Mobile")):
+        page = read(whole)
+        assert page.shared["program_name"] == "Spring"
+        kept = [(one.column, one.payload) for one in page.rejects if one.column]
+        assert ("program_name", "Winter") in kept
+    assert ("data__more", "1") in [(one.column, one.payload) for one in read(text).rejects]
+
+
+@pytest.mark.parametrize("name", ["data", "meta", "messages", "nextPageUrl"])
+def test_an_answer_that_holds_its_messages_twice_is_none(name: str) -> None:
+    twice = answer_of([text_of(message(1))]).replace(f'"{name}":', f'"{name}": "x", "{name}":', 1)
+    assert type(failure(twice)) is TransientError

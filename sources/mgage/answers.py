@@ -32,9 +32,49 @@ MAX_DEPTH = 8
 MAX_WORK = 10**8
 
 _NO_TEXT = "holds what is no text in any warehouse"
+_DOUBLED = "another value follows under the same key"
+
+
+class _Object(dict[str, Any]):
+    """A JSON object that names a key twice.
+
+    Attributes:
+        earlier: Keys and values that others with the same key came after.
+    """
+
+    earlier: Sequence[tuple[str, Any]] = ()
+
+
+def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) == len(pairs):
+        return found
+    last = {name: n for n, (name, _) in enumerate(pairs)}
+    doubled = _Object(found)
+    doubled.earlier = [
+        (name, value)
+        for n, (name, value) in enumerate(pairs)
+        if n != last[name] and value not in (None, "", found[name])
+    ]
+    return doubled
+
+
+def _earlier(value: Any) -> Sequence[tuple[str, Any]]:
+    return value.earlier if isinstance(value, _Object) else ()
+
+
+def _all_earlier(value: Any) -> Iterator[Any]:
+    """What others with the same key came after in a value, and in all that it holds."""
+    yield from (earlier for _, earlier in _earlier(value))
+    if isinstance(value, (dict, list)):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _all_earlier(item)
+
 
 # Numbers as they were printed: nothing here is counted with.
-_DECODER = json.JSONDecoder(strict=False, parse_int=str, parse_float=str, parse_constant=str)
+_DECODER = json.JSONDecoder(
+    strict=False, parse_int=str, parse_float=str, parse_constant=str, object_pairs_hook=_object
+)
 #: Halves of surrogate pairs, also those that stand for bytes that are no UTF-8, and NUL.
 _UNFIT = re.compile("[\ud800-\udfff\0]")
 _HTML = re.compile(rb"\s*<(?:!DOCTYPE\s+html|html)\b", re.IGNORECASE)
@@ -61,12 +101,14 @@ class Document:
         shared: What is said once for all of them: the campaign and the program.
         next_link: URL of the next page; ``None`` at the end.
         broken: The text of messages that are no JSON.
+        earlier: Keys and values of ``shared`` that others with the same key came after.
     """
 
     messages: Sequence[Any]
     shared: Mapping[str, Any]
     next_link: str | None
     broken: Sequence[str] = ()
+    earlier: Sequence[tuple[str, Any]] = ()
 
 
 def check(answer: Answer) -> Document:
@@ -124,8 +166,12 @@ def _document(found: Any, broken: Sequence[str]) -> Document:
     link = meta.get("nextPageUrl")
     if link is not None and not isinstance(link, str):
         raise ServiceError("the service names a next page that is no URL")
+    earlier = [*_earlier(data)]
+    if _earlier(found) or _earlier(meta) or any(name == "messages" for name, _ in earlier):
+        raise TransientError("the answer holds what there is one of twice")
     shared = {name: value for name, value in data.items() if name != "messages"}
-    return Document(data["messages"], shared, link or None, broken)
+    earlier += [(name, each) for name, value in shared.items() for each in _all_earlier(value)]
+    return Document(data["messages"], shared, link or None, broken, earlier)
 
 
 def _reasons(meta: Any) -> str:
@@ -176,8 +222,10 @@ def _salvage(text: str) -> tuple[dict[str, Any], list[str]]:
         else:
             messages.append(message)
         at = _skip(text, end)
-    shared = {**_members(head.rpartition('"data"')[2]), **behind["data"]}
-    return {"meta": behind["meta"], "data": {**shared, "messages": messages}}, broken
+    data = behind["data"]
+    del data["messages"]
+    around = [*_members(head.rpartition('"data"')[2]), *_earlier(data), *data.items()]
+    return {"meta": behind["meta"], "data": _object([*around, ("messages", messages)])}, broken
 
 
 def _behind(text: str, at: int, meta: Any) -> dict[str, Any] | None:
@@ -200,11 +248,11 @@ def _meta(head: str) -> Any:
         return None
 
 
-def _members(head: str) -> dict[str, Any]:
-    members = {}
+def _members(head: str) -> list[tuple[str, Any]]:
+    members = []
     for name, value in _MEMBER.findall(head):
         with suppress(ValueError):
-            members[name] = _DECODER.decode(value)
+            members.append((name, _DECODER.decode(value)))
     return members
 
 
@@ -273,6 +321,10 @@ def decode(document: Document, endpoint: Endpoint, layout: Layout) -> Page:
     page.salvaged = bool(document.broken)
     page.shared, unfit = _shared(document.shared)
     page.rejects += unfit
+    page.rejects += [
+        Reject(None, _shared_column(name), _DOUBLED, _printable(_text(value) or ""))
+        for name, value in document.earlier
+    ]
     # Which rows are on the page; not their order within a second, nor what becomes known later.
     fixed = zip(*(page.table[name].to_pylist() for name in endpoint.identity))
     page.fingerprint = hashlib.sha256(
@@ -285,8 +337,7 @@ def _shared(values: Mapping[str, Any]) -> tuple[dict[str, str | None], list[Reje
     shared: dict[str, str | None] = {}
     rejects = []
     for name, value in values.items():
-        # What nobody declared is named by its path; a message can have a key of the same name.
-        column = column_name(name) if name in _SHARED_NAMES else f"data__{column_name(name)}"
+        column = _shared_column(name)
         text = _text(value)
         fits = text is None or not _UNFIT.search(text)
         if not fits:
@@ -295,7 +346,14 @@ def _shared(values: Mapping[str, Any]) -> tuple[dict[str, str | None], list[Reje
     return shared, rejects
 
 
+def _shared_column(name: str) -> str:
+    # What nobody declared is named by its path; a message can have a key of the same name.
+    return column_name(name) if name in _SHARED_NAMES else f"data__{column_name(name)}"
+
+
 def _walk(record: Mapping[str, Any], node: Node, rows: Rows, depth: int) -> None:
+    for name, value in _earlier(record):
+        rows.misfit(node.node(name).column, _DOUBLED, _printable(_text(value) or ""))
     for name, value in record.items():
         place = node.nodes.get(name) or node.node(name)
         if _is_message(value) or (isinstance(value, list) and any(map(_is_message, value))):
@@ -311,6 +369,8 @@ def _walk(record: Mapping[str, Any], node: Node, rows: Rows, depth: int) -> None
                 entries.end_row()
         else:
             text = _text(value)
+            for earlier in _all_earlier(value):
+                rows.misfit(place.column, _DOUBLED, _printable(_text(earlier) or ""))
             if text and _UNFIT.search(text):
                 rows.put(place.column, None)
                 rows.misfit(place.column, _NO_TEXT, _printable(text))
