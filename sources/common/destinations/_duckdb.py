@@ -18,7 +18,7 @@ the whole table. All that with little memory: with as much as there is, DuckDB w
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,8 @@ MEMORY_LIMIT = "150MB"
 _FOLDER = "{completed_jobs}"
 #: Tells the rows that a merge reads from one another.
 _ROW = "_merged_row"
+#: DuckDB's name for the number of a row in a Parquet file.
+_FILE_ROW = "file_row_number"
 
 
 def is_locked(error: BaseException) -> bool:
@@ -180,13 +182,17 @@ class _MergeSql(SqlMergeFollowupJob):
         for table in table_chain:
             name = str(table["name"])
             staged = sql_client.get_qualified_table_names(name)[1]
+            columns = {column.lower() for column in table["columns"]}
             # It has the types of the columns, and what came in files of other formats.
-            sources = [f"SELECT *, rowid AS {_ROW} FROM {staged}"]
+            row = _number("rowid", columns)
+            sources = [f"SELECT *, {row} AS {_ROW} FROM {staged}"]
+            row = _number(_FILE_ROW, columns)
+            option = f", {_FILE_ROW} = true" if row == _FILE_ROW else ""
             for number, file in enumerate(cls.files, 1):
                 if file.table_name == name:
                     sources.append(
-                        f"SELECT *, {number << 40} + file_row_number AS {_ROW} FROM "
-                        f"read_parquet('{_FOLDER}/{file.file_name()}', file_row_number = true)"
+                        f"SELECT *, {number << 40} + {row} AS {_ROW} FROM "
+                        f"read_parquet('{_FOLDER}/{file.file_name()}'{option})"
                     )
             rows = f"({' UNION ALL BY NAME '.join(sources)})"
             statements = [statement.replace(staged, rows) for statement in statements]
@@ -230,6 +236,11 @@ class _MergeSql(SqlMergeFollowupJob):
             f"SELECT {', '.join(columns)} FROM {table_name} WHERE ({condition or '1 = 1'}) "
             f"AND {_ROW} IN (SELECT min({_ROW}) FROM {table_name} GROUP BY {keys})"
         )
+
+
+def _number(own: str, columns: Collection[str]) -> str:
+    """DuckDB's own number of a row, or one that takes longer where a column hides it."""
+    return "row_number() OVER ()" if own in columns else own
 
 
 class _Client(DuckDbClient):
