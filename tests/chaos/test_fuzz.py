@@ -15,6 +15,7 @@ from sources.common.client import Answer
 from sources.common.endpoints import Endpoint
 from sources.common.errors import BrokenAnswer, TextliftError
 from sources.common.tables import Layout, Page
+from sources.mcommons import answers
 from sources.mcommons.answers import check, decode
 from sources.mcommons.endpoints import ENDPOINTS
 from tests.conftest import PROJECT
@@ -122,6 +123,31 @@ def test_whatever_the_bytes_an_answer_is_read_or_refused(
     lost = [reject for reject in page.rejects if reject.row is None and reject.column is None]
     assert page.table.num_rows <= page.rows <= page.table.num_rows + len(lost)
     assert repr([page.table.to_pylist(), page.rejects]).encode()
+
+
+@pytest.mark.parametrize(
+    "ids", [[7] * 1000, [*range(1000), *range(1000)], [""] * 1000], ids=["one", "two", "none"]
+)
+def test_a_page_of_bad_records_is_parsed_once_for_all_of_them(
+    ids: Sequence[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = [
+        profile(1).replace(b'id="1"', f'id="{id}"'.encode()).replace(b"Ana 1", b"Ana %d" % number)
+        for number, id in enumerate(ids)
+    ]
+    parsed = []
+    parse = answers._parse
+
+    def counting(body: bytes) -> object:
+        parsed.append(len(body))
+        return parse(body)
+
+    monkeypatch.setattr(answers, "_parse", counting)
+    page = read(page_of(records, True))
+    assert page.rows == len(ids)
+    assert page.table.num_rows + len(page.rejects) == len(ids)
+    assert len({reject.payload for reject in page.rejects}) == len(page.rejects) > 998
+    assert len(parsed) <= 1
 
 
 MEMORY = 2 * 2**30
