@@ -7,7 +7,7 @@ else, until so much has been read ahead.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -199,6 +199,7 @@ class Reader:
         self._gone: set[str] = set()
         self._exhausted = False
         self._broken = 0
+        self._undated: Counter[str] = Counter()
         self._most_unpaged = MIN_PAGE
 
     @property
@@ -482,7 +483,15 @@ class Reader:
             return empty_page(endpoint)
         page = concat_pages([_with_shared(page, read.unit) for page in pages])
         if endpoint.identity:
-            page.table = add_row_keys(page.table, endpoint.key[0], endpoint.identity)
+            cursor = endpoint.window.cursor if endpoint.window else None
+            undated = {
+                reject.row: reject.payload
+                for reject in page.rejects
+                if reject.row is not None and reject.column == cursor and not reject.table
+            }
+            page.table = add_row_keys(
+                page.table, endpoint.key[0], endpoint.identity, undated, self._undated
+            )
         elif endpoint.key and not endpoint.repeats:
             page = _newest(page, endpoint.key)
         return page
@@ -504,9 +513,11 @@ def _with_shared(page: Page, unit: Unit) -> Page:
 
 
 def _newest(page: Page, key: Sequence[str]) -> Page:
-    """Of records with the same key only the last one."""
+    """Of records with the same key only the last one, with what is rejected of it."""
     last = {value: n for n, value in enumerate(key_values(page.table, key))}
     if len(last) == page.table.num_rows:
         return page
     kept = set(last.values())
+    rejects = [reject for reject in page.rejects if reject.row is None or reject.row in kept]
+    page = replace(page, rejects=rejects)
     return filter_page(page, [n in kept for n in range(page.table.num_rows)])
