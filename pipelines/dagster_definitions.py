@@ -61,7 +61,8 @@ from pipelines.tasks import SNAPSHOTS, TASKS
 from sources.common.destinations import destination as make_destination
 from sources.common.endpoints import ChildList, Columns, ColumnType, Endpoint
 from sources.common.errors import ConfigurationError
-from sources.common.resources import LIST_INDEX, REJECTED_RECORDS
+from sources.common.rejects import REJECTED_RECORDS
+from sources.common.resources import LIST_INDEX
 from sources.mcommons.endpoints import ENDPOINTS as MCOMMONS
 from sources.mgage.endpoints import ENDPOINTS as MGAGE
 
@@ -304,7 +305,8 @@ def _times_without_zone(client: SqlClientBase[Any], name: str, table: _Table) ->
 
 def _rejected(client: SqlClientBase[Any], name: str, table: _Table) -> int:
     rejected = client.make_qualified_table_name(REJECTED_RECORDS)
-    rows = client.execute_sql(f"SELECT count(*) FROM {rejected} WHERE resource = %s", name)
+    open_ = f"SELECT count(*) FROM {rejected} WHERE resource = %s AND resolved_at IS NULL"
+    rows = client.execute_sql(open_, name)
     return int(rows[0][0]) if rows else 0
 
 

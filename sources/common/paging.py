@@ -23,7 +23,7 @@ from enum import Enum, auto
 
 from .endpoints import Paging
 from .errors import ServiceError
-from .tables import Page, times
+from .tables import Page, superseded, times
 from .windows import SECOND, Window
 
 #: Pages of one window; a window with more is cut, if it can be.
@@ -130,7 +130,9 @@ class PagePlan:
 
     def pages(self) -> Sequence[Page]:
         """The pages whose rows make up the window; of a row met twice the later one is newer."""
-        return [*(self._earlier if self._keyed else ()), *self._current.values()]
+        current = list(self._current.values())
+        earlier = self._earlier if self._keyed else ()
+        return [*(superseded(page, current) for page in earlier), *current]
 
     def receive(self, number: int, page: Page) -> Sequence[int]:
         """Take page ``number`` and say which pages to ask for next.

@@ -7,10 +7,9 @@ commits both in the same package or neither.
 
 from __future__ import annotations
 
-import hashlib
 import time
 import traceback
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any
@@ -27,20 +26,20 @@ from dlt.extract import DltResource
 
 from .endpoints import Endpoint
 from .errors import ConfigurationError, ServiceError
-from .reading import Unit, WindowRows
+from .reading import WindowRows
+from .rejects import REJECTED_RECORDS, Rejections, disposition, stored_rejects
 from .runs import Load, Run
 from .tables import (
     ROW,
     Page,
-    Reject,
     concat_pages,
     empty_page,
     filter_page,
     key_values,
+    with_column,
 )
-from .windows import Window, format_time
+from .windows import format_time
 
-REJECTED_RECORDS = "rejected_records"
 #: Marks a row that removes the rows with its merge key and is not loaded itself.
 DELETED = "_deleted"
 #: Position of an entry in its list, by dlt's name for it.
@@ -49,20 +48,8 @@ LIST_INDEX = "_dlt_list_idx"
 PACKAGE_SECONDS = 60
 #: Rows handed to dlt at a time; handing over costs a millisecond for each table.
 BATCH_ROWS = 10_000
-
-_REJECTED_SCHEMA = pa.schema(
-    [
-        pa.field("rejection_key", pa.string(), nullable=False),
-        ("resource", pa.string()),
-        ("window_start", pa.timestamp("us", "UTC")),
-        ("window_end", pa.timestamp("us", "UTC")),
-        ("row_key", pa.string()),
-        ("column_name", pa.string()),
-        ("reason", pa.string()),
-        ("payload", pa.string()),
-        ("rejected_at", pa.timestamp("us", "UTC")),
-    ]
-)
+#: In a resource's state: whether there are rejects that were not resolved.
+_MAY_BE_OPEN = "open_rejects"
 
 
 @dataclass(frozen=True)
@@ -72,30 +59,28 @@ class Batch:
     Attributes:
         endpoint: Whose rows they are.
         page: The rows and the entries of their lists.
-        rejected: Rows for ``rejected_records``.
+        rejected: Rows of ``rejected_records``.
         whole_parents: Parents of which these are all rows, to be replaced as a set; ``None`` if
             the rows are merged one by one.
     """
 
     endpoint: Endpoint
     page: Page
-    rejected: Sequence[Mapping[str, Any]]
+    rejected: pa.Table
     whole_parents: Sequence[int] | None
 
 
 class _Package:
     """The part of a load that goes into one load package."""
 
-    def __init__(self, load: Load, until: datetime) -> None:
+    def __init__(self, load: Load, rejections: Rejections) -> None:
         self.rows = 0
         self.table_rows: dict[str, int] = {}
-        self.rejected: set[str] = set()
+        self.rejections = rejections
         self.holes: list[str] = []
         self._load = load
-        self._until = until
         self._seen: dict[Any, int | None] = {}
         self._pages: list[Page] = []
-        self._rejects: dict[str, dict[str, Any]] = {}
         self._whole_parents: list[Any] = []
         self._waiting = 0
         self._started = time.monotonic()
@@ -122,8 +107,9 @@ class _Package:
         load.advance(rows, hold)
         if load.whole and load.endpoint.parent and rows.gone is None:
             self._whole_parents.append(rows.unit.values[load.endpoint.parent.column])
-        for reject in rows.page.rejects:
-            self._reject(reject, rows.unit, rows.page.table)
+        self.rejections.add(rows.page, rows.unit)
+        if rows.gone is None:
+            self.rejections.add_loaded(rows.page, rows.unit)
         self._pages.append(page)
         self.rows += page.table.num_rows
         self._waiting += page.table.num_rows
@@ -132,7 +118,7 @@ class _Package:
         """Note the holes that were found, in the package that moves the cursor past them."""
         for hole in self._load.holes:
             reason = "the service dropped these rows before they were read"
-            self._note(hole.whole.cursor or None, None, reason, None, hole.window)
+            self.rejections.add_gap(hole.whole.cursor or None, reason, hole.window)
             self.holes.append(str(hole))
         self._load.holes.clear()
 
@@ -164,47 +150,11 @@ class _Package:
         hold = datetime.fromtimestamp(min(changed) // 10**6, timezone.utc) if changed else None
         return (page if all(keep) else filter_page(page, keep)), hold
 
-    def _reject(self, reject: Reject, unit: Unit, table: pa.Table) -> None:
-        column = reject.column
-        if column and reject.table:
-            column = f"{reject.table}__{column}"
-        if reject.row is not None:
-            parts = [table[key][reject.row].as_py() for key in self._load.endpoint.key]
-        else:
-            parts = [*unit.values.values(), reject.row_key]
-        row_key = "/".join(str(part) for part in parts if part is not None) or None
-        self._note(row_key, column, reject.reason, reject.payload, unit.window)
-
-    def _note(
-        self,
-        row_key: str | None,
-        column: str | None,
-        reason: str,
-        payload: str | None,
-        window: Window | None,
-    ) -> None:
-        name = self._load.endpoint.name
-        what = str(window) if payload is None else payload
-        identity = "\0".join([name, row_key or "", column or "", what])
-        key = hashlib.sha256(identity.encode()).hexdigest()[:32]
-        self.rejected.add(key)
-        self._rejects[key] = {
-            "rejection_key": key,
-            "resource": name,
-            "window_start": window.start if window else None,
-            "window_end": window.end if window else None,
-            "row_key": row_key,
-            "column_name": column,
-            "reason": reason,
-            "payload": payload,
-            "rejected_at": self._until,
-        }
-
     def _count(self, name: str, table: pa.Table) -> None:
         self.table_rows[name] = self.table_rows.get(name, 0) + table.num_rows
 
-    def batch(self, empty: Page) -> Batch:
-        """What was added since the last batch."""
+    def batch(self, empty: Page, last: bool = True) -> Batch:
+        """What was added since the last batch; in the last one also the rejects that are resolved."""
         load = self._load
         self._take_holes()
         page = concat_pages([empty, *self._pages])
@@ -214,10 +164,10 @@ class _Package:
         batch = Batch(
             load.endpoint,
             page,
-            list(self._rejects.values()),
+            self.rejections.take(last),
             list(dict.fromkeys(self._whole_parents)) if load.whole else None,
         )
-        self._pages, self._rejects, self._whole_parents, self._waiting = [], {}, [], 0
+        self._pages, self._whole_parents, self._waiting = [], [], 0
         return batch
 
 
@@ -243,7 +193,11 @@ def build_resource(run: Run, endpoint: Endpoint) -> DltResource:
         this_resource = dlt.current.resource()
         lists = _known_lists(endpoint)
         load = run.enter(endpoint, state, metrics)
-        package = _Package(load, run.now)
+        may_be_open = state.get(_MAY_BE_OPEN, True)
+        rejections = Rejections(
+            endpoint, run.now, may_be_open, lambda: stored_rejects(endpoint.name)
+        )
+        package = _Package(load, rejections)
         empty = _with_lists(empty_page(endpoint), lists)
         unfinished, wait = False, True
         metrics["failed"] = None
@@ -262,12 +216,13 @@ def build_resource(run: Run, endpoint: Endpoint) -> DltResource:
                 if package.is_full(run.settings.package_rows) and not load.finished:
                     break
                 if package.has_batch:
-                    yield from _tables(package.batch(empty))
+                    yield from _tables(package.batch(empty, last=False))
                     # Saved when dlt has taken all of the batch, and not where a limit cuts it.
                     load.save(state)
             yield from _tables(package.batch(empty))
             load.save(state)
             load.end_package(state)
+            state[_MAY_BE_OPEN] = rejections.any_open
             # What is free now would else be kept beside what the destination needs.
             pa.default_memory_pool().release_unused()
             unfinished = not load.finished
@@ -291,6 +246,7 @@ def build_resource(run: Run, endpoint: Endpoint) -> DltResource:
                 # The windows before the one that failed are complete.
                 yield from _tables(package.batch(empty))
                 load.save(state)
+                state[_MAY_BE_OPEN] = rejections.any_open
             else:
                 # dlt empties the table of a snapshot that brought nothing, if it was selected.
                 this_resource.selected = False
@@ -312,7 +268,7 @@ def _metrics(load: Load, package: _Package, run: Run, unfinished: bool) -> dict[
     windowed = load.endpoint.window is not None
     return {
         "rows": dict(package.table_rows),
-        "rejected": len(package.rejected),
+        "rejected": len(package.rejections.keys),
         "window_start": format_time(load.start) if windowed and load.start else None,
         "window_end": format_time(run.until) if windowed else None,
         "unfinished": unfinished,
@@ -341,23 +297,20 @@ def _tables(batch: Batch) -> Iterator[Any]:
     yield _root_item(batch)
     for suffix, entries in page.children.items():
         yield _child_item(endpoint, suffix, page.table, entries)
-    rejected = pa.Table.from_pylist([dict(row) for row in batch.rejected], _REJECTED_SCHEMA)
     hints = dlt.mark.make_hints(
         table_name=REJECTED_RECORDS,
-        write_disposition=_rejection_disposition(),
+        write_disposition=disposition(_merge_strategies()),
         primary_key="rejection_key",
     )
-    yield dlt.mark.with_hints(rejected, hints, create_table_variant=True)
+    yield dlt.mark.with_hints(batch.rejected, hints, create_table_variant=True)
 
 
-def _rejection_disposition() -> Any:
-    """A record that is rejected again keeps the time of the first, if the destination can do that."""
+def _merge_strategies() -> Sequence[str]:
+    """How the destination can merge."""
     container = Container()
-    if DestinationCapabilitiesContext in container:
-        capabilities = container[DestinationCapabilitiesContext]
-        if "insert-only" not in (capabilities.supported_merge_strategies or ()):
-            return "merge"
-    return {"disposition": "merge", "strategy": "insert-only"}
+    if DestinationCapabilitiesContext not in container:
+        return ()
+    return container[DestinationCapabilitiesContext].supported_merge_strategies or ()
 
 
 def _root_item(batch: Batch) -> Any:
@@ -399,10 +352,8 @@ def _child_item(endpoint: Endpoint, suffix: str, roots: pa.Table, entries: pa.Ta
     }
     rows = entries[ROW]
     table = entries.drop_columns([ROW])
-    # A list under its record's own key, such as the clicks of a profile, keeps its own value.
-    table = table.drop_columns([key for key in keys if key in table.schema.names])
-    for position, (name, values) in enumerate(keys.items()):
-        table = table.add_column(position, name, values.take(rows))
+    for name, values in reversed(keys.items()):
+        table = with_column(table, name, values.take(rows))
     table = table.append_column(LIST_INDEX, _positions(rows))
     if merge:
         table = table.append_column(DELETED, pa.nulls(table.num_rows, pa.bool_()))
