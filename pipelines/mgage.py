@@ -9,12 +9,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from collections.abc import Callable
-from datetime import datetime, timezone
 from typing import Any
 
 from dlt.extract import DltSource
 
 from pipelines.command import Job, end, main
+from sources.common import clock
 from sources.common.errors import ServiceError
 from sources.mgage import MGageCredentials, mgage_source
 
@@ -26,7 +26,7 @@ def describe_account(source: Callable[..., DltSource]) -> list[str]:
         CredentialsError: The service refuses the credentials.
         ServiceError: The service could not be read, or does not know a program.
     """
-    now = datetime.now(timezone.utc).isoformat()
+    now = clock.now().isoformat()
     messages = source(since=now, until=now).messages
     for _ in messages:
         pass

@@ -19,6 +19,7 @@ from dlt.common import logger
 from dlt.extract import DltSource
 
 from sandbox import Sandbox
+from sandbox.clock import Clock
 from sandbox.mcommons import MobileCommons
 from sandbox.mgage import MGage
 from sources.common.destinations import destination
@@ -33,6 +34,8 @@ BASIC = b64encode(f"{USERNAME}:{PASSWORD}".encode()).decode()
 #: Numbers of the sandboxes' people. Times in seconds since 1970 are shorter.
 PHONE = re.compile(r"(?<!\d)1[2-9]\d\d555\d{4}(?!\d)")
 PROJECT = Path(__file__).resolve().parents[1]
+#: When the tests take place, whatever the real date is. The accounts of Mobile Commons end a year before.
+TODAY = datetime(2026, 6, 1, 12, tzinfo=timezone.utc)
 
 
 class Warehouse:
@@ -120,13 +123,20 @@ class Warehouse:
             return {table: self.content(table) for table in sorted(self.tables())}
 
 
+@pytest.fixture
+def clock(request: pytest.FixtureRequest) -> Clock:
+    """The time of the pipelines: ``TODAY``, or the real one where tests start processes."""
+    return Clock(None if request.node.get_closest_marker("real_clock") else TODAY)
+
+
 @pytest.fixture(autouse=True)
-def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, clock: Clock) -> None:
     """Settings of the project alone, whatever the machine's environment says."""
     for name in list(os.environ):
         if name.startswith(("SOURCES__", "DESTINATION__", "RUNTIME__", "DLT_")):
             monkeypatch.delenv(name)
     monkeypatch.chdir(PROJECT)
+    monkeypatch.setattr("sources.common.clock.now", clock.now)
     for service in ("MCOMMONS", "MGAGE"):
         monkeypatch.setenv(f"SOURCES__{service}__CREDENTIALS__USERNAME", USERNAME)
         monkeypatch.setenv(f"SOURCES__{service}__CREDENTIALS__PASSWORD", PASSWORD)
@@ -210,12 +220,13 @@ def account(tmp_path: Path, boxes: list[Sandbox]) -> Open:
 
 
 @pytest.fixture
-def export(tmp_path: Path, boxes: list[Sandbox]) -> Open:
+def export(tmp_path: Path, boxes: list[Sandbox], clock: Clock) -> Open:
     """Opens an mGage account in a sandbox, and an empty warehouse for it."""
 
     def open_export(**options: Any) -> Warehouse:
         # The year that is served ends today, by the clock of whoever asks.
-        options.setdefault("now", datetime.now(timezone.utc).replace(microsecond=0))
+        options.setdefault("now", clock.now())
+        options.setdefault("as_of", TODAY)
         options.setdefault("messages", 3000)
         boxes.append(Sandbox(MGage(**options)))
         boxes[-1].start()

@@ -26,6 +26,7 @@ from sandbox import Request, Response, Sandbox
 from tests.conftest import PASSWORD, PROJECT, USERNAME, Open, Warehouse
 from tests.test_contract import PROFILES, TABLES, assert_same
 
+pytestmark = pytest.mark.real_clock
 SCRIPTS = {name: PROJECT / "pipelines" / f"{name}.py" for name in ("mcommons", "mgage")}
 SCRIPT = SCRIPTS["mcommons"]
 COMPANY = "COSANDBOX00000000000000000000000001"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from tests.conftest import Open, Warehouse
+from tests.conftest import TODAY, Open, Warehouse
 from tests.truth import comparable, expected
 
 TABLES = {
@@ -288,7 +288,7 @@ def test_rows_that_change_after_their_cursor_are_read_again(
 def test_broadcasts_scheduled_ahead_and_drafts_without_a_time_are_there(account: Open) -> None:
     warehouse = account(empty=True)
     service = warehouse.box.service
-    ahead = datetime.now(timezone.utc).replace(microsecond=0) + timedelta(days=200)
+    ahead = TODAY + timedelta(days=200)
     service.put("broadcasts", {"id": 1, "status": "scheduled", "delivery_time": ahead})
     service.put("broadcasts", {"id": 2, "status": "draft"})
     service.update("broadcasts", 2, delivery_time=None)

@@ -34,6 +34,7 @@ from tests.test_command import (
 from tests.test_contract import PROFILES, assert_same
 from tests.test_mgage import assert_same as assert_same_messages
 
+pytestmark = pytest.mark.real_clock
 #: The command line with packages of another size: ``-c DRIVER <service> <rows> [<resource> …]``.
 DRIVER = """
 import sys

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,11 @@ import pytest
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from sandbox import Request, Response
+from sandbox.clock import Clock
 from sources.common.destinations import destination
 from sources.common.errors import ServiceError
 from sources.mgage import mgage_source
-from tests.conftest import PROJECT, Open, Warehouse
+from tests.conftest import PROJECT, TODAY, Open, Warehouse
 from tests.test_contract import assert_same
 from tests.test_mgage import PROGRAM, PROGRAMS
 from tests.test_mgage import assert_same as assert_same_messages
@@ -86,17 +86,16 @@ def test_everything_goes_into_a_pipeline_and_a_dataset_of_ones_own(account: Open
     assert pipeline.state["sources"].keys() == {"mcommons"}
 
 
-def test_one_source_object_runs_as_often_as_one_likes(account: Open) -> None:
-    warehouse = account(empty=True, now=None)
+def test_one_source_object_runs_as_often_as_one_likes(account: Open, clock: Clock) -> None:
+    warehouse = account(empty=True, now=TODAY)
     service = warehouse.box.service
     source, pipeline = warehouse.source(), warehouse.pipeline()
     service.put("campaigns", {"id": 1})
     service.put("profiles", {"id": 1, "updated_at": "2025-01-01T00:00:00Z"})
     pipeline.run(source)
     # What follows happens after the second up to which that run has read.
-    then = service.now()
-    while service.now() <= then:
-        time.sleep(0.05)
+    for one in (clock, service):
+        one.advance(2)
     service.put("campaigns", {"id": 2})
     service.put("profiles", {"id": 2})
     service.put("subscribers", {"id": 3, "campaign_id": 2, "profile_id": 2})

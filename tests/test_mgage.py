@@ -27,7 +27,7 @@ from sandbox.mgage import failure
 from sandbox.mgage.service import LINKS, ORDERS
 from sources.common.errors import ConfigurationError
 from sources.common.tables import add_row_keys
-from tests.conftest import PASSWORD, USERNAME, Open, Warehouse
+from tests.conftest import PASSWORD, TODAY, USERNAME, Open, Warehouse
 from tests.truth import Row, comparable, expected_messages
 
 PROGRAM = 121811
@@ -415,11 +415,10 @@ def read(warehouse: Warehouse, since: datetime, until: datetime, page_size: int)
 def test_keys_do_not_depend_on_pages_windows_or_the_order_of_listing(
     program: Open, short_windows: None
 ) -> None:
-    now = datetime.now(UTC).replace(microsecond=0)
-    opened = [program(order=order, now=now) for order in ORDERS]
+    opened = [program(order=order) for order in ORDERS]
     for warehouse in opened:
         put_alike(warehouse)
-    known = read(opened[0], now - 300 * DAY, now, 500)
+    known = read(opened[0], TODAY - 300 * DAY, TODAY, 500)
     assert len(known) == len(served(opened[0]))
     times = sorted({row["date"] for row in known.values()})
 
@@ -554,9 +553,7 @@ def test_every_question_names_both_ends_and_a_first_load_asks_for_the_whole_year
 ) -> None:
     # The links of this service name the page only.
     warehouse = export(messages=600, links="bare")
-    before = datetime.now(UTC).replace(microsecond=0)
     warehouse.load(page_size=5)
-    after = datetime.now(UTC)
     for id in PROGRAMS:
         pages = [params["page"] for params in asked(warehouse, id) if "page" in params]
         assert "2" in pages
@@ -564,9 +561,9 @@ def test_every_question_names_both_ends_and_a_first_load_asks_for_the_whole_year
         for time in {time for window in windows for time in window}:
             assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", time)
         start, end = (parsed(limit(times)) for limit, times in zip((min, max), zip(*windows)))
-        assert before - YEAR - DAY <= start <= after - YEAR
+        assert TODAY - YEAR - DAY <= start <= TODAY - YEAR
         # A run ends with the second in which it begins.
-        assert before <= end <= after + 15 * MINUTE + SECOND
+        assert TODAY <= end <= TODAY + 15 * MINUTE + SECOND
 
 
 def test_a_service_that_refuses_what_lies_before_its_year_is_asked_for_what_it_keeps(
@@ -590,13 +587,11 @@ def test_a_start_date_before_what_is_kept_is_said_to_be_and_all_that_is_kept_loa
 ) -> None:
     warehouse = program()
     put_numbered(warehouse, [YEAR - HOUR, 200 * DAY, NOTHING])
-    before = datetime.now(UTC).replace(microsecond=0)
     warehouse.load(start_date="2019-05-01")
-    after = datetime.now(UTC) + SECOND
     assert_same(warehouse)
     (warning,) = [r.getMessage() for r in log.records if r.levelno == logging.WARNING]
     kept, wanted = map(parsed, re.findall(r"[\d-]+T[\d:]+Z", warning))
-    assert before - YEAR <= kept <= after - YEAR
+    assert kept == TODAY + SECOND - YEAR
     assert wanted == datetime(2019, 5, 1, tzinfo=UTC)
     log.clear()
     warehouse.load(start_date="2019-05-01")
@@ -619,12 +614,10 @@ def test_a_start_date_within_what_is_kept_holds(
 def test_messages_that_aged_out_unread_are_a_hole_and_reported_once(export: Open) -> None:
     warehouse = export(messages=600)
     warehouse.load()
-    rewind(warehouse, cursors=datetime.now(UTC) - 420 * DAY, reached=datetime.now(UTC) - 400 * DAY)
+    rewind(warehouse, cursors=TODAY - 420 * DAY, reached=TODAY - 400 * DAY)
     reached = parsed(state_of(warehouse)["reached"][str(PROGRAM)])
     warehouse.box.service.update(PROGRAM, lambda row: True, network="read again")
-    before = datetime.now(UTC).replace(microsecond=0)
     summary = warehouse.load()
-    after = datetime.now(UTC) + SECOND
     holes = warehouse.query(
         "SELECT row_key, resource, window_start, window_end, column_name, payload "
         "FROM rejected_records ORDER BY row_key"
@@ -633,7 +626,7 @@ def test_messages_that_aged_out_unread_are_a_hole_and_reported_once(export: Open
     assert len({hole[1:] for hole in holes}) == 1
     resource, start, end, column, payload = holes[0][1:]
     assert (resource, start, column, payload) == ("messages", reached, None, None)
-    assert before - YEAR <= end <= after - YEAR
+    assert end == TODAY + SECOND - YEAR
     assert len(summary.holes) == summary.rejected == 3
     for id, hole in zip(PROGRAMS, summary.holes):
         assert all(text in hole for text in (str(id), written(start), written(end)))
@@ -646,7 +639,7 @@ def test_a_program_that_was_silent_for_more_than_a_year_has_no_hole(program: Ope
     warehouse = program()
     put(warehouse, HOUR, body="first")
     warehouse.load()
-    rewind(warehouse, cursors=datetime.now(UTC) - 500 * DAY)
+    rewind(warehouse, cursors=TODAY - 500 * DAY)
     put(warehouse, body="second")
     summary = warehouse.load()
     assert summary.holes == []
@@ -656,13 +649,13 @@ def test_a_program_that_was_silent_for_more_than_a_year_has_no_hole(program: Ope
 def test_what_lies_before_the_start_date_is_no_hole(program: Open) -> None:
     warehouse = program()
     warehouse.load()
-    long_ago = datetime.now(UTC) - 500 * DAY
+    long_ago = TODAY - 500 * DAY
     rewind(warehouse, reached=long_ago)
-    wanted = datetime.now(UTC) - 400 * DAY
+    wanted = TODAY - 400 * DAY
     (hole,) = warehouse.load(start_date=written(wanted)).holes
     assert written(wanted) in hole
     rewind(warehouse, reached=long_ago)
-    assert warehouse.load(start_date=written(datetime.now(UTC) - 300 * DAY)).holes == []
+    assert warehouse.load(start_date=written(TODAY - 300 * DAY)).holes == []
 
 
 def with_a_hole(program: Open, every: timedelta) -> Warehouse:
@@ -670,7 +663,7 @@ def with_a_hole(program: Open, every: timedelta) -> Warehouse:
     warehouse = program()
     put_numbered(warehouse, [number * every for number in range(30)])
     warehouse.load()
-    long_ago = datetime.now(UTC) - 400 * DAY
+    long_ago = TODAY - 400 * DAY
     rewind(warehouse, cursors=long_ago, reached=long_ago)
     return warehouse
 
@@ -704,7 +697,6 @@ def test_a_hole_is_reported_whole_and_once_though_the_run_that_finds_it_brings_n
     assert again.failed == {}
     holes = warehouse.query("SELECT window_start, window_end FROM rejected_records ORDER BY ALL")
     assert len(holes) == len(failed.holes) + len(again.holes)
-    # Some seconds more can have aged out between the two runs.
     assert [start for start, _ in holes] == [reached, *(end for _, end in holes[:-1])]
     assert_holds(warehouse, served(warehouse))
 
@@ -713,7 +705,7 @@ def test_a_hole_is_reported_whole_and_once_though_the_run_that_finds_it_brings_n
 
 
 def test_nothing_is_lost_of_a_service_whose_clock_is_ahead(program: Open) -> None:
-    warehouse = program(now=datetime.now(UTC) + 10 * MINUTE)
+    warehouse = program(now=TODAY + 10 * MINUTE)
     put(warehouse, body="first")
     warehouse.load(lookback_hours={"messages": 0})
     assert_same(warehouse)
@@ -724,7 +716,7 @@ def test_nothing_is_lost_of_a_service_whose_clock_is_ahead(program: Open) -> Non
 
 
 def test_nothing_is_lost_of_a_service_whose_clock_is_behind(program: Open) -> None:
-    warehouse = program(now=datetime.now(UTC) - 10 * MINUTE)
+    warehouse = program(now=TODAY - 10 * MINUTE)
     put(warehouse, MINUTE, body="first")
     warehouse.load(lookback_hours={"messages": 0})
     # Later than the last run by any clock, and dated before its end.

@@ -15,6 +15,7 @@ from tests.conftest import PASSWORD, PROJECT, USERNAME, Open, Warehouse
 from tests.test_command import FAILED, LOADED, REJECTED, UNUSABLE, Ended, rows_in, run, two_lines
 from tests.test_mgage import PROGRAM, asked, assert_same, parsed, rewind, served, written
 
+pytestmark = pytest.mark.real_clock
 UNCONFIGURED = {
     f"SOURCES__MGAGE__{name}": None
     for name in ("PROGRAMS", "CREDENTIALS__USERNAME", "CREDENTIALS__PASSWORD")

@@ -479,6 +479,22 @@ def test_a_restart_later_is_the_same_as_having_waited() -> None:
         assert everything(waited) == everything(restarted)
 
 
+def test_as_of_a_time_the_same_has_happened_whenever_that_is_asked_for() -> None:
+    one = MGage(messages=900, now=NOW, as_of=NOW)
+    assert everything(one) == everything(MGage(messages=900, now=NOW))
+    apart = timedelta(days=272, seconds=40_001)
+    two = MGage(messages=900, now=one.now() + apart, as_of=NOW)
+    for days in (0, 1.5, 300):
+        for service in (one, two):
+            service.advance(days * 86400)
+        moved = {
+            program: [{**row, "date": row["date"] + apart} for row in rows]
+            for program, rows in everything(one).items()
+        }
+        assert everything(two) == moved
+        assert len(one.served(PROGRAM)) == len(two.served(PROGRAM)) > 0
+
+
 def test_history_stays_and_goes_on() -> None:
     service = MGage(messages=6000, now=NOW)
     before = everything(service)

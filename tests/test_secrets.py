@@ -17,6 +17,7 @@ from sources.common.errors import quote
 from tests.conftest import PROJECT, Open, Warehouse, leaks
 from tests.test_command import PATIENCE, environment
 
+pytestmark = pytest.mark.real_clock
 COMPANY = "COSANDBOX00000000000000000000000001"
 #: What somebody texted, and is asked for.
 INPUT = "12025550177"

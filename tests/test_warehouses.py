@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -35,7 +35,7 @@ from sources.common.destinations import destination
 from sources.common.loading import load
 from sources.mcommons import mcommons_source
 from sources.mgage import mgage_source
-from tests.conftest import Warehouse
+from tests.conftest import TODAY, Warehouse
 from tests.test_contract import TABLES
 from tests.test_mgage import COLUMNS, PROGRAM, asked
 from tests.test_mgage import assert_same as assert_same_messages
@@ -226,8 +226,7 @@ def export(open_service: Callable[..., Any]) -> AnyWarehouse:
     """Opens an mGage account."""
 
     def open_export(**options: Any) -> Any:
-        now = datetime.now(timezone.utc).replace(microsecond=0)
-        service = MGage(**{"now": now, "messages": 1500, **options})
+        service = MGage(**{"now": TODAY, "messages": 1500, **options})
         return open_service(service, "mgage", mgage_source)
 
     return open_export

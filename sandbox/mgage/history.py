@@ -44,9 +44,10 @@ _ONE_IN = 150
 class History:
     """The messages of one program, by number."""
 
-    def __init__(self, seed: int, program_id: int, yearly: int) -> None:
-        """`yearly` messages happen in each year."""
+    def __init__(self, seed: int, program_id: int, yearly: int, shift: int = 0) -> None:
+        """`yearly` messages happen in each year, all of them `shift` seconds later."""
         self._yearly = yearly
+        self._shift = shift
         name = f"mgage/{program_id}"
         outline = Random(f"{seed}/{name}/year")
         self._crowded = outline.randrange(100, 240) * DAY + outline.randrange(14, 22) * 3600
@@ -63,10 +64,10 @@ class History:
 
     def count(self, until: int) -> int:
         """How many have happened by the end of the second `until`, since 1970."""
-        if not self._yearly or until < 0:
+        if not self._yearly or until < self._shift:
             return 0
         # No year's messages fall into another, and within one they are in order.
-        low = until // YEAR * self._yearly
+        low = (until - self._shift) // YEAR * self._yearly
         high = low + self._yearly
         while low < high:
             middle = (low + high) // 2
@@ -78,7 +79,7 @@ class History:
 
     def time(self, number: int) -> int:
         """When it was sent or received, in seconds since 1970."""
-        return self._time_of(self._origins(number)[0])
+        return self._time_of(self._origins(number)[0]) + self._shift
 
     def numbers(self, type: str | None, first: int, last: int) -> Sequence[int]:
         """The numbers of a type, or all, from `first` up to, but not including, `last`."""
@@ -93,21 +94,21 @@ class History:
         origin, speaker, fated = self._origins(number)
         time = self._time_of(origin)
         dice, fate = self._dice.throw(origin), self._fates.throw(fated)
-        person = self._person_of(speaker)
+        person, age = self._person_of(speaker), now - time - self._shift
         type = self._type_of(origin, time)
         if type == "MO":
             body = words.REPLIES[dice[0] % len(words.REPLIES)]
             status = "Received"
         else:
             body = self._broadcast(origin, time, person)
-            status = _status(fate, now - time)
+            status = _status(fate, age)
         return {
             "type": type,
             "deliveryStatus": status,
             "number": self._phone_number(person),
             "body": body,
-            "date": moment(time),
-            "network": _network(person, fate, now - time),
+            "date": moment(time + self._shift),
+            "network": _network(person, fate, age),
         }
 
     def _origins(self, number: int) -> tuple[int, int, int]:

@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import urlencode
 
-from ..clock import Clock
+from ..clock import Clock, seconds
 from ..server import Request, Response
 from .answers import PATH, answer, denied, failure, unknown_program
 from .damage import DAMAGE
@@ -56,6 +56,7 @@ class MGage:
         links: str = "absolute",
         refuses_old: bool = False,
         empty: bool = False,
+        as_of: str | datetime | None = None,
     ) -> None:
         """Open an account.
 
@@ -69,6 +70,8 @@ class MGage:
             `bare`, with nothing but the page, as in the vendor's sample of a call with filters.
         refuses_old: answer 400 to a startDate before the year that is served, instead of cutting it.
         empty: leave out everything; `messages` and `programs` do not matter then.
+        as_of: what has happened is what had by this time, moved to end now, so that it is the same
+            whatever the time is; None for now.
         """
         if messages < 0:
             raise ValueError(f"there cannot be {messages} messages")
@@ -80,6 +83,7 @@ class MGage:
         """Printed in the meta of each answer that has data, until they are taken out again."""
         self._lock = threading.RLock()
         self._clock = Clock(now)
+        self._shift = 0 if as_of is None else self._second() - seconds(as_of)
         self._basic = f"Basic {b64encode(f'{username}:{password}'.encode()).decode()}"
         self._descending = order == "-date"
         self._links = links
@@ -224,7 +228,7 @@ class MGage:
 
     def _open(self, id: int, yearly: int, names: tuple[str, str, str]) -> None:
         info = dict(zip(("campaignName", "programName", "programType"), names, strict=True))
-        history = History(self._seed, id, yearly)
+        history = History(self._seed, id, yearly, self._shift)
         self._programs[id] = Program(info, history, self._descending)
 
     def _program(self, id: int) -> Program:

@@ -13,6 +13,7 @@ from typing import Any
 
 from dlt.common import logger
 
+from . import clock
 from .endpoints import Endpoint, WindowParams
 from .errors import ConfigurationError, ServiceError
 from .reading import Reader, Service, Unit, WindowRows
@@ -82,7 +83,7 @@ class Run:
     def now(self) -> datetime:
         """The end of the second in which this run began: what was stamped in it is read too."""
         if self._now is None:
-            self._now = datetime.now(timezone.utc).replace(microsecond=0) + SECOND
+            self._now = clock.now() + SECOND
         return self._now
 
     @property

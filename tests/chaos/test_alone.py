@@ -31,6 +31,7 @@ from tests.test_command import (
 from tests.test_contract import assert_same
 from tests.test_crash import SAME, after, gate
 
+pytestmark = pytest.mark.real_clock
 ONE_AT_A_TIME = {"SOURCES__MCOMMONS__CONCURRENCY": "1", "SOURCES__MGAGE__CONCURRENCY": "1"}
 #: The command line, not patient with a file that is locked.
 IMPATIENT = """

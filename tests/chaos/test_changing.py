@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from itertools import count
 from random import Random
 
@@ -12,7 +12,7 @@ import pytest
 from sandbox.mcommons.store import ORDERS as PROFILE_ORDERS
 from sandbox.mgage.service import ORDERS as MESSAGE_ORDERS
 from sources.common.loading import Summary
-from tests.conftest import Open, Warehouse
+from tests.conftest import TODAY, Open, Warehouse
 from tests.test_contract import assert_same
 from tests.test_mgage import PROGRAMS, assert_holds, between_pages, served
 
@@ -20,14 +20,11 @@ MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 #: How far the clock moves at most in all runs of a test, and how late a row reaches its list: less
 #: than the shortest lookback together.
 MOVES, LATE = 20, 30 * MINUTE
+#: Where a clock can stand and be moved on, without overtaking the one that ends the windows.
+AN_HOUR_AGO = TODAY - HOUR
 Change = Callable[[], object]
 #: The second asks one question at a time; the third loads in packages, and twice.
 seeds = pytest.mark.parametrize("seed", range(3))
-
-
-def an_hour_ago() -> datetime:
-    """Where a clock can stand and be moved on, without overtaking the one that ends the windows."""
-    return datetime.now(timezone.utc).replace(microsecond=0) - HOUR
 
 
 def load_while_it_changes(
@@ -141,11 +138,10 @@ def changes_of_an_account(warehouse: Warehouse, random: Random) -> list[Change]:
 def test_an_account_that_changes_while_it_is_read_is_whole_after_the_next_run(
     account: Open, order: str, seed: int
 ) -> None:
-    now = an_hour_ago()
     warehouse = account(
         profiles=40,
-        now=now,
-        start=now - 300 * DAY,
+        now=AN_HOUR_AGO,
+        start=AN_HOUR_AGO - 300 * DAY,
         order=order,
         clicks_per_page=7,
     )
@@ -188,7 +184,7 @@ def changes_of_messages(warehouse: Warehouse, random: Random) -> list[Change]:
 def test_messages_that_change_while_they_are_read_are_whole_after_the_next_run(
     export: Open, order: str, seed: int
 ) -> None:
-    warehouse = export(empty=True, order=order, now=an_hour_ago())
+    warehouse = export(empty=True, order=order, now=AN_HOUR_AGO)
     service, random = warehouse.box.service, Random(f"{order} {seed}")
     for program in PROGRAMS:
         service.add_program(program)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -397,8 +398,8 @@ def test_a_message_that_cuts_its_page_short_is_found_and_the_others_load(
 def test_where_pages_have_no_numbers_a_page_that_stays_cut_short_fails_its_resource(
     warehouse: Warehouse,
 ) -> None:
-    messages = warehouse.box.service.served(121811)
-    warehouse.box.hooks.append(cut_at(messages[10]["body"].encode()))
+    body = json.dumps(warehouse.box.service.served(121811)[10]["body"], ensure_ascii=False)
+    warehouse.box.hooks.append(cut_at(body[1:-1].encode()))
 
     def rename(request: Request, response: Response) -> Response:
         # The service names its pages otherwise, and knows no "page".

@@ -42,6 +42,7 @@ from tests.test_crash import (
 )
 from tests.truth import comparable
 
+pytestmark = pytest.mark.real_clock
 #: The driver with windows that are cut after a few pages: many windows cost few requests.
 SHORT_WINDOWS = f"""
 from sources.common import paging

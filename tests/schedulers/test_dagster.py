@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg2
+import pytest
 
 from pipelines.tasks import SNAPSHOTS, TASKS
 from tests import test_mgage
@@ -32,6 +33,7 @@ from tests.test_warehouses import (  # noqa: F401 (fixtures are found by their n
 )
 from tests.test_warehouses import account as elsewhere  # noqa: F401
 
+pytestmark = pytest.mark.real_clock
 INSTANCE = """
 telemetry:
   enabled: false
