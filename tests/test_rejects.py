@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
 
 from sandbox.faults import rehearse
+from sources.common.reading import Unit
+from sources.common.rejects import SCHEMA, Rejections
+from sources.common.tables import Reject, empty_page, superseded
+from sources.common.windows import Window
+from sources.mcommons.endpoints import ENDPOINTS
 from tests.conftest import Open, Warehouse
+from tests.test_hazards import corrupted
+
+GROUPS = next(endpoint for endpoint in ENDPOINTS if endpoint.name == "groups")
+CALLS = next(endpoint for endpoint in ENDPOINTS if endpoint.name == "calls")
 
 SHOWN = "SELECT row_key, column_name, payload, resolved_at IS NOT NULL FROM rejected_records"
 
@@ -84,3 +95,111 @@ def test_an_unreadable_record_is_resolved_when_what_it_was_in_is_read_without_it
     warehouse.box.faults.remove(faults)
     warehouse.load(resource, since="2000-01-01")
     assert all(row[3] for row in shown(warehouse))
+
+
+def test_each_of_equal_bad_records_is_a_reject_and_stays_one(account: Open) -> None:
+    warehouse = account(empty=True)
+    for id in range(1, 7):
+        warehouse.box.service.put("keywords", {"id": id, "name": "x"})
+    whole = b'<keyword id="%d" active="true">'
+    with (
+        corrupted(warehouse, "keywords", whole % 2, b"<keyword>"),
+        corrupted(warehouse, "keywords", whole % 3, b"<keyword>"),
+        corrupted(warehouse, "keywords", whole % 5, b"<keyword>"),
+    ):
+        for _ in range(2):
+            assert warehouse.load("keywords").rejected == 3
+            assert len(shown(warehouse)) == 3
+            assert not any(row[3] for row in shown(warehouse))
+    assert warehouse.load("keywords").rejected == 0
+    assert [row[3] for row in shown(warehouse)] == [True] * 3
+    assert warehouse.query("SELECT count(*) FROM keywords") == [(6,)]
+
+
+def test_each_of_equal_bad_entries_is_a_reject(account: Open) -> None:
+    warehouse = account(empty=True)
+    service = warehouse.box.service
+    service.put("profiles", {"id": 1})
+    entry = b'<subscriptions><subscription campaign_id="no"/><subscription campaign_id="no"/>'
+    with corrupted(warehouse, "profiles", b"</profile>", entry + b"</subscriptions></profile>"):
+        assert warehouse.load("profiles").rejected == 2
+    expected = ("1", "subscriptions__campaign_id", "no")
+    assert shown(warehouse) == [(*expected, False)] * 2
+    warehouse.load("profiles", since="2000-01-01")
+    assert shown(warehouse) == [(*expected, True)] * 2
+
+
+def test_a_bad_record_that_two_windows_or_two_readings_met_is_one_reject() -> None:
+    now = datetime(2025, 6, 1, tzinfo=timezone.utc)
+    bad = Reject(None, None, "not well-formed", "<group")
+    good = empty_page(GROUPS)
+    once, twice = replace(good, rejects=[bad]), replace(good, rejects=[bad, bad])
+    rejections = Rejections(GROUPS, now, False, list)
+    for page in (once, twice, once):
+        rejections.add(page, Unit())
+    assert rejections.take(last=True).num_rows == len(rejections.keys) == 2
+    assert superseded(twice, [once]).rejects == []
+    assert superseded(twice, [good]).rejects == [bad, bad]
+
+
+def test_the_state_says_of_rejects_only_whether_there_are_any(account: Open) -> None:
+    warehouse = account(empty=True)
+    warehouse.box.service.put("broadcasts", {"id": 1})
+    states = []
+    for count in ("many", 5):
+        warehouse.box.service.update("broadcasts", 1, replies_count=count)
+        warehouse.load("broadcasts")
+        states.append(warehouse.pipeline().state["sources"]["mcommons"]["resources"]["broadcasts"])
+    assert [state["open_rejects"] for state in states] == [True, False]
+    assert "many" not in repr(states)
+
+
+# What a record of another window, parent or run says of a reject
+
+UTC = timezone.utc
+RUN, BEFORE = datetime(2025, 6, 2, tzinfo=UTC), datetime(2025, 6, 1, tzinfo=UTC)
+
+
+def hour(number: int) -> datetime:
+    return datetime(2025, 5, 1, number, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("row_key", "column", "windows", "resolved"),
+    [
+        ("10", None, [(10, (1, 4))], True),
+        ("10", None, [(10, (1, 2)), (10, (2, 3))], True),
+        ("10", None, [(10, (1, 2))], False),
+        ("10", None, [(10, (1, 2)), (10, (3, 4))], False),
+        ("10", None, [(11, (1, 4))], False),
+        ("10", None, [(10, None)], False),
+        ("10/garbled", None, [(10, (1, 4))], True),
+        ("101/garbled", None, [(10, (1, 4))], False),
+        ("7", "duration", [(10, (1, 4))], False),
+    ],
+)
+def test_an_unreadable_record_is_resolved_by_its_own_window_only(
+    row_key: str,
+    column: str | None,
+    windows: list[tuple[int, tuple[int, int] | None]],
+    resolved: bool,
+) -> None:
+    stored = {
+        **dict.fromkeys(SCHEMA.names),
+        "rejection_key": "k",
+        "resource": "calls",
+        "row_key": row_key,
+        "column_name": column,
+        "window_start": hour(1),
+        "window_end": hour(3),
+        "payload": "<call",
+        "rejected_at": BEFORE,
+    }
+    rejections = Rejections(CALLS, RUN, True, lambda: [stored])
+    for parent, hours in windows:
+        window = Window(*map(hour, hours)) if hours else None
+        unit = Unit(window, values={"mconnect_id": parent})
+        rejections.add_loaded(empty_page(CALLS), unit)
+    expected = [{**stored, "resolved_at": RUN}] if resolved else []
+    assert rejections.take(last=True).to_pylist() == expected
+    assert rejections.any_open is not resolved

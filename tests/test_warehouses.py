@@ -37,6 +37,7 @@ from sources.mcommons import mcommons_source
 from sources.mgage import mgage_source
 from tests.conftest import TODAY, Warehouse
 from tests.test_contract import TABLES
+from tests.test_hazards import corrupted
 from tests.test_mgage import COLUMNS, PROGRAM, asked
 from tests.test_mgage import assert_same as assert_same_messages
 from tests.test_readme import README
@@ -159,6 +160,9 @@ class LakeWarehouse(Warehouse):
 everywhere = pytest.mark.parametrize(
     "open_service", ["postgres", "delta", "iceberg"], indirect=True
 )
+anywhere = pytest.mark.parametrize(
+    "open_service", ["duckdb", "postgres", "delta", "iceberg"], indirect=True
+)
 
 
 class AnyWarehouse(Protocol):
@@ -194,6 +198,8 @@ def open_service(
         box = Sandbox(service)
         box.start()
         boxes.append(box)
+        if request.param == "duckdb":
+            return Warehouse(box, tmp_path, name, make_source)
         if server is None:
             return LakeWarehouse(box, tmp_path, name, make_source, request.param)
         databases.append(f"test_{box.port}")
@@ -389,6 +395,42 @@ def test_what_does_not_fit_is_null_and_kept_in_rejected_records(account: AnyWare
         ("1", "replies_count", "many 👍"),
         ("1", "throttled", "perhaps"),
     ]
+    warehouse.box.service.update("broadcasts", 1, replies_count=5)
+    warehouse.load("broadcasts")
+    kept = "SELECT column_name, payload, resolved_at > rejected_at FROM rejected_records ORDER BY 1"
+    assert warehouse.query(kept) == [
+        ("replies_count", "many 👍", True),
+        ("throttled", "perhaps", None),
+    ]
+
+
+@anywhere
+def test_new_elements_and_lists_load_whatever_they_are_called(account: AnyWarehouse) -> None:
+    warehouse = account(empty=True)
+    for id in (1, 2):
+        warehouse.box.service.put("profiles", {"id": id})
+    names = ["file_row_number", "rowid", "filename", "xmin", "select", "rejection_key"]
+    values = "".join(f"<{name}>{name} of it</{name}>" for name in names)
+    long = "n" * 300
+    lists = f"<{long}><b>x</b><b>y</b></{long}><{long}s><b>z</b><b>w</b></{long}s>"
+    new = f"{values}<{long}x>long</{long}x>{lists}</profile>".encode()
+    with corrupted(warehouse, "profiles", b"</profile>", new):
+        for _ in range(2):
+            assert warehouse.load("profiles", since="2000-01-01").failed == {}
+    columns = ", ".join(f'"x_{name}"' if name == "xmin" else f'"{name}"' for name in names)
+    rows = warehouse.query(f"SELECT id, {columns} FROM profiles ORDER BY id")
+    assert rows == [(id, *(f"{name} of it" for name in names)) for id in (1, 2)]
+    ((column,),) = {(name,) for name in warehouse.columns("profiles") if name.startswith("nnn")}
+    assert warehouse.query(f"SELECT DISTINCT {column} FROM profiles") == [("long",)]
+    tables = sorted(name for name in warehouse.tables() if name.startswith("profiles__nnn"))
+    kept = [warehouse.query(f"SELECT profile_id, b FROM {table} ORDER BY 1, 2") for table in tables]
+    assert sorted(kept) == [
+        [(1, "w"), (1, "z"), (2, "w"), (2, "z")],
+        [(1, "x"), (1, "y"), (2, "x"), (2, "y")],
+    ]
+    # Gone at the service, the entries are gone.
+    warehouse.load("profiles", since="2000-01-01")
+    assert [warehouse.query(f"SELECT * FROM {table}") for table in tables] == [[], []]
 
 
 @everywhere
