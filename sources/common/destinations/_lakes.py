@@ -11,7 +11,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import dlt
 import pyarrow as pa
@@ -34,7 +34,6 @@ from dlt.destinations.impl.filesystem.filesystem import (
     ReferenceFollowupJob,
 )
 
-_INSERT_ONLY: Literal["insert-only"] = "insert-only"
 _POSITION = "_position"
 
 
@@ -129,9 +128,7 @@ class _DeltaJob(DeltaLoadFilesystemJob):
             target_alias="target",
             streamed_exec=False,
         )
-        if self._load_table.get("x-merge-strategy") == _INSERT_ONLY:
-            merge = merge.when_not_matched_insert_all()
-        elif change.deleted:
+        if change.deleted:
             goes = f'source."{change.deleted}" = true'
             stays = f'source."{change.deleted}" IS NULL'
             merge = merge.when_matched_delete(goes).when_matched_update_all()
@@ -184,11 +181,6 @@ class _IcebergJob(IcebergLoadFilesystemJob):
         key = change.narrowest
         touched = In(term=key, values=set(change.keys[key].to_pylist()))
         rows = change.rows
-        if self._load_table.get("x-merge-strategy") == _INSERT_ONLY:
-            there = table.scan(touched, selected_fields=tuple(change.primary)).to_arrow()
-            rows = rows.join(_as_in(there, data.schema), change.primary, join_type="left anti")
-            table.append(_as_required(rows, data.schema))
-            return
         if len(change.keys.column_names) > 1:
             # Of those that the one column alone names, the others stay.
             there = _as_in(table.scan(touched).to_arrow(), data.schema)
@@ -259,5 +251,5 @@ class filesystem(dlt.destinations.filesystem):
 
     def _raw_capabilities(self) -> DestinationCapabilitiesContext:
         capabilities = super()._raw_capabilities()
-        capabilities.supported_merge_strategies = ["delete-insert", _INSERT_ONLY]
+        capabilities.supported_merge_strategies = ["delete-insert"]
         return capabilities
