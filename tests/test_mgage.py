@@ -1053,3 +1053,24 @@ def test_no_password_and_no_phone_number_in_logs_errors_state_or_names(
     # Also those that are printed without the code of the country.
     for secret in (PASSWORD, basic, *(number[-10:] for number in numbers)):
         assert not [text for text in said if secret in text]
+
+
+def test_messages_whose_times_cannot_be_read_are_never_one(program: Open) -> None:
+    warehouse = program()
+    # Two in one window, and one like them in another.
+    for age in (HOUR, HOUR, 300 * DAY):
+        put(warehouse, age, body="STOP", number="15550100001", network="a")
+    put(warehouse, HOUR, body="STOP", number="15550100001", network="b")
+
+    def spoil(body: bytes) -> bytes:
+        document = json.loads(body)
+        for message in document["data"]["messages"]:
+            message["date"] = "yesterday" if message["network"] == "a" else "today"
+        return json.dumps(document).encode()
+
+    with rewritten(warehouse, spoil):
+        for _ in range(2):
+            assert warehouse.load().rejected == 4
+            assert sorted(row["network"] for row in loaded(warehouse)) == ["a", "a", "a", "b"]
+            kept = warehouse.query("SELECT payload FROM rejected_records ORDER BY 1")
+            assert kept == [("today",), *[("yesterday",)] * 3]
