@@ -183,6 +183,20 @@ def test_a_dataset_that_was_loaded_before_there_were_complete_reads_gets_one(acc
     assert removed(warehouse) == [gone]
 
 
+def test_a_table_whose_sets_were_replaced_once_loses_none_of_their_rows(account: Open) -> None:
+    warehouse = account()
+    warehouse.load("campaign_subscribers")
+    count = warehouse.query("SELECT count(*) FROM campaign_subscribers")
+    pipeline = warehouse.pipeline()
+    # As the version before left it.
+    columns = pipeline.default_schema.tables["campaign_subscribers"]["columns"]
+    columns["campaign_id"]["merge_key"] = True
+    pipeline.sync_schema()
+    pipeline.deactivate()
+    assert warehouse.load("campaign_subscribers").rows["campaign_subscribers"] > 0
+    assert warehouse.query("SELECT count(*) FROM campaign_subscribers") == count
+
+
 def test_in_many_packages_it_keeps_cursors_of_its_own_and_no_keys(
     account: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:

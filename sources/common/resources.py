@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 from dlt.common import logger
 from dlt.common.configuration.container import Container
 from dlt.common.destination import DestinationCapabilitiesContext
+from dlt.common.schema.typing import TColumnSchema
 from dlt.extract import DltResource
 
 from .endpoints import Endpoint
@@ -395,18 +396,24 @@ def _rejection_disposition() -> Any:
 
 def _root_item(batch: Batch) -> Any:
     endpoint, table = batch.endpoint, _require(batch.page.table, batch.endpoint.key)
-    if not batch.deletes:
+    columns: list[TColumnSchema] = []
+    if batch.deletes:
+        columns.append({"name": DELETED, "data_type": "bool", "hard_delete": True})
+        table = table.append_column(DELETED, pa.repeat(pa.scalar(True), table.num_rows))
+    if endpoint.whole_every and endpoint.parent:
+        # Version 0.1.0 replaced the rows of each parent as a set, and left that in the schema.
+        columns.append({"name": endpoint.parent.column, "merge_key": False})
+    if not columns:
         return table
     # A variant of its own: hints of the resource itself would go to the tables of its lists too.
     hints = dlt.mark.make_hints(
         table_name=endpoint.name,
         write_disposition="merge",
         primary_key=list(endpoint.key),
-        columns=[{"name": DELETED, "data_type": "bool", "hard_delete": True}],
-        # It belongs to the loading: what the service sends has no such column.
-        schema_contract="evolve",
+        columns=columns,
+        # What marks a row belongs to the loading, and the service does not send it.
+        schema_contract="evolve" if batch.deletes else None,
     )
-    table = table.append_column(DELETED, pa.repeat(pa.scalar(True), table.num_rows))
     return dlt.mark.with_hints(table, hints, create_table_variant=True)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -33,7 +33,7 @@ class Covered:
         before: The rows have been loaded in packages with smaller ids.
         cursor: Column with the time of a row.
         window: The time that was asked for; ``None`` if it does not matter.
-        undated: Whether rows without a time are among them.
+        undated: Whether rows without a time are among those of the window.
         values: Column → values that it has in them.
     """
 
@@ -43,19 +43,17 @@ class Covered:
     undated: bool
     values: Mapping[str, Sequence[int | str]] = field(default_factory=dict)
 
-    def condition(self) -> Condition:
-        """The same in SQL."""
-        terms: list[Condition] = [_column(C_DLT_LOAD_ID) < exp.Literal.string(self.before)]
-        time = _column(self.cursor)
+    def condition(self, fold: Callable[[str], str] = str) -> Condition:
+        """The same in SQL, where ``fold`` says how names of columns are written."""
+        load_id, time = _column(fold(C_DLT_LOAD_ID)), _column(fold(self.cursor))
+        terms: list[Condition] = [load_id < exp.Literal.string(self.before)]
         if self.window:
             inside = exp.and_(
                 time >= _moment(self.window.start), time < _moment(self.window.end + SECOND)
             )
             terms.append(exp.or_(inside, time.is_(exp.null())) if self.undated else inside)
-        elif not self.undated:
-            terms.append(time.is_(exp.null()).not_())
         for name, values in self.values.items():
-            terms.append(_column(name).isin(*values) if values else exp.false())
+            terms.append(_column(fold(name)).isin(*values) if values else exp.false())
         return exp.and_(*terms)
 
 
@@ -97,19 +95,20 @@ def stored_rows(table: str, key: Sequence[str], covered: Covered) -> Iterator[pa
                 yield from _of_batches(batches, covered)
                 return
         with pipeline.sql_client(schema.name) as client:
-            yield from _of_database(client, table, key, covered)
+            yield from _of_database(client, table, key, covered, list(known))
     except DestinationUndefinedEntity:
         return
 
 
 def _of_database(
-    client: Any, table: str, key: Sequence[str], covered: Covered
+    client: Any, table: str, key: Sequence[str], covered: Covered, known: Sequence[str]
 ) -> Iterator[pa.Table]:
-    dialect = client.capabilities.sqlglot_dialect
+    dialect, fold = client.capabilities.sqlglot_dialect, client.capabilities.casefold_identifier
+    names = {fold(column): column for column in known}
     name = exp.maybe_parse(client.make_qualified_table_name(table), into=exp.Table, dialect=dialect)
-    wanted = select("*").from_(name).where(covered.condition())
+    wanted = select("*").from_(name).where(covered.condition(fold))
     # Of one query, PostgreSQL's client would keep all rows.
-    wanted = wanted.order_by(*(_column(column) for column in key)).limit(STORED_ROWS)
+    wanted = wanted.order_by(*(_column(fold(column)) for column in key)).limit(STORED_ROWS)
     for page in count():
         rows = 0
         query = wanted.offset(page * STORED_ROWS).sql(dialect)
@@ -117,7 +116,7 @@ def _of_database(
             warnings.filterwarnings("ignore", "Arrow output on a DB-API result")
             for found in cursor.iter_arrow(chunk_size=STORED_ROWS):
                 rows += found.num_rows
-                yield found
+                yield found.rename_columns([names.get(n, n) for n in found.column_names])
         if rows < STORED_ROWS:
             return
 
