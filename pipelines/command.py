@@ -29,6 +29,7 @@ from rich.table import Table
 
 from pipelines import report
 from sources.common.destinations import destination, is_locked
+from sources.common.endpoints import Endpoint
 from sources.common.errors import ConfigurationError, TextliftError, quote
 from sources.common.loading import PACKAGE_ROWS, Summary, load, own_error
 from sources.common.windows import parse_time
@@ -52,6 +53,7 @@ class Job:
         sandbox_source: Makes the source for a sandbox, from its URL and the same settings.
         describe_account: Makes a source, asks it what account it reads, and says so in lines for a
             person.
+        endpoints: What the source reads.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Job:
     source: Callable[..., DltSource]
     sandbox_source: Callable[..., DltSource]
     describe_account: Callable[[Callable[..., DltSource]], list[str]]
+    endpoints: Sequence[Endpoint]
 
 
 def main(job: Job, argv: Sequence[str] | None = None) -> int:
@@ -216,7 +219,13 @@ def _parse(job: Job, argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--full-refresh",
         action="store_true",
-        help="drop the tables and cursors of what is loaded, and load it from start_date",
+        help="load everything again from start_date, and then delete what the service does not "
+        "list any more",
+    )
+    parser.add_argument(
+        "--yes",
+        action="store_true",
+        help="do not ask before a full refresh of what the service keeps only for a time",
     )
     options = parser.parse_args(argv)
     if options.sandbox and options.destination not in (None, "duckdb"):
@@ -248,6 +257,9 @@ def _run(job: Job, options: argparse.Namespace, source: Callable[..., DltSource]
         console.print(f"{job.title}: the credentials are accepted. Nothing was loaded.")
         return LOADED
 
+    if options.full_refresh and not options.yes and not _confirmed(job, options.resources, console):
+        console.print("Nothing was loaded.")
+        return UNUSABLE
     wanted = source(
         since=options.since,
         until=options.until,
@@ -260,6 +272,29 @@ def _run(job: Job, options: argparse.Namespace, source: Callable[..., DltSource]
     if report.problems(summary):
         return FAILED
     return REJECTED if summary.rejected else LOADED
+
+
+def _confirmed(job: Job, resources: Sequence[str] | None, console: Console) -> bool:
+    """Whether a person agrees to a full refresh, where not all that is there can be read again.
+
+    Raises:
+        ConfigurationError: There is nobody to ask.
+    """
+    which = ", ".join(
+        f"{one.name} for {one.window.kept.days} days"
+        for one in job.endpoints
+        if one.window and one.window.kept and (resources is None or one.name in resources)
+    )
+    if not which:
+        return True
+    what = (
+        f"{job.title} keeps {which}. A full refresh replaces what is loaded of that time; "
+        "older rows cannot be read again and stay as they are."
+    )
+    if not (sys.stdin and sys.stdin.isatty() and console.is_terminal):
+        raise ConfigurationError(f"{what}\nSay --yes to do it.")
+    console.print(what, highlight=False, markup=False, soft_wrap=True)
+    return input("Go on? [y/N] ").strip().lower() in ("y", "yes")
 
 
 def _pipeline(job: Job, options: argparse.Namespace) -> dlt.Pipeline:
@@ -323,7 +358,8 @@ def _report(console: Console, pipeline: dlt.Pipeline, summary: Summary) -> None:
     else:
         for line in report.plain(summary):
             print(line)
-    for line in [report.total(summary, pipeline), *report.rejected(summary)]:
+    lines = [*report.removed(summary), *report.rejected(summary)]
+    for line in [report.total(summary, pipeline), *lines]:
         print(line)
     for line in [*summary.holes, *report.problems(summary)]:
         print(line, file=sys.stderr)

@@ -16,6 +16,7 @@ from dlt.extract import DltSource
 
 from pipelines.command import Job, end, main
 from sources.mcommons import MobileCommonsCredentials, mcommons_source
+from sources.mcommons.endpoints import ENDPOINTS
 
 
 def describe_account(source: Callable[..., DltSource]) -> list[str]:
@@ -54,6 +55,7 @@ JOB = Job(
     source=mcommons_source,
     sandbox_source=sandbox_source,
     describe_account=describe_account,
+    endpoints=ENDPOINTS,
 )
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from pipelines.command import Job, end, main
 from sources.common import clock
 from sources.common.errors import ServiceError
 from sources.mgage import MGageCredentials, mgage_source
+from sources.mgage.endpoints import ENDPOINTS
 
 
 def describe_account(source: Callable[..., DltSource]) -> list[str]:
@@ -56,6 +57,7 @@ JOB = Job(
     source=mgage_source,
     sandbox_source=sandbox_source,
     describe_account=describe_account,
+    endpoints=ENDPOINTS,
 )
 
 if __name__ == "__main__":

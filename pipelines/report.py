@@ -36,6 +36,15 @@ def total(summary: Summary, pipeline: Pipeline) -> str:
     )
 
 
+def removed(summary: Summary) -> list[str]:
+    """What is gone at the service, in a line if anything is."""
+    if not summary.removed:
+        return []
+    rows = sum(summary.removed.values())
+    where = ", ".join(f"{name} {count}" for name, count in summary.removed.items())
+    return [f"{rows} rows are not at the service any more ({where}): marked as removed, or deleted"]
+
+
 def rejected(summary: Summary) -> list[str]:
     """What went to ``rejected_records``, in a line if anything did."""
     if not summary.rejected:

@@ -103,7 +103,8 @@ def run_task(
         summary = load(pipeline, source, resources or TASKS[service][task])
         for line in [*report.plain(summary), report.total(summary, pipeline)]:
             print(line)
-        for line in [*report.rejected(summary), *summary.holes, *report.problems(summary)]:
+        lines = [*report.removed(summary), *report.rejected(summary)]
+        for line in [*lines, *summary.holes, *report.problems(summary)]:
             print(line)
         # Where a load fails this is left to the one that tries again.
         _drop_staging(pipeline)

@@ -115,7 +115,9 @@ def test_since_and_until_load_that_range_and_leave_the_cursors_alone(export: Ope
     assert [parsed(question["startDate"]) for question in asked(warehouse)] == [lookback]
 
 
-def test_full_refresh_drops_everything_and_loads_it_from_the_start(export: Open) -> None:
+def test_full_refresh_loads_everything_from_the_start_and_deletes_what_is_gone(
+    export: Open,
+) -> None:
     warehouse = one_program(export, 50, 40)
     warehouse.load(programs=[PROGRAM])
     # Too long ago for any lookback.
@@ -125,7 +127,7 @@ def test_full_refresh_drops_everything_and_loads_it_from_the_start(export: Open)
     warehouse.load(programs=[PROGRAM])
     assert warehouse.query("SELECT count(*) FROM messages") == [(2,)]
     assert warehouse.query("SELECT DISTINCT delivery_status FROM messages") == [("Received",)]
-    assert run_one(warehouse, "--full-refresh").code == LOADED
+    assert run_one(warehouse, "--full-refresh", "--yes").code == LOADED
     assert_same(warehouse)
 
 

@@ -449,6 +449,39 @@ def test_a_machine_that_never_ran_takes_the_cursors_from_the_destination(
     assert warehouse.everything() == before
 
 
+@everywhere
+def test_who_is_gone_is_marked_by_a_complete_read_and_deleted_by_a_full_refresh(
+    account: AnyWarehouse,
+) -> None:
+    warehouse = account()
+    warehouse.load("profiles", "incoming_messages")
+    service = warehouse.box.service
+    gone = next(
+        row for row in service.rows("profiles") if row["subscriptions"] and row["custom_columns"]
+    )
+    message = service.rows("incoming_messages")[0]["id"]
+    columns = [name for name in warehouse.columns("profiles") if name[0] != "_"]
+    columns.remove("removed_at")
+    row = f"SELECT {', '.join(columns)} FROM profiles WHERE id = {gone['id']}"
+    lists = f"SELECT count(*) FROM profiles__custom_columns WHERE profile_id = {gone['id']}"
+    removed = "SELECT id FROM profiles WHERE removed_at IS NOT NULL"
+    before = warehouse.query(row)
+    service.delete("profiles", gone["id"])
+    service.delete("incoming_messages", message)
+    warehouse.load("profiles", "incoming_messages", whole_read_days=0)
+    assert warehouse.query(removed) == [(gone["id"],)]
+    assert warehouse.query(row) == before
+    assert warehouse.query(lists) == [(len(gone["custom_columns"]),)]
+    service.put("profiles", gone)
+    warehouse.load("profiles", whole_read_days=0)
+    assert warehouse.query(removed) == []
+    service.delete("profiles", gone["id"])
+    warehouse.load("profiles", "incoming_messages", full_refresh=True)
+    assert warehouse.query(row) == []
+    assert warehouse.query(lists) == [(0,)]
+    assert_same(warehouse, "profiles", "profiles__subscriptions", "incoming_messages")
+
+
 # mGage
 
 

@@ -124,8 +124,10 @@ class Endpoint:
         configured: Parameters whose values come from the configuration, for an endpoint that is
             asked for each set of them; they are columns as well.
         gone: Codes of the refusals that say that what is asked for is not there.
-        whole_every: How often all rows of each parent are read and replaced as a set, for rows
-            that change without coming back into a window.
+        whole_every: How often all rows are read, for those that change without coming back into a
+            window, or are in none; of each parent at once.
+        removed_column: Column for the time when a complete read did not return a row any more, which
+            stays then; without one it is deleted.
     """
 
     name: str
@@ -147,6 +149,7 @@ class Endpoint:
     configured: tuple[str, ...] = ()
     gone: frozenset[int] = frozenset()
     whole_every: timedelta | None = None
+    removed_column: str | None = None
 
     @property
     def record_key(self) -> tuple[str, ...]:

@@ -11,10 +11,9 @@ import os
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 from dlt import Pipeline
@@ -26,6 +25,7 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 from filelock import FileLock, Timeout
 
 from .errors import AlreadyRunning, ConfigurationError, TextliftError, quote
+from .runs import full_refresh as full_refresh_of_loads
 
 #: Rows of one resource in one load package: a crash costs no more than reading these again.
 PACKAGE_ROWS = 200_000
@@ -46,6 +46,7 @@ class Summary:
         new_columns: Table that existed → columns it got.
         requests: Requests made, repeated ones included.
         rejections: Resource → rows for ``rejected_records``.
+        removed: Resource → rows that are gone at the service, marked or deleted.
         holes: Rows that a service dropped before they were read, each as a sentence.
         missing: What is configured and not at the service, each with the reason.
         failed: Resource → why it could not be loaded.
@@ -58,6 +59,7 @@ class Summary:
     new_columns: dict[str, list[str]] = field(default_factory=dict)
     requests: int = 0
     rejections: dict[str, int] = field(default_factory=dict)
+    removed: dict[str, int] = field(default_factory=dict)
     holes: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
@@ -84,7 +86,9 @@ def load(
         pipeline: Where to load to.
         source: A source with ``package_rows`` and ``isolate_failures``.
         resources: Names of the resources to load; all of them if ``None``.
-        full_refresh: Drop the tables and the state of these resources first.
+        full_refresh: Read these resources again from ``start_date``, and then delete what the
+            service did not return of what it keeps. Interrupted, it changes nothing else, and the
+            next full refresh goes on with it.
 
     Returns:
         What was done.
@@ -95,31 +99,26 @@ def load(
             credentials. What was committed before stays.
         PipelineStepFailed: The destination could not be loaded. The next run tries again.
     """
-    with _alone(pipeline), _system_memory(), _rows_not_logged():
-        return _load(pipeline, source, resources, full_refresh)
+    refreshing = full_refresh_of_loads() if full_refresh else nullcontext()
+    with _alone(pipeline), _system_memory(), _rows_not_logged(), refreshing:
+        return _load(pipeline, source, resources)
 
 
-def _load(
-    pipeline: Pipeline, source: DltSource, resources: Sequence[str] | None, full_refresh: bool
-) -> Summary:
+def _load(pipeline: Pipeline, source: DltSource, resources: Sequence[str] | None) -> Summary:
     started = time.monotonic()
     summary = Summary()
     remaining = list(source.resources) if resources is None else _known(source, resources)
     _start_from_destination(pipeline)
-    refresh: Any = None
-    if full_refresh:
-        refresh = "drop_sources" if resources is None else "drop_resources"
     while remaining:
         for resource in source.resources.values():
             resource.selected = resource.name in remaining
         try:
-            info = pipeline.run(source, refresh=refresh)
+            info = pipeline.run(source)
         except PipelineStepFailed as error:
             own = own_error(error)
             if own is None:
                 raise
             raise own from None
-        refresh = None
         _note_package(summary, info)
         remaining = _note_resources(summary, source, remaining)
     _forget_old_packages(pipeline)
@@ -264,6 +263,8 @@ def _note_resources(summary: Summary, source: DltSource, names: Iterable[str]) -
             summary.rows[table] = summary.rows.get(table, 0) + rows
         if metrics.get("rejected"):
             summary.rejections[name] = summary.rejections.get(name, 0) + metrics["rejected"]
+        if metrics.get("removed"):
+            summary.removed[name] = summary.removed.get(name, 0) + metrics["removed"]
         summary.holes += [f"{name}: {hole}" for hole in metrics.get("holes", ())]
         # Of a load in several packages each names all that was missing so far.
         summary.missing += [one for one in metrics.get("missing", ()) if one not in summary.missing]

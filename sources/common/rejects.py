@@ -16,11 +16,11 @@ from typing import Any
 import dlt
 import pyarrow as pa
 from dlt.common import logger
-from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.common.schema.utils import has_table_seen_data
 
 from .endpoints import Endpoint
 from .reading import Unit
+from .stored import having, stored_rows
 from .tables import Page, Reject
 from .windows import Window
 
@@ -223,13 +223,9 @@ def stored_rejects(resource: str) -> Sequence[Row]:
     table = dlt.current.source_schema().tables.get(REJECTED_RECORDS)
     if table is None or not has_table_seen_data(table):
         return []
-    # Only where there were rejects: it takes a moment.
-    from .destinations import stored_rows
-
     try:
-        rows = stored_rows(dlt.current.pipeline(), REJECTED_RECORDS, "resource", resource)
-    except DestinationUndefinedEntity:
-        return []
+        tables = stored_rows(REJECTED_RECORDS, ["rejection_key"], having("resource", resource))
+        rows = [row for table in tables for row in table.to_pylist()]
     except Exception as error:  # noqa: BLE001 - each destination has its own
         # Not the text: it can hold what somebody wrote.
         logger.warning(f"{REJECTED_RECORDS} cannot be read: {type(error).__name__}")

@@ -29,6 +29,7 @@ from .errors import ConfigurationError, ServiceError
 from .reading import WindowRows
 from .rejects import REJECTED_RECORDS, Rejections, disposition, stored_rejects
 from .runs import Load, Run
+from .stored import current_load_id, stored_rows
 from .tables import (
     ROW,
     Page,
@@ -59,29 +60,29 @@ class Batch:
     Attributes:
         endpoint: Whose rows they are.
         page: The rows and the entries of their lists.
-        rejected: Rows of ``rejected_records``.
-        whole_parents: Parents of which these are all rows, to be replaced as a set; ``None`` if
-            the rows are merged one by one.
+        rejected: Rows of ``rejected_records``, if there are any.
+        deletes: Whether the rows are keys only, of rows that go with the entries of their lists.
     """
 
     endpoint: Endpoint
     page: Page
-    rejected: pa.Table
-    whole_parents: Sequence[int] | None
+    rejected: pa.Table | None = None
+    deletes: bool = False
 
 
 class _Package:
     """The part of a load that goes into one load package."""
 
-    def __init__(self, load: Load, rejections: Rejections) -> None:
+    def __init__(self, load: Load, rejections: Rejections, until: datetime) -> None:
         self.rows = 0
         self.table_rows: dict[str, int] = {}
         self.rejections = rejections
         self.holes: list[str] = []
+        self.removed = 0
         self._load = load
+        self.until = until
         self._seen: dict[Any, int | None] = {}
         self._pages: list[Page] = []
-        self._whole_parents: list[Any] = []
         self._waiting = 0
         self._started = time.monotonic()
 
@@ -101,12 +102,10 @@ class _Package:
         load, page = self._load, rows.page
         hold = None
         if load.endpoint.window:
-            if rows.unit.window is None and not load.endpoint.whole_every:
-                page = self._from_start_date(page, load.endpoint.window.cursor)
+            if rows.unit.window is None and load.unwindowed_since:
+                page = _from(load.unwindowed_since, page, load.endpoint.window.cursor)
             page, hold = self._unseen(page, load.endpoint.key, load.endpoint.window.cursor)
         load.advance(rows, hold)
-        if load.whole and load.endpoint.parent and rows.gone is None:
-            self._whole_parents.append(rows.unit.values[load.endpoint.parent.column])
         self.rejections.add(rows.page, rows.unit)
         if rows.gone is None:
             self.rejections.add_loaded(rows.page, rows.unit)
@@ -121,16 +120,6 @@ class _Package:
             self.rejections.add_gap(hole.whole.cursor or None, reason, hole.window)
             self.holes.append(str(hole))
         self._load.holes.clear()
-
-    def _from_start_date(self, page: Page, cursor: str) -> Page:
-        """Rows read without a window reach back before the start date."""
-        times = page.table[cursor]
-        wanted = pc.fill_null(
-            pc.greater_equal(times, pa.scalar(self._load.first, times.type)), True
-        )
-        return (
-            page if pc.all(wanted).as_py() is not False else filter_page(page, wanted.to_pylist())
-        )
 
     def _unseen(self, page: Page, key: Sequence[str], cursor: str) -> tuple[Page, datetime | None]:
         """Without the rows this package has already, and the time to come back to.
@@ -150,6 +139,11 @@ class _Package:
         hold = datetime.fromtimestamp(min(changed) // 10**6, timezone.utc) if changed else None
         return (page if all(keep) else filter_page(page, keep)), hold
 
+    def not_seen(self, table: pa.Table) -> pa.Table:
+        """Those rows of the destination that are not in this package."""
+        keys = key_values(table, self._load.endpoint.key)
+        return table.filter(pa.array([key not in self._seen for key in keys], pa.bool_()))
+
     def _count(self, name: str, table: pa.Table) -> None:
         self.table_rows[name] = self.table_rows.get(name, 0) + table.num_rows
 
@@ -161,13 +155,8 @@ class _Package:
         self._count(load.endpoint.name, page.table)
         for suffix, entries in page.children.items():
             self._count(f"{load.endpoint.name}__{suffix}", entries)
-        batch = Batch(
-            load.endpoint,
-            page,
-            self.rejections.take(last),
-            list(dict.fromkeys(self._whole_parents)) if load.whole else None,
-        )
-        self._pages, self._whole_parents, self._waiting = [], [], 0
+        batch = Batch(load.endpoint, page, self.rejections.take(last))
+        self._pages, self._waiting = [], 0
         return batch
 
 
@@ -192,12 +181,12 @@ def build_resource(run: Run, endpoint: Endpoint) -> DltResource:
         metrics = dlt.current.resource_metrics()
         this_resource = dlt.current.resource()
         lists = _known_lists(endpoint)
-        load = run.enter(endpoint, state, metrics)
+        load = run.enter(endpoint, state, metrics, current_load_id())
         may_be_open = state.get(_MAY_BE_OPEN, True)
         rejections = Rejections(
             endpoint, run.now, may_be_open, lambda: stored_rejects(endpoint.name)
         )
-        package = _Package(load, rejections)
+        package = _Package(load, rejections, run.now)
         empty = _with_lists(empty_page(endpoint), lists)
         unfinished, wait = False, True
         metrics["failed"] = None
@@ -209,9 +198,8 @@ def build_resource(run: Run, endpoint: Endpoint) -> DltResource:
                     yield None
                     continue
                 package.add(found)
-                # What is replaced as a set goes into one package, and only when it is complete.
-                divisible = endpoint.window and (found.ends_parent or not load.whole)
-                if not divisible:
+                # A snapshot goes into one package, and only when it is complete.
+                if not endpoint.window:
                     continue
                 if package.is_full(run.settings.package_rows) and not load.finished:
                     break
@@ -220,6 +208,8 @@ def build_resource(run: Run, endpoint: Endpoint) -> DltResource:
                     # Saved when dlt has taken all of the batch, and not where a limit cuts it.
                     load.save(state)
             yield from _tables(package.batch(empty))
+            if load.complete and load.finished:
+                yield from _not_returned(load, package, empty)
             load.save(state)
             load.end_package(state)
             state[_MAY_BE_OPEN] = rejections.any_open
@@ -242,7 +232,7 @@ def build_resource(run: Run, endpoint: Endpoint) -> DltResource:
                 metrics["failed"] = (
                     f"{endpoint.name}: unexpected {type(error).__name__}, see the log"
                 )
-            if endpoint.window and not load.whole:
+            if endpoint.window:
                 # The windows before the one that failed are complete.
                 yield from _tables(package.batch(empty))
                 load.save(state)
@@ -264,11 +254,49 @@ def build_resource(run: Run, endpoint: Endpoint) -> DltResource:
     return resource
 
 
+def _not_returned(load: Load, package: _Package, empty: Page) -> Iterator[Any]:
+    """Rows of the destination that a complete read did not return, marked as removed or deleted."""
+    endpoint, covered = load.endpoint, load.covered()
+    assert load.complete
+    if covered is None:
+        return
+    if load.complete.unreadable:
+        logger.warning(
+            f"{endpoint.name}: what is gone at the service stays as it is, because records that "
+            "could not be read may be among it"
+        )
+        return
+    mark = None if load.refresh else endpoint.removed_column
+    for found in stored_rows(endpoint.name, endpoint.key, covered.condition):
+        table = package.not_seen(_as_loaded(found, empty.table.schema))
+        if mark:
+            if mark in table.column_names:
+                table = table.filter(pc.is_null(table[mark])).drop_columns([mark])
+            now = pa.scalar(package.until, empty.table.schema.field(mark).type)
+            table = table.append_column(mark, pa.repeat(now, table.num_rows))
+            yield _root_item(Batch(endpoint, replace(empty, table=table)))
+        else:
+            page = replace(empty, table=table.select(endpoint.key))
+            yield from _tables(Batch(endpoint, page, deletes=True))
+        package.removed += table.num_rows
+
+
+def _as_loaded(table: pa.Table, declared: pa.Schema) -> pa.Table:
+    """Rows as they come out of a destination, in the types in which they went in."""
+    kept = table.select([name for name in table.column_names if not name.startswith("_")])
+    fields = [
+        declared.field(name) if name in declared.names else pa.field(name, pa.string())
+        for name in kept.column_names
+    ]
+    return kept.cast(pa.schema([field.with_nullable(True) for field in fields]))
+
+
 def _metrics(load: Load, package: _Package, run: Run, unfinished: bool) -> dict[str, Any]:
     windowed = load.endpoint.window is not None
     return {
         "rows": dict(package.table_rows),
         "rejected": len(package.rejections.keys),
+        "removed": package.removed,
         "window_start": format_time(load.start) if windowed and load.start else None,
         "window_end": format_time(run.until) if windowed else None,
         "unfinished": unfinished,
@@ -276,6 +304,13 @@ def _metrics(load: Load, package: _Package, run: Run, unfinished: bool) -> dict[
         "missing": [f"{where}: {reason}" for where, reason in load.missing.items()],
         "about": load.about,
     }
+
+
+def _from(first: datetime, page: Page, cursor: str) -> Page:
+    """The rows from a time on, and those without one."""
+    times = page.table[cursor]
+    wanted = pc.fill_null(pc.greater_equal(times, pa.scalar(first, times.type)), True)
+    return page if pc.all(wanted).as_py() is not False else filter_page(page, wanted.to_pylist())
 
 
 def _known_lists(endpoint: Endpoint) -> list[str]:
@@ -297,6 +332,8 @@ def _tables(batch: Batch) -> Iterator[Any]:
     yield _root_item(batch)
     for suffix, entries in page.children.items():
         yield _child_item(endpoint, suffix, page.table, entries)
+    if batch.rejected is None:
+        return
     hints = dlt.mark.make_hints(
         table_name=REJECTED_RECORDS,
         write_disposition=disposition(_merge_strategies()),
@@ -315,29 +352,25 @@ def _merge_strategies() -> Sequence[str]:
 
 def _root_item(batch: Batch) -> Any:
     endpoint, table = batch.endpoint, _require(batch.page.table, batch.endpoint.key)
-    if not endpoint.whole_every or not endpoint.parent:
+    columns: list[TColumnSchema] = []
+    if batch.deletes:
+        columns.append({"name": DELETED, "data_type": "bool", "hard_delete": True})
+        table = table.append_column(DELETED, pa.repeat(pa.scalar(True), table.num_rows))
+    if endpoint.whole_every and endpoint.parent:
+        # Version 0.1.0 replaced the rows of each parent as a set, and left that in the schema.
+        columns.append({"name": endpoint.parent.column, "merge_key": False})
+    if not columns:
         return table
-    table = table.append_column(DELETED, pa.nulls(table.num_rows, pa.bool_()))
-    whole = batch.whole_parents is not None
-    if batch.whole_parents:
-        marks = {
-            endpoint.parent.column: list(batch.whole_parents),
-            **{key: [0] * len(batch.whole_parents) for key in endpoint.key[1:]},
-            DELETED: [True] * len(batch.whole_parents),
-        }
-        table = pa.concat_tables([table, _conform(pa.table(marks), table.schema)])
-    columns: dict[str, TColumnSchema] = {
-        endpoint.parent.column: {"name": endpoint.parent.column, "merge_key": whole},
-        DELETED: {"name": DELETED, "data_type": "bool", "hard_delete": True},
-    }
     # A variant of its own: hints of the resource itself would go to the tables of its lists too.
     hints = dlt.mark.make_hints(
         table_name=endpoint.name,
         write_disposition="merge",
         primary_key=list(endpoint.key),
         columns=columns,
+        # What marks a row belongs to the loading, and the service does not send it.
+        schema_contract="evolve" if batch.deletes else None,
     )
-    return dlt.mark.with_hints(_require(table, endpoint.key), hints, create_table_variant=True)
+    return dlt.mark.with_hints(table, hints, create_table_variant=True)
 
 
 def _child_item(endpoint: Endpoint, suffix: str, roots: pa.Table, entries: pa.Table) -> Any:

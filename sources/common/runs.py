@@ -6,9 +6,13 @@ A :class:`Load` turns an endpoint, the settings and the cursors of earlier runs 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
+from enum import Enum, auto
 from typing import Any
 
 from dlt.common import logger
@@ -17,12 +21,29 @@ from . import clock
 from .endpoints import Endpoint, WindowParams
 from .errors import ConfigurationError, ServiceError
 from .reading import Reader, Service, Unit, WindowRows
-from .tables import latest
+from .stored import Covered
+from .tables import latest, lost_records
 from .windows import SECOND, Window, format_time, parse_time
 
 #: Asked for beyond what a service keeps: a leap day, and clocks that are apart.
 KEPT_MARGIN = timedelta(days=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+#: A complete read that was interrupted longer ago begins anew: what was deleted since would stay.
+MAX_COMPLETE_AGE = timedelta(days=7)
+#: Clocks of a service and of this machine are apart by less.
+CLOCKS_APART = timedelta(hours=1)
+
+_refreshing: ContextVar[bool] = ContextVar("refreshing", default=False)
+
+
+@contextmanager
+def full_refresh() -> Iterator[None]:
+    """Loads that begin within the block are full refreshes."""
+    token = _refreshing.set(True)
+    try:
+        yield
+    finally:
+        _refreshing.reset(token)
 
 
 @dataclass(frozen=True)
@@ -35,10 +56,11 @@ class Settings:
         until: Load up to here, instead of up to now.
         page_size: Rows wanted on a page.
         lookback: Resource → how far before its cursor to read again; the endpoint's own if absent.
-        whole_every: How often resources whose old rows change unseen are read whole; the endpoint's
-            own if ``None``.
+        whole_every: How often resources whose old rows change unseen are read completely; the
+            endpoint's own if ``None``.
         configured: Resource → the sets of parameters it is asked for.
         scope: What the cursors belong to besides their parent; another scope has others.
+        only: Column → the one value that it has in all rows which the service is asked for.
         package_rows: About how many rows of a resource go into one load package; ``None`` for all.
         isolate_failures: Whether a resource that cannot be read ends with its custom metric
             ``failed``, and does not end the run.
@@ -52,6 +74,7 @@ class Settings:
     whole_every: timedelta | None = None
     configured: Mapping[str, Sequence[Mapping[str, int | str]]] = field(default_factory=dict)
     scope: str = ""
+    only: Mapping[str, str] = field(default_factory=dict)
     package_rows: int | None = None
     isolate_failures: bool = False
 
@@ -123,7 +146,11 @@ class Run:
         return Reader(self.service, endpoint, units, self.settings.page_size)
 
     def enter(
-        self, endpoint: Endpoint, state: Mapping[str, Any], metrics: MutableMapping[str, Any]
+        self,
+        endpoint: Endpoint,
+        state: Mapping[str, Any],
+        metrics: MutableMapping[str, Any],
+        load_id: str | None,
     ) -> Load:
         """Begin a resource's part in a package: go on with an unfinished load, or start one.
 
@@ -131,9 +158,9 @@ class Run:
         """
         self._active.add(endpoint.name)
         load = self._unfinished.pop(endpoint.name, None)
-        if load is None or load.packages != state.get("packages"):
+        if load is None or load.packages != state.get("packages") or not load.fits(load_id):
             # Rows taken for a package that was not committed have to be read again.
-            load = Load(self, endpoint, state)
+            load = Load(self, endpoint, state, load_id)
         self._counts[endpoint.name] = (load, metrics)
         return load
 
@@ -174,20 +201,75 @@ class Hole:
         return f"rows{whose} from {self.window} are not at the service any more and were never read"
 
 
+class _Phase(Enum):
+    USUAL = auto()
+    COMPLETE = auto()
+    CLOSING = auto()
+
+
+@dataclass
+class CompleteRead:
+    """A reading of all rows again, in one run or several, that tells which are gone at the service.
+
+    First all windows are read. Then what may have moved from one that had not been read into one
+    that had.
+
+    Attributes:
+        since: Id of its first load package: rows of older ones were not returned.
+        cursors: How far it has come, as the cursors of a usual load.
+        reached: Up to where it has read, likewise.
+        done: Parents of which all rows have been read at once.
+        unreadable: Whether it met records that cannot be told: any row may be one of them.
+    """
+
+    since: str
+    cursors: dict[str, datetime] = field(default_factory=dict)
+    reached: dict[str, datetime] = field(default_factory=dict)
+    done: list[str] = field(default_factory=list)
+    unreadable: bool = False
+
+    @classmethod
+    def of(cls, state: Mapping[str, Any]) -> CompleteRead:
+        """One that an earlier package has left unfinished."""
+        return cls(
+            state["since"],
+            _parse_times(state["cursors"]),
+            _parse_times(state["reached"]),
+            list(state["done"]),
+            state["unreadable"],
+        )
+
+    def state(self) -> dict[str, Any]:
+        """What another package needs to go on."""
+        return {
+            "since": self.since,
+            "cursors": _format_times(self.cursors),
+            "reached": _format_times(self.reached),
+            "done": list(self.done),
+            "unreadable": self.unreadable,
+        }
+
+
 class Load:
     """One load of a resource, in one package or several.
+
+    A load that is due for it reads all rows again, after what is new: what is old may fail. A full
+    refresh reads them alone.
 
     Attributes:
         packages: How many packages have been filled so far, as the resource's state has it.
         start: First second asked for.
         first: Rows from before this second are not loaded.
-        whole: Whether all rows of each parent are read and replaced as a set.
+        refresh: Whether this is a full refresh.
+        complete: The complete read that it goes on with, if any.
         holes: Holes found so far, in front of rows that were handed out.
         missing: What is configured but not there, each with the reason.
         about: Cursor → column → what the service said of all its rows at once.
     """
 
-    def __init__(self, run: Run, endpoint: Endpoint, state: Mapping[str, Any]) -> None:
+    def __init__(
+        self, run: Run, endpoint: Endpoint, state: Mapping[str, Any], load_id: str | None
+    ) -> None:
         self.endpoint = endpoint
         self.packages: int | None = None
         self.start: datetime | None = None
@@ -196,41 +278,88 @@ class Load:
         self.about: dict[str, Mapping[str, str | None]] = {}
         self._run = run
         self._reader: Reader | None = None
+        self._wholes: Sequence[Unit] | None = None
         self._listed = False
         self._cursors = _parse_times(state.get("cursors", {}))
         self._reached = _parse_times(state.get("reached", {}))
         self._holds: dict[str, datetime] = {}
         self._holes: dict[str, Hole] = {}
-        self._whole_at = state.get("whole_at")
+        self._gone: set[str] = set()
+        self._earlier_requests = 0
         kept = endpoint.window.kept if endpoint.window else None
         self._kept_since = run.now - kept if kept else None
         self._oldest = self._kept_since - KEPT_MARGIN if self._kept_since else _EPOCH
         self.first = max(run.settings.start_date or self._oldest, self._oldest)
-        self.whole = self._whole_is_due()
+        self._first_load = not self._cursors
+        self.refresh = _refreshing.get() and endpoint.window is not None
+        self.complete = self._find_complete(state, load_id)
+        phases = [] if self.refresh else [_Phase.USUAL]
+        if self.complete:
+            phases += [_Phase.COMPLETE, _Phase.CLOSING]
+        self._phases = deque(phases)
+        self._phase = phases[0]
 
-    def _whole_is_due(self) -> bool:
-        settings, every = self._run.settings, self.endpoint.whole_every
-        if every is None or self._whole_at is None or settings.since or settings.until:
+    def fits(self, load_id: str | None) -> bool:
+        """Whether it can go on in a package with this id, in the run that is under way."""
+        if self.refresh != (_refreshing.get() and self.endpoint.window is not None):
             return False
-        if settings.whole_every is not None:
-            every = settings.whole_every
-        return self._run.until - parse_time(self._whole_at, "whole_at") >= every
+        return self.complete is None or (load_id is not None and self.complete.since <= load_id)
+
+    @property
+    def _unlimited(self) -> bool:
+        return self._run.settings.since is None and self._run.settings.until is None
+
+    @property
+    def _kind(self) -> str:
+        """Where the state has the complete read."""
+        return "refresh" if self.refresh else "complete"
+
+    def _find_complete(self, state: Mapping[str, Any], load_id: str | None) -> CompleteRead | None:
+        if self.refresh and not self._unlimited:
+            raise ConfigurationError(
+                "A full refresh loads everything from start_date on.\nLeave since and until out."
+            )
+        if load_id is None or not (self.refresh or self._complete_is_due(state.get("whole_at"))):
+            return None
+        found = state.get(self._kind)
+        # Rows that go into an older package than the first one would pass for not returned.
+        if found and found["since"] <= load_id:
+            begun = datetime.fromtimestamp(float(found["since"]), timezone.utc)
+            if self._run.now - begun < MAX_COMPLETE_AGE:
+                return CompleteRead.of(found)
+        return CompleteRead(load_id)
+
+    def _complete_is_due(self, last: str | None) -> bool:
+        every = self.endpoint.whole_every
+        # The first load is a complete read itself.
+        if every is None or self._first_load or not self._unlimited:
+            return False
+        if self._run.settings.whole_every is not None:
+            every = self._run.settings.whole_every
+        return last is None or self._run.until - parse_time(last, "whole_at") >= every
 
     @property
     def requests(self) -> int:
         """Requests made so far."""
-        own = self._reader.requests if self._reader else 0
+        own = self._earlier_requests + (self._reader.requests if self._reader else 0)
         return own + self._run.listing_requests(self.endpoint)
 
     @property
     def finished(self) -> bool:
         """Whether all rows have been handed out."""
-        return self._listed if self._is_listing else bool(self._reader and self._reader.finished)
+        if self._is_listing:
+            return self._listed
+        return not self._phases and self._reader is not None and self._reader.finished
 
     @property
     def _is_listing(self) -> bool:
         endpoint = self.endpoint
         return not (endpoint.window or endpoint.parent or endpoint.configured)
+
+    @property
+    def _reads_sets(self) -> bool:
+        """Whether a complete read asks for all rows of a parent at once."""
+        return self.endpoint.whole_every is not None and self.endpoint.parent is not None
 
     def poll(self) -> WindowRows | None:
         """The next rows if they are there, without waiting.
@@ -243,12 +372,15 @@ class Load:
             rows = self._run.poll_listing(self.endpoint.name, self.endpoint)
             self._listed = rows is not None
             return rows
-        if self._reader is None:
-            wholes = self._find_wholes()
-            if wholes is None:
-                return None
-            self._compare_with_what_is_kept()
-            units = [unit for whole in wholes for unit in self._units_of(whole)]
+        if self._reader is None or (self._reader.finished and self._phases):
+            if self._wholes is None:
+                self._wholes = self._find_wholes()
+                if self._wholes is None:
+                    return None
+                self._compare_with_what_is_kept()
+            self._phase = self._phases.popleft()
+            self._earlier_requests += self._reader.requests if self._reader else 0
+            units = [unit for whole in self._wholes for unit in self._units_of(whole)]
             self._reader = self._run.reader(self.endpoint, units)
         return self._reader.poll()
 
@@ -300,35 +432,86 @@ class Load:
             logger.warning(f"{name}: {kept}, and not since {format_time(wanted)}: loading those")
 
     def _units_of(self, whole: Unit) -> Iterator[Unit]:
-        """What to read of one parent, or of the account."""
+        """What to read of one parent, or of the account, in the phase that begins."""
         settings, asked = self._run.settings, self.endpoint.window
         if asked is None:
             yield whole
             return
-        end = self._run.until + (timedelta(0) if settings.until else asked.ahead)
+        end = self._end(asked)
+        if self._phase is not _Phase.USUAL:
+            yield from self._units_again(whole, asked, end)
+            return
         cursor = self._cursors.get(whole.cursor)
-        unlimited = not settings.since and not settings.until
-        if self.whole or (self.endpoint.whole_every and not cursor and unlimited):
-            # A set has no start date: what an earlier one has loaded would go.
-            everything = Window(min(self._oldest, end), end)
-            yield replace(whole, crowded=everything)
+        if self._reads_sets and not cursor and self._unlimited:
+            yield self._set_of(whole, end)
             return
         self._look_for_hole(whole, end)
         if settings.since:
             start = max(settings.since, self._oldest)
         elif cursor:
-            lookback = settings.lookback.get(self.endpoint.name, asked.lookback)
-            start = max(self.first, cursor - lookback)
+            start = max(self.first, cursor - self._lookback(asked))
         else:
             start = self.first
-        if start <= end:
-            self.start = min(start, self.start or start)
-            # A service that keeps a year may well answer for no more than a year at a time.
-            parts = (end - start) // asked.kept + 1 if asked.kept else 1
-            for window in Window(start, end).split(parts):
-                yield replace(whole, window=window, instead=self._surely_kept(window, asked))
+        yield from self._windows(whole, asked, start, end)
         if asked.undated and not settings.is_range:
             yield replace(whole, params={**whole.params, **asked.undated})
+
+    def _units_again(self, whole: Unit, asked: WindowParams, end: datetime) -> Iterator[Unit]:
+        """What a complete read asks for, and what it closes with."""
+        assert self.complete
+        closing = self._phase is _Phase.CLOSING
+        if self._reads_sets:
+            if not closing and whole.cursor not in self.complete.done:
+                yield self._set_of(whole, end)
+        elif not closing:
+            cursor = self.complete.cursors.get(whole.cursor)
+            first = self.first if self.refresh else self._oldest
+            start = max(first, cursor - self._lookback(asked)) if cursor else first
+            self._look_for_hole(whole, end)
+            yield from self._windows(whole, asked, start, end)
+        elif self.endpoint.whole_every:
+            # Nothing moves out of the list of all, and rows without a time are in no window.
+            yield whole
+        else:
+            yield from self._windows(whole, asked, max(self.first, self._moved_since(asked)), end)
+            if asked.undated:
+                yield replace(whole, params={**whole.params, **asked.undated})
+
+    def _set_of(self, whole: Unit, end: datetime) -> Unit:
+        # A set has no start date: what an earlier one has loaded would go.
+        return replace(whole, crowded=Window(min(self._oldest, end), end))
+
+    def _windows(
+        self, whole: Unit, asked: WindowParams, start: datetime, end: datetime
+    ) -> Iterator[Unit]:
+        if start > end:
+            return
+        self.start = min(start, self.start or start)
+        # A service that keeps a year may well answer for no more than a year at a time.
+        parts = (end - start) // asked.kept + 1 if asked.kept else 1
+        for window in Window(start, end).split(parts):
+            yield replace(whole, window=window, instead=self._surely_kept(window, asked))
+
+    def _end(self, asked: WindowParams) -> datetime:
+        """The last second to ask for."""
+        ahead = timedelta(0) if self._run.settings.until else asked.ahead
+        return self._run.until + ahead
+
+    def _lookback(self, asked: WindowParams) -> timedelta:
+        return self._run.settings.lookback.get(self.endpoint.name, asked.lookback)
+
+    def _moved_since(self, asked: WindowParams) -> datetime:
+        """From when on rows may have moved while they were read."""
+        return self._run.now - max(self._lookback(asked), CLOCKS_APART)
+
+    @property
+    def unwindowed_since(self) -> datetime | None:
+        """From when on rows count that are read without a window; ``None`` for all of them."""
+        if self._reads_sets or self.endpoint.window is None:
+            return None
+        if self._phase is _Phase.CLOSING:
+            return max(self.first, self._moved_since(self.endpoint.window))
+        return self.first
 
     def _surely_kept(self, window: Window, asked: WindowParams) -> Window | None:
         """What is left of a window if the service refuses to look beyond what it keeps."""
@@ -338,7 +521,9 @@ class Load:
 
     def _known_until(self, cursor: str) -> datetime | None:
         """The last second up to which everything has been read, by the state of earlier runs."""
-        known = (self._cursors.get(cursor), self._reached.get(cursor))
+        known = [self._cursors.get(cursor), self._reached.get(cursor)]
+        if self.complete:
+            known += [self.complete.cursors.get(cursor), self.complete.reached.get(cursor)]
         return max((time for time in known if time), default=None)
 
     def _look_for_hole(self, whole: Unit, end: datetime) -> None:
@@ -365,10 +550,18 @@ class Load:
             self.missing[where] = rows.gone
         elif rows.page.shared:
             self.about[unit.cursor] = rows.page.shared
+        if rows.gone is not None:
+            self._gone.add(unit.cursor)
         if window is None or rows.gone is not None:
             return
+        cursors, reached = self._cursors, self._reached
+        if self.complete and self._phase is not _Phase.USUAL:
+            cursors, reached = self.complete.cursors, self.complete.reached
+            self.complete.unreadable |= lost_records(rows.page, self.endpoint)
+            if self._reads_sets and rows.ends_parent:
+                self.complete.done.append(unit.cursor)
         newest = latest(rows.page.table, window.cursor)
-        cursor = self._cursors.get(unit.cursor)
+        cursor = cursors.get(unit.cursor)
         if newest is not None:
             # A row from the future must not take the cursor past what is there to be read now.
             newest = min(newest.replace(microsecond=0), self._run.until, self._run.now)
@@ -376,19 +569,41 @@ class Load:
         if hold is not None:
             self._holds[unit.cursor] = min(hold, self._holds.get(unit.cursor, hold))
         if cursor is not None:
-            self._cursors[unit.cursor] = min(cursor, self._holds.get(unit.cursor, cursor))
+            cursors[unit.cursor] = min(cursor, self._holds.get(unit.cursor, cursor))
         if window.kept and unit.window:
-            self._reach(unit.cursor, unit.window)
+            self._reach(reached, unit.cursor, unit.window)
 
-    def _reach(self, cursor: str, window: Window) -> None:
+    def _reach(self, reached: dict[str, datetime], cursor: str, window: Window) -> None:
         """Note up to where everything has been read, whether or not there were rows."""
         hole = self._holes.pop(cursor, None)
         if hole:
             # In the same package as what lies behind it: it is reported once.
             self.holes.append(hole)
         end = min(window.end, self._run.until, self._run.now)
-        ends = (end, self._reached.get(cursor), hole.window.end if hole else None)
-        self._reached[cursor] = max(time for time in ends if time)
+        ends = (end, reached.get(cursor), hole.window.end if hole else None)
+        reached[cursor] = max(time for time in ends if time)
+
+    def covered(self) -> Covered | None:
+        """Which stored rows the complete read has to return, if they are still at the service."""
+        assert self.complete and self.endpoint.window
+        asked, window, undated = self.endpoint.window, None, True
+        if self.refresh and not self._reads_sets:
+            # What the service does not keep any more cannot come, and is no less true for that.
+            kept = self._kept_since + KEPT_MARGIN if self._kept_since else self.first
+            start, end = max(self.first, kept), self._end(asked)
+            if start > end:
+                return None
+            window = Window(start, end)
+            undated = bool(asked.undated or self.endpoint.whole_every)
+        values: dict[str, list[Any]] = {
+            name: [only] for name, only in self._run.settings.only.items()
+        }
+        if self.endpoint.configured or (self.endpoint.parent and not self.refresh):
+            for whole in self._wholes or ():
+                if whole.cursor not in self._gone:
+                    for name, value in whole.values.items():
+                        values.setdefault(name, []).append(value)
+        return Covered(self.complete.since, asked.cursor, window, undated, values)
 
     def save(self, state: dict[str, Any]) -> None:
         """Write the cursors into the resource's state, for the package that is being filled."""
@@ -397,7 +612,7 @@ class Load:
             return
         for name, positions in (("cursors", self._cursors), ("reached", self._reached)):
             before = state.get(name, {})
-            now = {cursor: format_time(time) for cursor, time in positions.items()}
+            now = _format_times(positions)
             if settings.since:
                 # A cursor behind rows that were left out would leave a hole for good.
                 since, first = format_time(settings.since), format_time(self.first)
@@ -408,17 +623,37 @@ class Load:
                 }
             if now:
                 state[name] = {**before, **now}
-        was_whole = self.whole or self._whole_at is None
-        if self.endpoint.whole_every and was_whole and self.finished:
-            state["whole_at"] = format_time(self._run.until)
+        if self.complete:
+            state[self._kind] = self.complete.state()
+        elif self.endpoint.whole_every and self._first_load and self._unlimited:
+            state.setdefault("whole_at", format_time(self._run.until))
 
     def end_package(self, state: dict[str, Any]) -> None:
         """Note in the state whether another package goes on with this load."""
-        if self.finished:
-            self.packages = None
-            state.pop("packages", None)
-        else:
+        if not self.finished:
             self.packages = state["packages"] = (self.packages or 0) + 1
+            return
+        self.packages = None
+        state.pop("packages", None)
+        if self.complete:
+            self._end_complete(self.complete, state)
+
+    def _end_complete(self, complete: CompleteRead, state: dict[str, Any]) -> None:
+        """Let the usual cursors go on from where the complete read has come."""
+        for name, time in complete.cursors.items():
+            time = max(time, self._cursors.get(name, time))
+            self._cursors[name] = min(time, self._holds.get(name, time))
+        for name, time in complete.reached.items():
+            self._reached[name] = max(time, self._reached.get(name, time))
+        self.complete = None
+        state.pop(self._kind, None)
+        if self.endpoint.whole_every:
+            state["whole_at"] = format_time(self._run.until)
+        self.save(state)
+
+
+def _format_times(times: Mapping[str, datetime]) -> dict[str, str]:
+    return {name: format_time(time) for name, time in times.items()}
 
 
 def _parse_times(texts: Mapping[str, str]) -> dict[str, datetime]:

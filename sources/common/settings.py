@@ -65,6 +65,7 @@ def read_settings(
     isolate_failures: bool,
     whole_read_days: float | None = None,
     scope: str = "",
+    only: Mapping[str, str] | None = None,
 ) -> Settings:
     """The arguments of a source, read and checked.
 
@@ -92,6 +93,7 @@ def read_settings(
         whole_every=timedelta(days=whole_read_days) if whole_read_days is not None else None,
         configured=configured,
         scope=scope,
+        only=only or {},
         package_rows=package_rows,
         isolate_failures=isolate_failures,
     )

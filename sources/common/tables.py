@@ -667,6 +667,16 @@ def key_values(table: pa.Table, key: Sequence[str]) -> list[Any]:
     return columns[0] if len(columns) == 1 else list(zip(*columns))
 
 
+def lost_records(page: Page, endpoint: Endpoint) -> bool:
+    """Whether a page held records that are not in its table, and may be any."""
+    lost = [one.row_key for one in page.rejects if one.row is None and one.column is None]
+    if not lost:
+        return False
+    names = [name for name in endpoint.record_key if name in page.table.column_names]
+    rows = zip(*(page.table[name].to_pylist() for name in names))
+    return not set(lost) <= {_row_key([str(value) for value in row]) for row in rows}
+
+
 def add_row_keys(
     table: pa.Table,
     key: str,

@@ -136,13 +136,15 @@ _MESSAGE_ALIASES = {
 }
 
 ENDPOINTS = (
-    # List All Profiles. Every change moves updated_at, so the window finds it; the lists of a
-    # profile come with it and are replaced as sets.
+    # List All Profiles. A change of name, e-mail, address, custom columns or subscription status
+    # moves updated_at, and the window finds it. A click, an integration, a saved location or a status
+    # that a carrier sets need not, and who is merged away or deleted is in no window: all profiles
+    # are read at an interval. The lists of a profile come with it and are replaced as sets.
     Endpoint(
         name="profiles",
         path="profiles",
         rows="profiles/profile",
-        columns={"id": BIGINT, **_PROFILE},
+        columns={"id": BIGINT, **_PROFILE, "removed_at": TIMESTAMP},
         lists={
             "subscriptions": _SUBSCRIPTIONS,
             "custom_columns": _CUSTOM_COLUMNS,
@@ -152,6 +154,8 @@ ENDPOINTS = (
         paging=Paging.OPEN,
         page_limit=1000,
         window=WindowParams("from", "to", cursor="updated_at", lookback=timedelta(hours=1)),
+        whole_every=timedelta(days=7),
+        removed_column="removed_at",
     ),
     # List Incoming Messages. Received once and not changed afterwards; the lookback is for those
     # that reach the list late. The whole profile is not asked for: profiles has it.

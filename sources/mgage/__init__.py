@@ -117,6 +117,7 @@ def mgage_source(
         isolate_failures=isolate_failures,
         # What one type was read up to says nothing of the other.
         scope=message_type or "",
+        only={"type": message_type} if message_type else {},
     )
     client = Client(
         base_url,

@@ -75,7 +75,7 @@ def test_of_two_runs_at_once_the_second_stops_and_says_why(opened: Open, service
     ):
         wait_until(closed.reached.is_set, first)
         asked = len(warehouse.box.requests)
-        for options in ([], ["--full-refresh"]):
+        for options in ([], ["--full-refresh", "--yes"]):
             second = run(warehouse, *options)
             assert (second.code, second.out) == (FAILED, "")
             what, advice = two_lines(second.err)

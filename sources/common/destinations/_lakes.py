@@ -9,7 +9,7 @@ after it.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -218,24 +218,6 @@ class _Client(FilesystemClient):
         """The job that brings a table's files into it."""
         jobs = {"delta": _DeltaJob, "iceberg": _IcebergJob}
         return jobs.get(str(table.get("table_format")))
-
-
-def open_table_rows(
-    client: Any, table: str, column: str, value: str
-) -> Sequence[Mapping[str, Any]] | None:
-    """The rows of a Delta or Iceberg table with ``value`` in ``column``; ``None`` if it is neither."""
-    if not isinstance(client, FilesystemClient):
-        return None
-    if client.is_open_table("delta", table):
-        delta = client.load_open_table("delta", table).to_pyarrow_dataset()
-        rows: pa.Table = delta.to_table(filter=pc.field(column) == value)
-    elif client.is_open_table("iceberg", table):
-        iceberg = client.load_open_table("iceberg", table)
-        rows = iceberg.scan(f"{column} = '{value}'").to_arrow()
-    else:
-        return None
-    found: list[Mapping[str, Any]] = rows.to_pylist()
-    return found
 
 
 class filesystem(dlt.destinations.filesystem):
