@@ -123,6 +123,7 @@ class Endpoint:
         parent: The endpoint whose rows this one is asked for, if any.
         configured: Parameters whose values come from the configuration, for an endpoint that is
             asked for each set of them; they are columns as well.
+        setting: Name of the setting that holds them.
         gone: Codes of the refusals that say that what is asked for is not there.
         whole_every: How often all rows of each parent are read and replaced as a set, for rows
             that change without coming back into a window.
@@ -145,6 +146,7 @@ class Endpoint:
     settled: bool = False
     parent: Parent | None = None
     configured: tuple[str, ...] = ()
+    setting: str | None = None
     gone: frozenset[int] = frozenset()
     whole_every: timedelta | None = None
 

@@ -186,6 +186,8 @@ class Load:
         about: Cursor → column → what the service said of all its rows at once.
     """
 
+    _too_early: str | None = None
+
     def __init__(self, run: Run, endpoint: Endpoint, state: Mapping[str, Any]) -> None:
         self.endpoint = endpoint
         self.packages: int | None = None
@@ -220,6 +222,11 @@ class Load:
         """Requests made so far."""
         own = self._reader.requests if self._reader else 0
         return own + self._run.listing_requests(self.endpoint)
+
+    @property
+    def note(self) -> str | None:
+        """Why nothing was to be read, if nothing was."""
+        return None if self.start else self._too_early
 
     @property
     def finished(self) -> bool:
@@ -326,6 +333,12 @@ class Load:
             parts = (end - start) // asked.kept + 1 if asked.kept else 1
             for window in Window(start, end).split(parts):
                 yield replace(whole, window=window, instead=self._surely_kept(window, asked))
+        else:
+            self._too_early = f"nothing to read up to {format_time(end)}: " + (
+                f"all until {format_time(cursor)} was read before; with since it is read again"
+                if cursor
+                else f"a first load begins at {format_time(start)}, the start_date"
+            )
         if asked.undated and not settings.is_range:
             yield replace(whole, params={**whole.params, **asked.undated})
 

@@ -503,6 +503,7 @@ ENDPOINTS = (
         },
         key=("fundraising_id",),
         configured=("fundraising_id",),
+        setting="fundraising_ids",
         gone=frozenset({INVALID_FUNDRAISING}),
     ),
     # mData Entries, for each configured pair of an mData and an input.
@@ -513,6 +514,7 @@ ENDPOINTS = (
         columns={"mdata_id": BIGINT, "input": TEXT},
         key=(),
         configured=("mdata_id", "input"),
+        setting="mdata_entries",
         gone=frozenset({INVALID_MDATA}),
     ),
 )
