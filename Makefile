@@ -15,15 +15,15 @@ BROADCASTS := SELECT name, estimated_recipients_count AS recipients, opt_outs_co
 FROM mcommons.broadcasts ORDER BY opt_outs DESC LIMIT 5
 MESSAGES := SELECT program_name, delivery_status, count(*) AS messages \
 FROM mgage.messages WHERE type = 'MT' GROUP BY ALL ORDER BY ALL
-SHOW = $(BIN)/python -c "import duckdb; print(duckdb.connect('$(1)').sql(\"$(2)\"))"
+SHOW = $(BIN)/python -c "import duckdb; print(duckdb.connect('textlift_sandbox.duckdb').sql(\"$(1)\"))"
 
 demo: $(STAMP)
 	$(BIN)/python pipelines/mcommons.py --sandbox
 	$(BIN)/python pipelines/mgage.py --sandbox
 	@echo
-	@echo A query to try on each:
-	$(call SHOW,mcommons_sandbox.duckdb,$(BROADCASTS))
-	$(call SHOW,mgage_sandbox.duckdb,$(MESSAGES))
+	@echo A query to try on each service, in textlift_sandbox.duckdb:
+	$(call SHOW,$(BROADCASTS))
+	$(call SHOW,$(MESSAGES))
 
 test: check
 	$(BIN)/python -m pytest -n 2 --ignore tests/chaos --ignore tests/schedulers

@@ -106,7 +106,7 @@ def load_task(
     from sources.common.errors import ConfigurationError
 
     since, until = _interval(exact, context)
-    if since and until and name == SNAPSHOTS:
+    if (since or until) and name == SNAPSHOTS:
         raise AirflowSkipException("Lists are of now and have no interval.")
     try:
         summary = run_task(

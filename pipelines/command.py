@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import atexit
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -15,23 +16,29 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import dlt
+from dlt.common.configuration import resolve_configuration
 from dlt.common.configuration.exceptions import ConfigurationException
 from dlt.common.configuration.providers.toml import SettingsTomlProvider
+from dlt.common.configuration.specs import known_sections
 from dlt.common.destination.exceptions import DestinationException, UnknownDestinationModule
 from dlt.common.exceptions import SignalReceivedException
 from dlt.common.runtime.collector import NULL_COLLECTOR, TqdmCollector
 from dlt.destinations.exceptions import DestinationConnectionError
 from dlt.extract import DltSource
 from dlt.load.exceptions import LoadClientJobException
+from dlt.pipeline.configuration import PipelineConfiguration
 from dlt.pipeline.exceptions import PipelineStepFailed
 from rich.console import Console
 from rich.table import Table
 
 from pipelines import report
+from pipelines.tasks import SNAPSHOTS, TASKS
 from sources.common.destinations import destination, is_locked
+from sources.common.dlt_setup import set_up_dlt
 from sources.common.endpoints import Endpoint
 from sources.common.errors import ConfigurationError, TextliftError, quote
 from sources.common.loading import PACKAGE_ROWS, Summary, load, own_error
+from sources.common.settings import check_names
 from sources.common.windows import parse_time
 
 LOADED = 0
@@ -40,6 +47,10 @@ UNUSABLE = 2
 REJECTED = 3
 
 PROJECT = Path(__file__).resolve().parents[1]
+#: Name of the DuckDB file of all services.
+WAREHOUSE = "textlift"
+#: What this makes is for its owner to read: files without, folders with the right to enter them.
+PRIVATE = 0o077
 
 
 @dataclass(frozen=True)
@@ -47,7 +58,7 @@ class Job:
     """One pipeline.
 
     Attributes:
-        name: Name of the pipeline, of its dataset, and of its DuckDB file.
+        name: Name of the pipeline and of its dataset.
         title: Name of the service.
         source: The dlt source; takes ``since``, ``until``, ``package_rows``, ``isolate_failures``.
         sandbox_source: Makes the source for a sandbox, from its URL and the same settings.
@@ -72,6 +83,7 @@ def main(job: Job, argv: Sequence[str] | None = None) -> int:
         rows in ``rejected_records``.
     """
     options = _parse(job, argv)
+    os.umask(PRIVATE)
     use_own_settings()
     # A scheduler's way to stop a run is that of a person.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -108,6 +120,7 @@ def use_own_settings() -> None:
     own = PROJECT / ".dlt"
     if not Path(".dlt").is_dir() and own.is_dir():
         os.environ.setdefault("DLT_PROJECT_DIR", str(PROJECT))
+    set_up_dlt()
     # Only where dlt has not read them itself: it looks for each setting in every provider there is.
     read = [place for one in dlt.config.config_providers for place in one.present_locations]
     if (own / "config.toml").resolve() not in [Path(place).resolve() for place in read]:
@@ -182,11 +195,11 @@ def _parse(job: Job, argv: Sequence[str] | None) -> argparse.Namespace:
         epilog="exit codes: 0 loaded; 1 failed; 2 usage, configuration or credentials; "
         "3 loaded, with rows in rejected_records",
     )
-    when = "ISO 8601, UTC unless it has an offset; a date alone is its first second"
+    when = "ISO 8601, UTC unless it has an offset"
     parser.add_argument(
         "--sandbox",
         action="store_true",
-        help=f"load invented data from a local sandbox into {job.name}_sandbox.duckdb",
+        help=f"load invented data from a local sandbox into {WAREHOUSE}_sandbox.duckdb",
     )
     parser.add_argument(
         "--check",
@@ -197,14 +210,21 @@ def _parse(job: Job, argv: Sequence[str] | None) -> argparse.Namespace:
         "--resources",
         metavar="A,B",
         type=_names,
+        action="extend",
         help="load only these resources",
     )
-    parser.add_argument("--since", metavar="WHEN", type=_text, help=f"load from here on ({when})")
+    parser.add_argument(
+        "--since",
+        metavar="WHEN",
+        type=_text,
+        help=f"load from here on ({when}; a date alone is its first second)",
+    )
     parser.add_argument(
         "--until",
         metavar="WHEN",
         type=_text,
-        help="load up to here; with --since exactly that range, and the cursors stay where they are",
+        help="load up to here (a date alone is its last second); with --since exactly that range, "
+        "and the cursors stay where they are",
     )
     parser.add_argument(
         "--destination",
@@ -250,6 +270,11 @@ def _run(job: Job, options: argparse.Namespace, source: Callable[..., DltSource]
     for name in ("since", "until"):
         if getattr(options, name):
             parse_time(getattr(options, name), f"--{name}")
+    if not options.sandbox:
+        check_names(
+            job.name, job.source, [name for names in TASKS[job.name].values() for name in names]
+        )
+    without_range = _without_range(job, options)
     console = Console()
     if options.check:
         for line in job.describe_account(source):
@@ -266,8 +291,15 @@ def _run(job: Job, options: argparse.Namespace, source: Callable[..., DltSource]
         package_rows=PACKAGE_ROWS,
         isolate_failures=True,
     )
+    _require_settings(job, wanted, options.resources or ())
     pipeline = _pipeline(job, options)
+    if options.sandbox:
+        _mention_earlier_file(pipeline, job.name)
+    else:
+        refuse_earlier_file(pipeline, job.name)
     summary = load(pipeline, wanted, options.resources, options.full_refresh)
+    if without_range:
+        summary.notes.append(f"read as they are now, without a range: {', '.join(without_range)}")
     _report(console, pipeline, summary)
     if report.problems(summary):
         return FAILED
@@ -297,22 +329,116 @@ def _confirmed(job: Job, resources: Sequence[str] | None, console: Console) -> b
     return input("Go on? [y/N] ").strip().lower() in ("y", "yes")
 
 
+def _without_range(job: Job, options: argparse.Namespace) -> list[str]:
+    """What is to be read and has no range, if one is given.
+
+    Raises:
+        ConfigurationError: Nothing else is to be read.
+    """
+    if not options.since and not options.until:
+        return []
+    lists = TASKS[job.name].get(SNAPSHOTS, ())
+    found = [name for name in options.resources or lists if name in lists]
+    if options.resources and len(found) == len(options.resources):
+        raise ConfigurationError(
+            f"Read as they are now, without a range: {', '.join(found)}\n"
+            "Leave --since and --until out, or name resources that are read by time."
+        )
+    return found
+
+
+def _require_settings(job: Job, source: DltSource, named: Sequence[str]) -> None:
+    """Raises ConfigurationError if a resource is asked for by name and its setting is missing."""
+    for name in named:
+        resource = source.resources.get(name)
+        setting = resource.custom_metrics.get("unset") if resource else None
+        if setting:
+            raise ConfigurationError(
+                f"{name} reads what sources.{job.name}.{setting} lists, and that is not set.\n"
+                f"Set {setting} under [sources.{job.name}] in .dlt/config.toml, or in the "
+                "environment."
+            )
+
+
 def _pipeline(job: Job, options: argparse.Namespace) -> dlt.Pipeline:
     name = f"{job.name}_sandbox" if options.sandbox else job.name
-    kind = options.destination or "duckdb"
     settings: dict[str, Any] = {}
-    if kind == "duckdb":
-        # A file is meant from here, and not, as in dlt, from where the first run was started.
-        settings["local_dir"] = str(Path(dlt.current.run_context().local_dir).resolve())
-        if options.sandbox:
-            # Named, so that no configured credentials lead to real data.
-            settings["credentials"] = f"{name}.duckdb"
+    if options.sandbox:
+        # Named, so that no configured credentials lead to real data.
+        settings["credentials"] = f"{WAREHOUSE}_sandbox.duckdb"
     return dlt.pipeline(
         pipeline_name=name,
-        destination=destination(kind, **settings),
+        pipelines_dir=_pipelines_dir(name),
+        destination=warehouse(options.destination or "duckdb", **settings),
         dataset_name=options.dataset or job.name,
         progress=_Progress() if sys.stderr and sys.stderr.isatty() else NULL_COLLECTOR,
     )
+
+
+def warehouse(name: str, **settings: Any) -> Any:
+    """The destination of that name; with DuckDB, one file for all services unless one is configured."""
+    if name == "duckdb":
+        settings["default_name"] = WAREHOUSE
+        # A file is meant from here, and not, as in dlt, from where the first run was started.
+        settings["local_dir"] = str(Path(dlt.current.run_context().local_dir).resolve())
+    return destination(name, **settings)
+
+
+def _pipelines_dir(pipeline: str) -> str:
+    """Where dlt keeps what it knows of a pipeline: beside the settings, so that no clone shares it."""
+    sections = (known_sections.PIPELINES, pipeline)
+    configured = resolve_configuration(PipelineConfiguration(), sections=sections).pipelines_dir
+    if configured:
+        return configured
+    folder = Path(dlt.current.run_context().settings_dir).resolve() / "pipelines"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{folder} cannot be made: {error.strerror}\n"
+            "Set PIPELINES_DIR to a folder that can be written to."
+        ) from None
+    return str(folder)
+
+
+def refuse_earlier_file(pipeline: dlt.Pipeline, service: str) -> None:
+    """Look for what an earlier version loaded into a file of the service's own.
+
+    Raises:
+        ConfigurationError: There is such a file, and the warehouse has nothing of it yet.
+    """
+    files = _earlier_file(pipeline, service)
+    if files:
+        earlier, now = files
+        move = [sys.executable, str(PROJECT / "pipelines" / "move.py"), str(earlier), str(now)]
+        raise ConfigurationError(
+            f"{earlier} is of an earlier version, with a file for each service; {now.name} is for "
+            "all of them, and has nothing of it yet. Nothing was loaded.\n"
+            f"Move it there: {shlex.join(move)} (or rename it, to load everything anew)."
+        )
+
+
+def _mention_earlier_file(pipeline: dlt.Pipeline, service: str) -> None:
+    files = _earlier_file(pipeline, service)
+    if files:
+        print(f"{files[0].name} is of an earlier version and can be deleted.")
+
+
+def _earlier_file(pipeline: dlt.Pipeline, service: str) -> tuple[Path, Path] | None:
+    """The file of an earlier version, and that which takes its place, if it did not yet."""
+    client: Any = pipeline.destination_client()
+    if client.config.destination_type != "duckdb":
+        return None
+    now = Path(str(client.config.credentials.database))
+    earlier = now.with_name(now.name.replace(WAREHOUSE, service, 1))
+    ours = now.name in (f"{WAREHOUSE}.duckdb", f"{WAREHOUSE}_sandbox.duckdb")
+    if not ours or not earlier.is_file():
+        return None
+    if now.is_file():
+        with client:
+            if client.is_storage_initialized():
+                return None
+    return earlier, now
 
 
 class _Progress(TqdmCollector):
@@ -359,7 +485,7 @@ def _report(console: Console, pipeline: dlt.Pipeline, summary: Summary) -> None:
         for line in report.plain(summary):
             print(line)
     lines = [*report.removed(summary), *report.rejected(summary)]
-    for line in [report.total(summary, pipeline), *lines]:
+    for line in [*summary.notes, report.total(summary, pipeline), *lines]:
         print(line)
     for line in [*summary.holes, *report.problems(summary)]:
         print(line, file=sys.stderr)

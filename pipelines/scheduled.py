@@ -8,10 +8,10 @@ another pipeline: exactly that is loaded, and the cursors stay where they are.
 from __future__ import annotations
 
 import hashlib
+import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import dlt
@@ -23,11 +23,20 @@ from dlt.destinations.sql_client import SqlClientBase
 from dlt.extract import DltSource
 
 from pipelines import mcommons, mgage, report
-from pipelines.command import UNUSABLE, Job, explain, use_own_settings, was_stopped
-from pipelines.tasks import TASKS
-from sources.common.destinations import destination
+from pipelines.command import (
+    PRIVATE,
+    UNUSABLE,
+    Job,
+    explain,
+    refuse_earlier_file,
+    use_own_settings,
+    warehouse,
+    was_stopped,
+)
+from pipelines.tasks import SNAPSHOTS, TASKS
 from sources.common.errors import ConfigurationError, DestinationFailed
 from sources.common.loading import PACKAGE_ROWS, Summary, load, own_error
+from sources.common.settings import check_names
 from sources.common.windows import parse_time
 
 use_own_settings()
@@ -48,7 +57,18 @@ def _plain_errors() -> Iterator[None]:
         raise own_error(error) or known(message) from None
 
 
+@contextmanager
+def _private_files() -> Iterator[None]:
+    """Let only their owner read the files that are made."""
+    before = os.umask(PRIVATE)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
 @_plain_errors()
+@_private_files()
 def run_task(
     service: str,
     task: str,
@@ -65,8 +85,8 @@ def run_task(
         service: Name of the service.
         task: Name of the task, see :data:`pipelines.tasks.TASKS`.
         since: First second to load, ISO 8601; from the cursors if left out.
-        until: Last second to load; up to now if left out. With ``since`` exactly that range is
-            loaded, and the cursors stay where they are.
+        until: Last second to load, or last day; up to now if left out. With ``since`` exactly that
+            range is loaded, and the cursors stay where they are.
         resources: Those of the task to load; all of them if left out.
         destination_name: As on the command line.
         concurrency: Most calls under way at a time; as configured if left out.
@@ -78,9 +98,17 @@ def run_task(
         ConfigurationError: A setting is wrong, or the service refuses the credentials.
         DestinationFailed: The warehouse could not be loaded. The next run tries again.
     """
+    if task == SNAPSHOTS and (since or until):
+        raise ConfigurationError(
+            f"{service}: lists are read as they are now, without a range.\n"
+            "Leave since and until out."
+        )
+    check_names(
+        service, JOBS[service].source, [name for names in TASKS[service].values() for name in names]
+    )
     name = f"{service}_{task}"
     if since and until:
-        times = (parse_time(since, "since"), parse_time(until, "until"))
+        times = (parse_time(since, "since"), parse_time(until, "until", end=True))
         name += "".join(f"_{time:%Y%m%dt%H%M%S}" for time in times)
     given = {} if concurrency is None else {"concurrency": concurrency}
     source = JOBS[service].source(
@@ -90,18 +118,18 @@ def run_task(
         pipeline = dlt.pipeline(
             name,
             pipelines_dir=folder,
-            destination=_destination(
+            destination=warehouse(
                 destination_name,
-                service,
                 # Tasks that run at the same time stage the same tables. A hash, as names are cut.
                 staging_dataset_name_layout=f"%s_staging_{_short_hash(name)}",
             ),
             dataset_name=service,
             progress=NULL_COLLECTOR,
         )
+        refuse_earlier_file(pipeline, service)
         _recall_tables(pipeline, source)
         summary = load(pipeline, source, resources or TASKS[service][task])
-        for line in [*report.plain(summary), report.total(summary, pipeline)]:
+        for line in [*report.plain(summary), *summary.notes, report.total(summary, pipeline)]:
             print(line)
         lines = [*report.removed(summary), *report.rejected(summary)]
         for line in [*lines, *summary.holes, *report.problems(summary)]:
@@ -117,21 +145,13 @@ def open_warehouse(
     service: str, *, destination_name: str = "duckdb"
 ) -> Iterator[SqlClientBase[Any]]:
     """A client for SQL in the dataset that the tasks of a service load into."""
-    there = _destination(destination_name, service)
-    with dlt.dataset(there, service, schema=service) as opened:
+    there = warehouse(destination_name)
+    with _private_files(), dlt.dataset(there, service, schema=service) as opened:
         yield opened.sql_client
 
 
 def _short_hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def _destination(destination_name: str, service: str, **settings: Any) -> Any:
-    if destination_name == "duckdb" and not dlt.secrets.get("destination.duckdb.credentials"):
-        # One file for all tasks, and not one for each pipeline.
-        here = Path(dlt.current.run_context().local_dir).resolve()
-        settings["credentials"] = str(here / f"{service}.duckdb")
-    return destination(destination_name, **settings)
 
 
 def _recall_tables(pipeline: dlt.Pipeline, source: DltSource) -> None:

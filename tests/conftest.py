@@ -152,6 +152,11 @@ def leaks(text: str, *more: str) -> list[str]:
     return [*(secret for secret in secrets if secret in text), *PHONE.findall(text)]
 
 
+def readable_by_others(folder: Path) -> list[Path]:
+    """Files and folders below that not only their owner can read."""
+    return [path for path in folder.rglob("*") if path.stat().st_mode & 0o077]
+
+
 class _Ours(logging.Filter):
     """Leaves out what other clients in the tests and the tools around them log."""
 

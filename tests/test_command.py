@@ -124,6 +124,11 @@ def two_lines(text: str) -> tuple[str, str]:
     return first, second
 
 
+def names_in(folder: Path) -> list[str]:
+    """What a run leaves in a folder, but for the lock of a file."""
+    return sorted(path.name for path in folder.iterdir() if path.suffix != ".lock")
+
+
 def fails(endpoint: str) -> Callable[[Request], Response | None]:
     return lambda request: Response(500, b"down") if request.endpoint == endpoint else None
 
@@ -243,6 +248,14 @@ def test_a_missing_credential_is_named_in_two_lines(account: Open, missing: str)
         (["--resources", ""], {}, "resource"),
         (["--destination", "nosuch"], {}, "nosuch"),
         (["--destination", "postgres"], {}, "credentials"),
+        (["--since", "2999-01-01"], {}, "since 2999-01-01T00:00:00Z lies in the future"),
+        (["--since", "2025-01-01", "--resources", "campaigns,tags"], {}, "campaigns, tags"),
+        (["--until", "2025-01-01", "--resources", "campaigns"], {}, "without a range"),
+        (["--resources", "tags,donation_summaries"], {}, "sources.mcommons.fundraising_ids"),
+        (["--resources", "mdata_entries"], {}, "sources.mcommons.mdata_entries"),
+        ([], {"COMPNAY": COMPANY}, "sources.mcommons.compnay\nDo you mean company?"),
+        (["--check"], {"CREDENTIAL__TOKEN": "x"}, "Do you mean credentials?"),
+        ([], {"START_DATE": "2999"}, "start_date 2999-01-01T00:00:00Z lies in the future"),
         ([], {"CONCURRENCY": "161"}, "concurrency"),
         ([], {"CONCURRENCY": "many"}, "concurrency"),
         ([], {"BASE_URL": "http://sms.example.org/api/"}, "base_url"),
@@ -434,11 +447,58 @@ def test_since_and_until_load_that_range_and_the_next_run_loads_the_rest(account
     run(warehouse, *only, "--since", "2025-01-10", "--until", "2025-01-12T14:00:00+02:00")
     assert [day for (day,) in warehouse.query(days)] == [10, 11, 12]
     run(warehouse, *only, "--until", "2025-01-20")
-    assert [day for (day,) in warehouse.query(days)] == list(range(1, 20))
+    # A date alone is a day: its last second where something ends, its first where it begins.
+    assert [day for (day,) in warehouse.query(days)] == list(range(1, 21))
     run(warehouse, *only, "--since", "2025-01-25")
-    assert [day for (day,) in warehouse.query(days)] == [*range(1, 20), *range(25, 31)]
+    assert [day for (day,) in warehouse.query(days)] == [*range(1, 21), *range(25, 31)]
     warehouse.load("incoming_messages")
     assert [day for (day,) in warehouse.query(days)] == list(range(1, 31))
+
+
+def test_a_run_that_has_nothing_to_read_says_why(account: Open) -> None:
+    warehouse = account()
+    only = ("--resources", "incoming_messages")
+    assert run(warehouse, *only).code == LOADED
+    warehouse.box.requests.clear()
+    ended = run(warehouse, *only, "--until", "2024-02-01")
+    assert (ended.code, ended.err) == (LOADED, "")
+    assert "incoming_messages: nothing to read up to 2024-02-01T23:59:59Z: all until " in ended.out
+    ended = run(warehouse, "--resources", "calls", "--until", "2023-02-01")
+    assert "begins at 2024-01-01T00:00:00Z, the start_date" in ended.out
+    assert not asked(warehouse.box, "messages")
+
+
+def test_lists_that_are_read_beside_a_range_are_named(account: Open) -> None:
+    warehouse = account()
+    days = ("--since", "2025-01-01", "--until", "2025-01-31")
+    ended = run(warehouse, *days, "--resources", "tags,campaigns,incoming_messages")
+    assert (ended.code, ended.err) == (LOADED, "")
+    assert "read as they are now, without a range: tags, campaigns" in ended.out
+    assert "incoming_messages: " in ended.out
+    ended = run(warehouse, *days, "--resources", "incoming_messages")
+    assert "without a range" not in ended.out
+
+
+def test_resources_can_be_named_one_by_one(account: Open) -> None:
+    warehouse = account()
+    assert run(warehouse, "--resources", "tags", "--resources", "keywords").code == LOADED
+    assert warehouse.tables() == {"tags", "keywords", "rejected_records"}
+
+
+def test_a_misspelt_setting_in_a_file_is_named(account: Open, tmp_path: Path) -> None:
+    warehouse = account()
+    folder = tmp_path / "deployment"
+    (folder / ".dlt").mkdir(parents=True)
+    config = folder / ".dlt" / "config.toml"
+    config.write_text("[sources.mcommons]\nlookback_hour = {profiles = 2}\n")
+    ended = run(warehouse, cwd=folder)
+    what, advice = two_lines(ended.err)
+    assert what == "Unknown setting: sources.mcommons.lookback_hour"
+    assert advice.startswith("Do you mean lookback_hours? ")
+    assert (ended.code, warehouse.box.requests) == (UNUSABLE, [])
+    # dlt has settings there as well.
+    config.write_text("[sources.mcommons.data_writer]\nbuffer_max_items = 100\n")
+    assert run(warehouse, "--resources", "tags", cwd=folder).code == LOADED
 
 
 def test_dataset_names_where_the_tables_go(account: Open) -> None:
@@ -497,7 +557,7 @@ def test_full_refresh_of_some_resources_leaves_the_others_alone(account: Open) -
     assert "2024-01-01T00:00:00Z" not in starts
 
 
-def test_the_default_file_may_be_called_as_the_dataset(account: Open, tmp_path: Path) -> None:
+def test_a_file_may_be_called_as_the_dataset(account: Open, tmp_path: Path) -> None:
     warehouse = account()
     folder = tmp_path / "scheduler"
     folder.mkdir()
@@ -507,10 +567,10 @@ def test_the_default_file_may_be_called_as_the_dataset(account: Open, tmp_path: 
             "--resources",
             "profiles,group_members",
             cwd=folder,
-            DESTINATION__DUCKDB__CREDENTIALS=None,
+            DESTINATION__DUCKDB__CREDENTIALS="mcommons.duckdb",
         )
         assert (ended.code, ended.err) == (LOADED, "")
-    assert [path.name for path in folder.iterdir()] == ["mcommons.duckdb"]
+    assert names_in(folder) == ["mcommons.duckdb"]
     count = len(warehouse.box.service.rows("profiles"))
     sql = "SELECT count(*) FROM mcommons.mcommons.profiles"
     assert rows_in(folder / "mcommons.duckdb", sql) == [(count,)]
@@ -524,7 +584,6 @@ def test_from_another_directory_the_settings_of_the_project_hold(
     folder.mkdir()
     ended = run(warehouse, "--resources", "campaigns", cwd=folder)
     assert (ended.code, ended.err) == (LOADED, "")
-    # It is .dlt/config.toml that has rows carry their load id.
     assert warehouse.query("SELECT count(*) FROM campaigns WHERE _dlt_load_id IS NULL") == [(0,)]
     assert not list(folder.iterdir())
 
@@ -604,8 +663,8 @@ def test_sandbox_loads_invented_data_into_a_file_of_its_own(account: Open, tmp_p
     assert (ended.code, ended.err) == (LOADED, "")
     assert real.box.requests == []
     assert not real.file.exists()
-    assert [path.name for path in folder.iterdir()] == ["mcommons_sandbox.duckdb"]
-    file = folder / "mcommons_sandbox.duckdb"
+    assert names_in(folder) == ["textlift_sandbox.duckdb"]
+    file = folder / "textlift_sandbox.duckdb"
     assert rows_in(file, "SELECT count(*) > 0 FROM mcommons.campaigns") == [(True,)]
     assert rows_in(file, "SELECT count(*) FROM mcommons.donation_summaries") == [(2,)]
 

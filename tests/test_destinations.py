@@ -14,6 +14,7 @@ from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 from sources.common.destinations import _duckdb
 from sources.common.destinations._duckdb import duckdb
 from tests.conftest import Open
+from tests.test_contract import assert_same
 
 Rows = list[dict[str, Any]]
 
@@ -147,3 +148,12 @@ def test_a_merge_takes_the_memory_that_a_user_allows(
     )
     dlt.pipeline("own", destination=duckdb(own), pipelines_dir=str(tmp_path)).run(things)
     assert limits == ["143.0 MiB", "64.0 MiB"]
+
+
+@pytest.mark.parametrize("name", ["50%", "a%sb%%", "it's [a] *st?ate", '"two" {words}; more'])
+def test_the_working_folder_can_have_any_name(account: Open, name: str) -> None:
+    warehouse = account()
+    warehouse.state = warehouse.folder / name
+    for _ in range(2):
+        warehouse.load()
+        assert_same(warehouse)

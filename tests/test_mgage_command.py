@@ -12,7 +12,17 @@ import pytest
 from sandbox import Request, Response, Sandbox
 from sandbox.mgage import MGage
 from tests.conftest import PASSWORD, PROJECT, USERNAME, Open, Warehouse
-from tests.test_command import FAILED, LOADED, REJECTED, UNUSABLE, Ended, rows_in, run, two_lines
+from tests.test_command import (
+    FAILED,
+    LOADED,
+    REJECTED,
+    UNUSABLE,
+    Ended,
+    names_in,
+    rows_in,
+    run,
+    two_lines,
+)
 from tests.test_mgage import PROGRAM, asked, assert_same, parsed, rewind, served, written
 
 pytestmark = pytest.mark.real_clock
@@ -341,10 +351,10 @@ def test_sandbox_loads_invented_programs_into_a_file_of_its_own(
             "SOURCES__MGAGE__PROGRAMS": "[7]",
             "SOURCES__MGAGE__CREDENTIALS__USERNAME": "real-login",
         }
-    file = folder / "mgage_sandbox.duckdb"
+    file = folder / "textlift_sandbox.duckdb"
     ended = run(real, "--sandbox", cwd=folder, **changes)
     assert (ended.code, ended.err) == (LOADED, "")
-    assert [path.name for path in folder.iterdir()] == [file.name]
+    assert names_in(folder) == [file.name]
     first = keys_in(file)
     again = run(real, "--sandbox", cwd=folder, **changes)
     assert (again.code, again.err) == (LOADED, "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,9 +15,9 @@ from dlt.common.versioned_state import decompress_state
 
 from pipelines.scheduled import open_warehouse, run_task
 from sources.common.errors import ConfigurationError, CredentialsError, DestinationFailed
-from tests.conftest import PROJECT, Open, Warehouse, leaks
+from tests.conftest import PROJECT, Open, Warehouse, leaks, readable_by_others
 
-FIRST_MONTH = {"since": "2025-01-01", "until": "2025-01-31T23:59:59"}
+FIRST_MONTH = {"since": "2025-01-01", "until": "2025-01-31"}
 
 
 @pytest.fixture
@@ -110,15 +111,50 @@ def test_tasks_share_a_file_and_leave_nothing_behind(warehouse: Warehouse) -> No
     assert rows == [(len(warehouse.box.service.rows("broadcasts")),)]
 
 
-def test_without_a_configured_file_all_tasks_of_a_service_share_one(
+def test_without_a_configured_file_all_tasks_share_one(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("DESTINATION__DUCKDB__CREDENTIALS")
     monkeypatch.setenv("DLT_LOCAL_DIR", str(warehouse.folder))
     for task in ("clicks", "calls"):
         run_task("mcommons", task)
-    warehouse.file = warehouse.folder / "mcommons.duckdb"
+    warehouse.file = warehouse.folder / "textlift.duckdb"
     assert {"clicks", "calls"} <= warehouse.tables()
+    with open_warehouse("mcommons") as client:
+        assert client.execute_sql("SELECT count(*) FROM clicks")
+
+
+def test_a_task_makes_files_for_their_owner_alone(warehouse: Warehouse) -> None:
+    before = os.umask(0o022)
+    try:
+        run_task("mcommons", "clicks")
+        assert os.umask(0o022) == 0o022
+    finally:
+        os.umask(before)
+    assert readable_by_others(warehouse.folder) == []
+
+
+def test_what_can_only_be_a_mistake_is_told(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ConfigurationError, match="without a range"):
+        run_task("mcommons", "snapshots", since="2025-01-01")
+    with pytest.raises(ConfigurationError, match="in the future"):
+        run_task("mcommons", "clicks", since="2999-01-01")
+    monkeypatch.setenv("SOURCES__MCOMMONS__PAGESIZE", "10")
+    with pytest.raises(ConfigurationError, match="Do you mean page_size"):
+        run_task("mcommons", "clicks")
+    assert warehouse.box.requests == []
+
+
+def test_a_task_that_has_nothing_to_read_says_why(
+    warehouse: Warehouse, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_task("mcommons", "incoming_messages")
+    run_task("mcommons", "incoming_messages", until="2024-02-01")
+    assert (
+        "incoming_messages: nothing to read up to 2024-02-01T23:59:59Z" in capsys.readouterr().out
+    )
 
 
 def test_settings_of_another_project_do_not_take_the_place_of_ours(warehouse: Warehouse) -> None:

@@ -108,6 +108,25 @@ def test_a_time_is_utc_where_it_has_no_offset_and_a_date_is_its_first_second(
     assert parse_time(written, "since") == meant
 
 
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("2026-10-31", datetime(2026, 10, 31, 23, 59, 59, tzinfo=UTC)),
+        ("20261031", datetime(2026, 10, 31, 23, 59, 59, tzinfo=UTC)),
+        ("2024-02", datetime(2024, 2, 29, 23, 59, 59, tzinfo=UTC)),
+        ("2024", datetime(2024, 12, 31, 23, 59, 59, tzinfo=UTC)),
+        ("2026-W44", datetime(2026, 11, 1, 23, 59, 59, tzinfo=UTC)),
+        ("2024-305", datetime(2024, 10, 31, 23, 59, 59, tzinfo=UTC)),
+        ("2026-10-31T00:00", datetime(2026, 10, 31, tzinfo=UTC)),
+        ("2026-10-31T12:00:00-05:00", datetime(2026, 10, 31, 17, tzinfo=UTC)),
+    ],
+)
+def test_a_date_alone_is_its_last_second_where_something_ends(
+    written: str, meant: datetime
+) -> None:
+    assert parse_time(written, "until", end=True) == meant
+
+
 @given(seconds, offsets)
 def test_a_time_is_the_same_instant_in_whatever_offset_it_is_written(
     time: datetime, offset: timezone

@@ -123,6 +123,7 @@ class Endpoint:
         parent: The endpoint whose rows this one is asked for, if any.
         configured: Parameters whose values come from the configuration, for an endpoint that is
             asked for each set of them; they are columns as well.
+        setting: Name of the setting that holds them.
         gone: Codes of the refusals that say that what is asked for is not there.
         whole_every: How often all rows are read, for those that change without coming back into a
             window, or are in none; of each parent at once.
@@ -147,6 +148,7 @@ class Endpoint:
     settled: bool = False
     parent: Parent | None = None
     configured: tuple[str, ...] = ()
+    setting: str | None = None
     gone: frozenset[int] = frozenset()
     whole_every: timedelta | None = None
     removed_column: str | None = None

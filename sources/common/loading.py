@@ -24,6 +24,7 @@ from dlt.extract import DltSource
 from dlt.pipeline.exceptions import PipelineStepFailed
 from filelock import FileLock, Timeout
 
+from .dlt_setup import set_up_dlt
 from .errors import AlreadyRunning, ConfigurationError, TextliftError, quote
 from .runs import full_refresh as full_refresh_of_loads
 
@@ -50,6 +51,7 @@ class Summary:
         holes: Rows that a service dropped before they were read, each as a sentence.
         missing: What is configured and not at the service, each with the reason.
         failed: Resource → why it could not be loaded.
+        notes: What was not to be read, and why, each as a sentence.
         packages: Load packages committed.
         seconds: Time taken.
     """
@@ -63,6 +65,7 @@ class Summary:
     holes: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
     packages: int = 0
     seconds: float = 0.0
 
@@ -99,6 +102,7 @@ def load(
             credentials. What was committed before stays.
         PipelineStepFailed: The destination could not be loaded. The next run tries again.
     """
+    set_up_dlt()
     refreshing = full_refresh_of_loads() if full_refresh else nullcontext()
     with _alone(pipeline), _system_memory(), _rows_not_logged(), refreshing:
         return _load(pipeline, source, resources)
@@ -271,6 +275,8 @@ def _note_resources(summary: Summary, source: DltSource, names: Iterable[str]) -
         if metrics.get("failed"):
             summary.failed[name] = metrics["failed"]
             logger.error(metrics["failed"])
+        if metrics.get("note"):
+            summary.notes.append(f"{name}: {metrics['note']}")
         if metrics.get("window_start"):
             summary.windows[name] = (metrics["window_start"], metrics["window_end"])
         if metrics.get("unfinished"):

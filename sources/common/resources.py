@@ -169,7 +169,9 @@ def build_resource(run: Run, endpoint: Endpoint) -> DltResource:
     ``window_start`` and ``window_end`` (ISO 8601), ``unfinished`` (whether another run goes on with
     what this one left), ``holes`` and ``missing`` (what the service dropped unread, what is
     configured and not there; each for a person), ``about`` (what the service says of all rows of a
-    cursor at once) and, where failures are isolated, ``failed`` (why).
+    cursor at once), ``note`` (why nothing was to be read) and, where failures are isolated,
+    ``failed`` (why). Before that it has ``unset``: the setting that it reads nothing without, if that
+    is not set.
 
     Raises, when extracted:
         CredentialsError: The service refuses the credentials or the company.
@@ -251,6 +253,8 @@ def build_resource(run: Run, endpoint: Endpoint) -> DltResource:
         primary_key=list(endpoint.key),
         write_disposition="merge" if endpoint.window else "replace",
     )
+    if not run.settings.configured.get(endpoint.name):
+        resource.custom_metrics["unset"] = endpoint.setting
     return resource
 
 
@@ -303,6 +307,7 @@ def _metrics(load: Load, package: _Package, run: Run, unfinished: bool) -> dict[
         "holes": package.holes,
         "missing": [f"{where}: {reason}" for where, reason in load.missing.items()],
         "about": load.about,
+        "note": load.note,
     }
 
 

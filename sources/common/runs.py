@@ -267,6 +267,8 @@ class Load:
         about: Cursor → column → what the service said of all its rows at once.
     """
 
+    _too_early: str | None = None
+
     def __init__(
         self, run: Run, endpoint: Endpoint, state: Mapping[str, Any], load_id: str | None
     ) -> None:
@@ -343,6 +345,11 @@ class Load:
         """Requests made so far."""
         own = self._earlier_requests + (self._reader.requests if self._reader else 0)
         return own + self._run.listing_requests(self.endpoint)
+
+    @property
+    def note(self) -> str | None:
+        """Why nothing was to be read, if nothing was."""
+        return None if self.start else self._too_early
 
     @property
     def finished(self) -> bool:
@@ -452,6 +459,12 @@ class Load:
             start = max(self.first, cursor - self._lookback(asked))
         else:
             start = self.first
+        if start > end:
+            self._too_early = f"nothing to read up to {format_time(end)}: " + (
+                f"all until {format_time(cursor)} was read before; with since it is read again"
+                if cursor
+                else f"a first load begins at {format_time(start)}, the start_date"
+            )
         yield from self._windows(whole, asked, start, end)
         if asked.undated and not settings.is_range:
             yield replace(whole, params={**whole.params, **asked.undated})

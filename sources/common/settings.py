@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta, timezone
+from inspect import signature
 from typing import Any, cast, get_args
 
+import dlt
 from dlt.common.configuration import resolve_configuration
-from dlt.common.configuration.specs import RuntimeConfiguration
+from dlt.common.configuration.specs import RuntimeConfiguration, known_sections
 from dlt.common.schema.typing import TSchemaContract, TSchemaEvolutionMode
 from dlt.extract import DltResource
 from requests.auth import AuthBase, HTTPBasicAuth
@@ -17,7 +21,11 @@ from .client import Retries
 from .endpoints import Endpoint
 from .errors import ConfigurationError, CredentialsError
 from .runs import Settings
-from .windows import parse_time
+from .windows import format_time, parse_time
+
+#: What dlt itself looks for below a source.
+_SETTINGS_OF_DLT = {value for name, value in vars(known_sections).items() if name.isupper()}
+_SETTINGS_OF_DLT |= {"runtime", "max_table_nesting", "root_key"}
 
 
 def basic_auth(
@@ -50,6 +58,36 @@ def check_number(name: str, value: Any, least: int) -> None:
     """Raises ConfigurationError if a setting is no number, or less than ``least``."""
     if not isinstance(value, (int, float)) or value < least:
         raise ConfigurationError(f"{name} is {value!r}.\nIt must be a number, at least {least}.")
+
+
+def check_names(name: str, source: Callable[..., Any], resources: Iterable[str]) -> None:
+    """Look for settings of a source that nobody asks for.
+
+    Args:
+        name: Name of the source.
+        source: The source, whose arguments are its settings.
+        resources: Its resources, which can have settings of dlt.
+
+    Raises:
+        ConfigurationError: There is one; it can only be a mistake.
+    """
+    own = set(signature(source).parameters)
+    prefix = f"{known_sections.SOURCES}__{name}__".upper()
+    found = {
+        variable.removeprefix(prefix).partition("__")[0].lower()
+        for variable in os.environ
+        if variable.startswith(prefix)
+    }
+    for provider in dlt.config.config_providers:
+        section, _ = provider.get_value(name, dict, None, known_sections.SOURCES)
+        found.update(section if isinstance(section, dict) else ())
+    for unknown in sorted(found - own - _SETTINGS_OF_DLT - {name, *resources}):
+        near = difflib.get_close_matches(unknown, own, 1)
+        meant = f"Do you mean {near[0]}? " if near else ""
+        raise ConfigurationError(
+            f"Unknown setting: sources.{name}.{unknown}\n"
+            f"{meant}Its settings are {', '.join(sorted(own))}."
+        )
 
 
 def read_settings(
@@ -87,7 +125,7 @@ def read_settings(
     settings = Settings(
         start_date=parse_time(start_date, "start_date") if start_date is not None else None,
         since=parse_time(since, "since") if since else None,
-        until=parse_time(until, "until") if until else None,
+        until=parse_time(until, "until", end=True) if until else None,
         page_size=page_size,
         lookback={name: timedelta(hours=hours) for name, hours in (lookback_hours or {}).items()},
         whole_every=timedelta(days=whole_read_days) if whole_read_days is not None else None,
@@ -99,6 +137,13 @@ def read_settings(
     )
     if settings.since and settings.until and settings.since > settings.until:
         raise ConfigurationError(f"since {since} lies after until {until}.\nSwap them.")
+    now = datetime.now(timezone.utc)
+    for name, start in (("since", settings.since), ("start_date", settings.start_date)):
+        if start and start > now:
+            raise ConfigurationError(
+                f"{name} {format_time(start)} lies in the future: it is {format_time(now)}.\n"
+                "Choose a time that has been."
+            )
     return settings
 
 

@@ -7,6 +7,7 @@ stamped between two whole seconds would otherwise fall between the windows.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -17,6 +18,8 @@ import pendulum
 from .errors import ConfigurationError
 
 SECOND = timedelta(seconds=1)
+#: What a person may write instead of a day, and how long it is.
+_LONGER_THAN_A_DAY = {r"\d{4}": "year", r"\d{4}-\d{2}": "month", r"\d{4}-?W\d{2}": "week"}
 
 
 @dataclass(frozen=True)
@@ -53,12 +56,13 @@ class Window:
         return [Window(start, end) for start, end in zip(cuts, cuts[1:])]
 
 
-def parse_time(value: str | datetime, setting: str) -> datetime:
-    """Read a time a person wrote: ISO 8601, UTC where no offset is given, a date as its first second.
+def parse_time(value: str | datetime, setting: str, *, end: bool = False) -> datetime:
+    """Read a time a person wrote: ISO 8601, UTC where no offset is given.
 
     Args:
         value: For example ``2024-01-31``, ``2024-01-31T12:00:00``, ``2024-01-31T12:00:00-05:00``.
         setting: The name of the option or setting, for the message.
+        end: Whether a date alone is its last second, and not its first.
 
     Raises:
         ConfigurationError: ``value`` is not a time.
@@ -66,6 +70,8 @@ def parse_time(value: str | datetime, setting: str) -> datetime:
     try:
         parsed = pendulum.parse(value, tz="UTC", exact=False) if isinstance(value, str) else value
         time = cast("datetime", parsed)
+        if end and isinstance(value, str):
+            time = _end_of_date(value, time)
         if time.tzinfo is None:
             time = time.replace(tzinfo=timezone.utc)
         return datetime.fromtimestamp(int(time.timestamp()), timezone.utc)
@@ -75,6 +81,14 @@ def parse_time(value: str | datetime, setting: str) -> datetime:
             f"{setting} is not a time: {value!r}\n"
             "Write a date or an ISO 8601 time, for example 2024-01-31 or 2024-01-31T12:00:00Z."
         ) from None
+
+
+def _end_of_date(value: str, time: datetime) -> datetime:
+    """The last second of what ``value`` names, if that is a date alone."""
+    if type(pendulum.parse(value, exact=True)) is not pendulum.Date:
+        return time
+    spans = [span for form, span in _LONGER_THAN_A_DAY.items() if re.fullmatch(form, value)]
+    return pendulum.instance(time).end_of(spans[0] if spans else "day")
 
 
 def format_time(value: datetime) -> str:

@@ -21,6 +21,7 @@ from dlt.extract import DltResource
 from requests.auth import AuthBase
 
 from ..common.client import Client
+from ..common.dlt_setup import set_up_dlt
 from ..common.errors import ConfigurationError
 from ..common.reading import Service
 from ..common.resources import build_resource
@@ -85,7 +86,8 @@ def mcommons_source(
 
     Every argument can be set as ``sources.mcommons.<argument>`` in ``.dlt/config.toml`` or
     ``.dlt/secrets.toml``, or as ``SOURCES__MCOMMONS__<ARGUMENT>`` in the environment. Times are
-    ISO 8601, in UTC where they have no offset; a date alone is its first second.
+    ISO 8601, in UTC where they have no offset; a date alone is its first second, and as ``until``
+    its last.
 
     Args:
         credentials: Login or token, see :class:`MobileCommonsCredentials`.
@@ -117,6 +119,7 @@ def mcommons_source(
         CredentialsError: The service refuses the credentials or the company.
         ServiceError: The service could not be read; raised when a resource is extracted.
     """
+    set_up_dlt()
     settings = read_settings(
         ENDPOINTS,
         start_date=start_date,

@@ -525,6 +525,7 @@ ENDPOINTS = (
         },
         key=("fundraising_id",),
         configured=("fundraising_id",),
+        setting="fundraising_ids",
         gone=frozenset({INVALID_FUNDRAISING}),
     ),
     # mData Entries, for each configured pair of an mData and an input.
@@ -541,6 +542,7 @@ ENDPOINTS = (
         },
         key=(),
         configured=("mdata_id", "input"),
+        setting="mdata_entries",
         gone=frozenset({INVALID_MDATA}),
     ),
 )

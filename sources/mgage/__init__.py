@@ -20,6 +20,7 @@ from dlt.extract import DltResource
 from requests.auth import AuthBase
 
 from ..common.client import Client
+from ..common.dlt_setup import set_up_dlt
 from ..common.errors import ConfigurationError
 from ..common.reading import Service
 from ..common.resources import build_resource
@@ -71,7 +72,7 @@ def mgage_source(
     Follows the vendor's page on exporting SMS messages. Every argument can be set as
     ``sources.mgage.<argument>`` in ``.dlt/config.toml`` or ``.dlt/secrets.toml``, or as
     ``SOURCES__MGAGE__<ARGUMENT>`` in the environment. Times are ISO 8601, in UTC where they have no
-    offset; a date alone is its first second.
+    offset; a date alone is its first second, and as ``until`` its last.
 
     Args:
         credentials: Login, see :class:`MGageCredentials`.
@@ -101,6 +102,7 @@ def mgage_source(
         CredentialsError: The service refuses the credentials.
         ServiceError: The service could not be read; raised when the resource is extracted.
     """
+    set_up_dlt()
     if message_type is not None and message_type not in MESSAGE_TYPES:
         raise ConfigurationError(
             f"message_type is {message_type!r}.\nIt is MO, MT, or left out for both."

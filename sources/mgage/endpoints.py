@@ -49,6 +49,7 @@ ENDPOINTS = (
             kept=timedelta(days=365),
         ),
         configured=("program_id",),
+        setting="programs",
         gone=frozenset({NOT_FOUND}),
     ),
 )

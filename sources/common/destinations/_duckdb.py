@@ -4,9 +4,11 @@ DuckDB calls a file's catalog by the file's name. In ``mcommons.duckdb``, ``mcom
 then mean the catalog or the dataset of that name, and DuckDB refuses to choose. So the catalog is
 named as well.
 
-A file that is open in another process, even to read it, cannot be opened to write. A query that
-takes a moment should not cost a run, so opening waits for a while. And a file whose making was cut
-off, by a kill or a full disk, cannot be opened ever again. There is nothing in it, so it is made anew.
+A file that is open in another process, even to read it, cannot be opened to write. All services load
+into one file, so runs take turns with it: each holds a lock beside the file while it has it open, which
+is while it loads a package, and the others wait for it. A query that takes a moment should not cost a run
+either, so opening waits a while for anybody else. And a file whose making was cut off, by a kill or a
+full disk, cannot be opened ever again. There is nothing in it, so it is made anew.
 
 dlt stages rows in tables, and merges them from there. Here they are merged straight from their Parquet
 files, which takes two thirds of the time and half of the memory. Of rows with the same key dlt keeps
@@ -17,15 +19,19 @@ the whole table. All that with little memory: with as much as there is, DuckDB w
 
 from __future__ import annotations
 
+import glob
+import os
 import threading
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import dlt
 import duckdb as duckdb_client
 import tenacity
 from dlt.common import logger
+from dlt.common.configuration import configspec
+from dlt.common.configuration.specs.base_configuration import NotResolved
 from dlt.common.destination import DestinationCapabilitiesContext, PreparedTableSchema
 from dlt.common.destination.client import (
     FollowupJobRequest,
@@ -37,16 +43,20 @@ from dlt.common.schema import Schema
 from dlt.common.storages import ParsedLoadJobFileName
 from dlt.common.storages.load_package import LoadJobInfo, PackageStorage
 from dlt.destinations.exceptions import DatabaseException, DestinationConnectionError
-from dlt.destinations.impl.duckdb.configuration import DuckDbClientConfiguration
-from dlt.destinations.impl.duckdb.duck import DuckDbClient
+from dlt.destinations.impl.duckdb.configuration import (
+    NON_ATTACHABLE_LOCATIONS,
+    DuckDbClientConfiguration,
+)
+from dlt.destinations.impl.duckdb.duck import DuckDbClient, DuckDbCopyJob
 from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
 from dlt.destinations.job_client_impl import SqlLoadJob
 from dlt.destinations.sql_client import SqlClientBase
 from dlt.destinations.sql_jobs import SqlMergeFollowupJob
+from filelock import FileLock, Timeout
 
 #: A new file has three headers of 4 KiB, the first with this mark.
 _HEADERS, _MARK = 3 * 4096, b"DUCK"
-#: Seconds to wait for another process to close the file.
+#: Seconds to wait for another process to close the file, if it is none of our runs.
 LOCK_SECONDS = 60.0
 #: Of DuckDB while it merges, if the credentials' ``global_config`` has no other ``memory_limit``.
 MEMORY_LIMIT = "150MB"
@@ -67,8 +77,76 @@ def is_locked(error: BaseException) -> bool:
     )
 
 
+class _Turn:
+    """A turn with a file, shared by all connections of this process."""
+
+    _all_guard = threading.Lock()
+    _all: dict[str, _Turn] = {}  # noqa: RUF012 (one for each file, as long as the process lives)
+
+    def __init__(self, file: str) -> None:
+        self._file = file
+        self._lock = FileLock(f"{file}.lock", thread_local=False)
+        self._guard = threading.Lock()
+        self._connections = 0
+
+    @classmethod
+    def with_file(cls, file: str) -> _Turn:
+        """The turn with a file, by whatever path it is opened."""
+        path = os.path.realpath(file)
+        with cls._all_guard:
+            return cls._all.setdefault(path, cls(path))
+
+    def begin(self) -> None:
+        """Wait, as long as it takes, until no other run has the file open."""
+        # Whoever waits here has no connection that another thread could have to close.
+        with self._guard:
+            if not self._connections:
+                try:
+                    self._lock.acquire(timeout=LOCK_SECONDS)
+                except Timeout:
+                    logger.warning(f"Another run loads into {self._file}; waiting until it is done")
+                    self._lock.acquire()
+            self._connections += 1
+
+    def end(self) -> None:
+        """Let the others have the file, if this was the last connection."""
+        with self._guard:
+            self._connections -= 1
+            if not self._connections:
+                self._lock.release()
+
+
 class _SqlClient(DuckDbSqlClient):
+    _turn: _Turn | None = None
+
     def open_connection(self) -> duckdb_client.DuckDBPyConnection:
+        turn = self._file_turn()
+        if turn:
+            turn.begin()
+        try:
+            opened = self._open_file()
+        except BaseException:
+            if turn:
+                turn.end()
+            raise
+        self._turn = turn
+        return opened
+
+    def close_connection(self) -> None:
+        super().close_connection()
+        if self._turn:
+            self._turn.end()
+            self._turn = None
+
+    def _file_turn(self) -> _Turn | None:
+        """The turn to wait for; none where nothing is written to a file."""
+        credentials, file = self.credentials, str(self.credentials.database)
+        is_file = file not in NON_ATTACHABLE_LOCATIONS and not credentials.external_conn()
+        if not is_file or credentials.read_only or not Path(file).parent.is_dir():
+            return None
+        return _Turn.with_file(file)
+
+    def _open_file(self) -> duckdb_client.DuckDBPyConnection:
         waiting = tenacity.Retrying(
             retry=tenacity.retry_if_exception(is_locked),
             stop=tenacity.stop_after_delay(LOCK_SECONDS),
@@ -111,6 +189,22 @@ def _say_once(state: tenacity.RetryCallState) -> None:
         logger.warning(f"The DuckDB file is in use; waiting up to {LOCK_SECONDS:g} s for it")
 
 
+def _quoted(path: str) -> str:
+    """A path as it stands in a string of DuckDB's SQL that names files by a pattern."""
+    return glob.escape(path).replace("'", "''")
+
+
+class _CopyJob(DuckDbCopyJob):
+    """dlt's own, for files in a folder of any name."""
+
+    def run(self) -> None:
+        """Load one Parquet file."""
+        client: Any = self._job_client.sql_client
+        table = client.make_qualified_table_name(self.load_table_name)
+        file = f"read_parquet('{_quoted(self._file_path)}', union_by_name = true)"
+        client.execute_sql(f"INSERT INTO {table} BY NAME SELECT * FROM {file}")
+
+
 class _FileJob(RunnableLoadJob, HasFollowupJobs):
     """A file that waits for the others of its table; the merge reads it."""
 
@@ -132,7 +226,7 @@ class _MergeJob(SqlLoadJob):
         folder = Path(self._file_path).parents[1] / PackageStorage.COMPLETED_JOBS_FOLDER
         client: Any = self._job_client.sql_client
         statements = [
-            statement.replace(_FOLDER, str(folder).replace("'", "''"))
+            statement.replace(_FOLDER, _quoted(str(folder)))
             for statement in self._split_fragments(sql)
         ]
         limited = "memory_limit" not in (client.credentials.global_config or {})
@@ -263,6 +357,8 @@ class _Client(DuckDbClient):
                 return _MergeJob(file_path)
             if _is_parquet(ParsedLoadJobFileName.parse(file_path)):
                 return _FileJob(file_path)
+        if _is_parquet(ParsedLoadJobFileName.parse(file_path)):
+            return _CopyJob(file_path)
         return super().create_load_job(table, file_path, load_id, restore)
 
     def create_table_chain_completed_followup_jobs(
@@ -284,8 +380,23 @@ def _is_parquet(file: ParsedLoadJobFileName) -> bool:
     return file.file_format == "parquet"
 
 
+@configspec(init=False)
+class _Configuration(DuckDbClientConfiguration):
+    default_name: Annotated[str | None, NotResolved()] = None
+
+    def make_default_location(self, default_location_pat: str) -> str:
+        if self.default_name:
+            return default_location_pat % self.default_name
+        return super().make_default_location(default_location_pat)
+
+
 class duckdb(dlt.destinations.duckdb):
-    """dlt's own ``duckdb`` destination, with what is said above."""
+    """dlt's own ``duckdb`` destination, with what is said above.
+
+    ``default_name`` names the file, without its suffix, where the configuration names none.
+    """
+
+    spec: Any = _Configuration
 
     @property
     def client_class(self) -> type[Any]:
