@@ -32,7 +32,7 @@ PASSWORD = "sandbox-password"
 TOKEN = "sandbox-token"
 BASIC = b64encode(f"{USERNAME}:{PASSWORD}".encode()).decode()
 #: Numbers of the sandboxes' people. Times in seconds since 1970 are shorter.
-PHONE = re.compile(r"(?<!\d)1[2-9]\d\d555\d{4}(?!\d)")
+PHONE = re.compile(r"(?<!\d)(?:1|44)[2-9]\d\d555\d{4}(?!\d)")
 PROJECT = Path(__file__).resolve().parents[1]
 #: When the tests take place, whatever the real date is. The accounts of Mobile Commons end a year before.
 TODAY = datetime(2026, 6, 1, 12, tzinfo=timezone.utc)

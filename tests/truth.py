@@ -55,6 +55,18 @@ def _children(rows: Iterable[Row], name: str, key: str) -> list[Row]:
     ]
 
 
+def _columns(rows: Iterable[Row], key: str = "") -> list[Row]:
+    """Custom columns, without the blanks that their values are printed between."""
+    return [
+        {
+            **flatten({**column, "value": (column["value"] or "").strip()}),
+            **({key: row["id"]} if key else {}),
+        }
+        for row in rows
+        for column in row.get("custom_columns") or ()
+    ]
+
+
 def _groups(rows: Iterable[Row], name: str) -> list[Row]:
     return [
         {"broadcast_id": row["id"], "group_id": group["id"], **_without(group, "id")}
@@ -108,7 +120,7 @@ def expected(service: MobileCommons, *tables: str) -> dict[str, list[Row]]:
             lambda: [_without(row, "opt_in_path_id") for row in rows("subscribers")]
         ),
         "profiles__subscriptions": children("profiles", "subscriptions", "profile_id"),
-        "profiles__custom_columns": children("profiles", "custom_columns", "profile_id"),
+        "profiles__custom_columns": lambda: _columns(rows("profiles"), "profile_id"),
         "profiles__clicks": lambda: [
             _without(row, "tinyurl_id")
             for row in _children(rows("profiles"), "clicks", "profile_id")
@@ -120,11 +132,9 @@ def expected(service: MobileCommons, *tables: str) -> dict[str, list[Row]]:
         "campaigns__opt_in_paths": children("campaigns", "opt_in_paths", "campaign_id"),
         "campaigns__tags": children("campaigns", "tags", "campaign_id"),
         "mconnects__tags": children("mconnects", "tags", "mconnect_id"),
-        "mdata_queries__custom_columns": lambda: [
-            flatten(column)
-            for row in queries()
-            for column in (row.get("profile") or {}).get("custom_columns") or ()
-        ],
+        "mdata_queries__custom_columns": lambda: _columns(
+            row.get("profile") or {} for row in queries()
+        ),
         "group_members": lambda: _members(service),
     }
     return {name: makes[name]() for name in tables or makes}

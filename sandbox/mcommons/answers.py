@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ..page import page
 from ..server import Response
 from .parameters import ServiceError
@@ -18,7 +20,14 @@ def document(lines: list[str]) -> Response:
 
 def refusal(error: ServiceError) -> Response:
     """A failure that is reported by its id, with HTTP 200."""
-    return document([f'<response success="false">{error.xml()}</response>'])
+    return document(['<response success="false">', f"  {error.xml()}", "</response>"])
+
+
+def bad_request(error: ServiceError) -> Response:
+    """The same, with HTTP 400 and without an XML declaration."""
+    response = refusal(error)
+    _, _, body = response.body.partition(b"\n")
+    return replace(response, status=400, body=body + b"\n")
 
 
 def denied() -> Response:

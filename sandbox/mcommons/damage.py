@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from http.client import responses
 
 from ..faults import Answer, Change, Damage, Make, at_end_of, damaged, instead_of
 from ..page import page
 from ..server import Request, Response
-from .answers import denied, refusal
+from .answers import bad_request, denied, refusal
 from .endpoints import ENDPOINTS
 from .parameters import ERRORS, ServiceError
 
@@ -54,7 +55,7 @@ _BODY = r"<body>([^<]*)(?=</body>)"
 _TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:]{8}(?:Z| UTC)"
 _COUNT = r"<(?:\w+_id|\w+_count|size|duration|call_timeout|profile)>([0-9]+)<"
 _OTHER_ID = r"[ _]id=\"([0-9]+)\""
-_ID = r"\A<\w+[^<>]*?( id=\"[^\"]*\")|\A<\w+>(<id>[^<]*</id>)"
+_ID = r"\A<\w+[^<>]*?( id=\"[^\"]*\")|\A<\w+>\s*(<id>[^<]*</id>)"
 _ID_VALUE = r"\A<\w+[^<>]*? id=\"([^\"]*)|\A<\w+>\s*<id>([^<]*)"
 _NAME = r"\A<\w+"
 _INSIDE = r"()</\w+>\Z"
@@ -96,11 +97,14 @@ def _row(name: str, body: bytes, start: int) -> tuple[int, int] | None:
     return None  # it is damaged already
 
 
-def _error(value: str | None) -> Make:
-    if value is None or not value.isdecimal() or int(value) not in ERRORS:
-        raise ValueError(f"the fault 'error' needs one of the error ids 0 to {max(ERRORS)}")
-    response = refusal(ServiceError(int(value)))
-    return lambda request, answer: response
+def _error(kind: str, respond: Callable[[ServiceError], Response]) -> Callable[[str | None], Make]:
+    def make(value: str | None) -> Make:
+        if value is None or not value.isdecimal() or int(value) not in ERRORS:
+            raise ValueError(f"the fault '{kind}' needs one of the error ids 0 to {max(ERRORS)}")
+        response = respond(ServiceError(int(value)))
+        return lambda request, answer: response
+
+    return make
 
 
 def _vanish(request: Request, answer: Answer) -> Response:
@@ -183,7 +187,10 @@ DAMAGE = Damage(
         "external-entity": _entities(b'<!ENTITY secret SYSTEM "file:///etc/passwd">', b"&secret;"),
         "entity-expansion": _entities(b"".join(_LAUGHS), b"&laugh9;"),
     },
-    valued={"error=ID": _error},
+    valued={
+        "error=ID": _error("error", refusal),
+        "error-400=ID": _error("error-400", bad_request),
+    },
     transient=("error=27", "error=0"),
 )
 """The faults of this service."""

@@ -15,7 +15,7 @@ from .activity import FUNDRAISERS
 from .parameters import Page, Query, ServiceError
 from .rows import Rows
 from .store import Store
-from .xml import Element, Row, attributes
+from .xml import MARK, Element, Row, attributes
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def broadcasts(context: Context, query: Query) -> Lines:
 def broadcast(context: Context, query: Query) -> Lines:
     """List Broadcast."""
     id = _parent(context.store, query, "broadcasts", "broadcast_id", 22)
-    return [shapes.BROADCAST(context.store.row("broadcasts", id))]
+    return [_printed(shapes.BROADCAST, context.store.row("broadcasts", id))]
 
 
 def calls(context: Context, query: Query) -> Lines:
@@ -317,7 +317,7 @@ def _tinyurl(store: Store, query: Query) -> int:
 
 def _phone_number(text: str) -> str:
     digits = re.sub(r"\D", "", text)
-    if len(digits) not in (10, 11):
+    if len(digits) not in (10, 11, 12):
         raise ServiceError(5)
     return f"1{digits}" if len(digits) == 10 else digits
 
@@ -356,7 +356,12 @@ def _around(name: str, head: Row, lines: Lines) -> Lines:
 
 
 def _list(name: str, write: Element, rows: Iterable[Row], head: Row) -> Lines:
-    return _around(name, head, [write(row) for row in rows])
+    return _around(name, head, [_printed(write, row) for row in rows])
+
+
+def _printed(write: Element, row: Row) -> str:
+    """A row that begins where its line does, as those of broadcasts do; its parts are indented."""
+    return write(row).replace(MARK, "")
 
 
 def _counted(name: str, write: Element, rows: Iterable[Row], page: Page) -> Lines:

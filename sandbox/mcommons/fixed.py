@@ -23,13 +23,18 @@ def fixed_rows(world: World) -> FixedRows:
     return {
         "campaigns": campaigns,
         "groups": [
-            {**group_reference(number), "status": "active", "size": 0}
+            {
+                **group_reference(number),
+                "status": "inactive" if number == len(GROUPS) - 1 else "active",
+                "size": 0,
+                **({"hint": words.HINTS[number]} if number in words.HINTS else {}),
+            }
             for number in range(len(GROUPS))
         ],
         "keywords": [_keyword(number, world) for number in range(len(KEYWORDS))],
         "mconnects": mconnects,
         "tinyurls": [_tinyurl(number, world) for number in range(len(words.TINYURLS))],
-        "mdatas": _mdatas(),
+        "mdatas": _mdatas(world),
         "tags": _tags(campaigns, mconnects),
         "attachments": [
             {
@@ -120,16 +125,23 @@ def _tinyurl(number: int, world: World) -> Row:
     }
 
 
-def _mdatas() -> list[Row]:
+def _mdatas(world: World) -> list[Row]:
+    id = IDS["mdatas"][0]
     return [
         {
-            "id": IDS["mdatas"][0],
+            "id": id,
             "name": "Polling places",
             "type": "database",
             "uuid": "MD8C3C00000000000000000000000000001",
             "entries": [
-                {"input": input, "output": output}
-                for input, output in zip(words.MDATA_INPUTS, words.MDATA_OUTPUTS, strict=True)
+                {
+                    "id": 91_000 + number,
+                    "mdata_id": id,
+                    "created_at": moment(world.start + number * 3600),
+                    "input": input,
+                    "output": words.MDATA_OUTPUTS[number],
+                }
+                for number, input in enumerate(words.MDATA_INPUTS)
             ],
         },
         {
@@ -151,7 +163,7 @@ def _tags(campaigns: list[Row], mconnects: list[Row]) -> list[Row]:
         ("mconnect", mconnects),
     ]
     tagged: list[tuple[str, dict[str, Any]]] = [
-        (tag, {"type": type, "id": row["id"]})
+        (tag, {"id": row["id"], "type": type})
         for type, rows in kinds
         for row in rows
         for tag in row["tags"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 
 _ENDLESS = 2**62
@@ -56,19 +57,22 @@ _GATHER = pow(_SCATTER, -1, 10_000)
 
 
 def phone_number(profile: int | None) -> str | None:
-    """The number of a profile, with country code; None for nobody."""
+    """The number of a profile, with country code, of some with another; None for nobody."""
     if profile is None:
         return None
     area, line = divmod(profile, 10_000)
-    return f"1{_AREAS[area % len(_AREAS)]}555{line * _SCATTER % 10_000:04d}"
+    code = "44" if profile % 50 == 17 else "1"
+    return f"{code}{_AREAS[area % len(_AREAS)]}555{line * _SCATTER % 10_000:04d}"
 
 
-def profile_with(phone_number: str) -> int | None:
+def profile_with(digits: str) -> int | None:
     """The profile that has a number, or would have, were there so many."""
-    if len(phone_number) != 11 or phone_number[0] != "1" or phone_number[4:7] != "555":
+    number = re.fullmatch(r"(?:1|44)([2-9]\d\d)555(\d{4})", digits)
+    if number is None:
         return None
-    code = int(phone_number[1:4])
+    code = int(number[1])
     area = bisect_left(_AREAS, code)
     if area == len(_AREAS) or _AREAS[area] != code:
         return None
-    return area * 10_000 + int(phone_number[7:]) * _GATHER % 10_000
+    profile = area * 10_000 + int(number[2]) * _GATHER % 10_000
+    return profile if phone_number(profile) == digits else None

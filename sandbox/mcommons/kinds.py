@@ -282,7 +282,10 @@ def kind_named(name: str) -> Kind:
 
 
 def complete(kind: str, row: Row) -> Row:
-    """A copy of `row` with all keys of its kind, the missing ones blank."""
+    """A copy of `row` with all keys of its kind, the missing ones blank.
+
+    A key that is not of its kind stays behind the one that is before it.
+    """
     return _over(KINDS[kind].blank, row)
 
 
@@ -313,7 +316,13 @@ def _normal(value: Any) -> Any:
 
 
 def _over(blank: Mapping[str, Any], row: Row) -> Row:
-    result = {key: deepcopy(value) for key, value in {**blank, **row}.items()}
+    keys, before = list(blank), ""
+    for key in row:
+        if key not in blank:
+            keys.insert(keys.index(before) + 1 if before else len(keys), key)
+        before = key
+    values = {**blank, **row}
+    result = {key: deepcopy(values[key]) for key in keys}
     for key, value in blank.items():
         if isinstance(value, Mapping) and isinstance(row.get(key), dict):
             result[key] = _over(value, row[key])

@@ -106,12 +106,8 @@ class Messages:
         campaign = self.campaign_of_broadcast(number)
         recipients = 1 + world.size * dice[0] // 300
         ripeness = min(1.0, max(0.0, (world.now - delivery) / _RIPE))
-        if delivery <= world.now:
-            status = "generated"
-        elif dice[1] < 90 and delivery - world.now > 7 * DAY:
-            status = "draft"
-        else:
-            status = "scheduled"
+        draft = self._is_draft(number)
+        status = "draft" if draft else "generated" if delivery <= world.now else "scheduled"
         group = dice[2] % len(GROUPS)
         other_group = (group + 1 + dice[3] % (len(GROUPS) - 1)) % len(GROUPS)
         body = words.OUTGOING_BODIES[number % len(words.OUTGOING_BODIES)]
@@ -121,12 +117,12 @@ class Messages:
             "name": f"{CAMPAIGNS[campaign].name} #{number + 1}" if dice[4] < 240 else None,
             "body": body.format(name="[[first_name]]"),
             "campaign": self._campaign_reference(campaign),
-            "delivery_time": moment(delivery),
+            "delivery_time": None if draft else moment(delivery),
             "include_subscribers": dice[5] < 128,
             "throttled": dice[6] < 30,
             "localtime": dice[7] < 30,
             "automated": dice[8] < 20,
-            "estimated_recipients_count": recipients,
+            "estimated_recipients_count": None if draft else recipients,
             "replies_count": int(ripeness * (3 + recipients * dice[9] // 2000)),
             "opt_outs_count": int(ripeness * (1 + recipients * dice[10] // 20000)),
             "included_groups": [group_reference(group)] if dice[11] < 160 else [],
@@ -148,12 +144,17 @@ class Messages:
         return 1 + (_CAMPAIGNS[number % len(_CAMPAIGNS)] - 1) % (len(self._world.campaigns) - 1)
 
     def announced(self, since: int | None, until: int | None) -> list[int]:
-        """Broadcasts to be delivered in a window and after now that are there to see already."""
+        """Broadcasts to be delivered in a window and after now that are there to see already.
+
+        Drafts have no time yet, and are in no window.
+        """
+        windowed = since is not None or until is not None
         stream, now = self._world.broadcasts, self._world.now
         return [
             number
             for number in range(stream.count(now), stream.count(now + _LONGEST_LEAD))
             if self.is_announced(number)
+            and not (windowed and self._is_draft(number))
             and (since is None or stream.time(number) >= since)
             and (until is None or stream.time(number) <= until)
         ]
@@ -164,6 +165,10 @@ class Messages:
         bits = int.from_bytes(self._broadcast_dice.throw(number)[28:], "little")
         lead = 3600 + bits % (_LONGEST_LEAD - 3600)
         return stream.volume > 0 and stream.time(number) - lead <= self._world.now
+
+    def _is_draft(self, number: int) -> bool:
+        early = self._world.broadcasts.time(number) - self._world.now > 7 * DAY
+        return early and self._broadcast_dice.throw(number)[1] < 90
 
     def _answer(self, incoming: int) -> tuple[str, tuple[str, ...]]:
         dice = self._incoming_dice.throw(incoming)

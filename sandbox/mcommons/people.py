@@ -55,8 +55,8 @@ class _Subscription:
 @dataclass
 class _State:
     person: Person
-    answers: dict[int, str] = field(default_factory=dict)
-    """Values of custom columns, by the number of the column."""
+    answers: dict[int, tuple[str, int]] = field(default_factory=dict)
+    """Values of custom columns and when they were given, by the number of the column."""
     subscriptions: list[_Subscription] = field(default_factory=list)
     opted_out: int | None = None
     bounced: bool = False
@@ -108,28 +108,42 @@ class People:
             "opted_out_source": opted_out and "Texted a STOP word",
             "source": self._source(number, dice),
             "address": person.address("US"),
-            "last_saved_location": {
-                "latitude": place.latitude if located else None,
-                "longitude": place.longitude if located else None,
-                "precision": words.PRECISIONS[dice[21] % 5] if located else None,
-                "city": place.city if located else None,
-                "state": place.state if located else None,
-                "postal_code": place.postal_code if located else None,
-                "country": "US" if located else None,
-            },
-            "custom_columns": self.custom_columns(dice, updated, state.answers),
+            **self._location(place if located else words.NOWHERE, dice),
+            "custom_columns": self.custom_columns(
+                dice, updated, state.answers, world.created[number]
+            ),
             "subscriptions": [self._subscription(each, dice) for each in state.subscriptions],
             "integrations": self._integrations(number, dice),
             "clicks": self._clicks.of_profile(number),
         }
-        if self._advocacy:
-            row["last_saved_districts"] = {
-                "congressional_district": place.district if located else None,
-                "state_upper_district": f"{place.state}-{dice[22] % 40}" if located else None,
-                "state_lower_district": f"{place.state}-{dice[23] % 120}" if located else None,
-                "split_district": ("Yes" if dice[24] < 16 else "No") if located else None,
-            }
         return row
+
+    def _location(self, place: Place, dice: bytes) -> Row:
+        """Where somebody was when last saved; some are printed as all were before 2019."""
+        prefix = "" if dice[25] < 20 else "last_saved_"
+        parts: Row = {
+            f"{prefix}location": {
+                "latitude": place.latitude,
+                "longitude": place.longitude,
+                "precision": words.PRECISIONS[dice[21] % 5] if place.city else None,
+                "city": place.city,
+                "state": place.state,
+                "postal_code": place.postal_code,
+                "country": place.country,
+            }
+        }
+        if self._advocacy:
+            parts[f"{prefix}districts"] = self._districts(place, dice) if place.city else {}
+        return parts
+
+    def _districts(self, place: Place, dice: bytes) -> Row:
+        upper, lower = ("", "") if dice[22] < 60 else (dice[22] % 40, dice[23] % 120)
+        return {
+            "congressional_district": place.district,
+            "state_upper_district": f"{place.state}-{upper}",
+            "state_lower_district": f"{place.state}-{lower}",
+            "split_district": "Yes" if dice[24] < 16 else "No",
+        }
 
     def subscriber(self, number: int) -> Row:
         """The row of a subscriber. Raises KeyError if the subscription is gone, or never was."""
@@ -149,21 +163,33 @@ class People:
         raise KeyError(IDS["subscribers"][number])
 
     def custom_columns(
-        self, dice: bytes, time: int, answers: dict[int, str] | None = None
+        self,
+        dice: bytes,
+        time: int,
+        answers: dict[int, tuple[str, int]] | None = None,
+        signed_up: int | None = None,
     ) -> list[Row]:
         """The custom columns there were at a time, `answers` over random values.
 
         A profile shows those there were when it was last saved: a column that is new to the
-        account shows from the next change on.
+        account shows from the next change on. `signed_up` is when the random values were given;
+        None prints no times.
         """
         columns = []
         for number, name in enumerate(self._world.columns_at(time)):
-            value = answers.get(number) if answers else None
-            chance = dice[number % len(dice)]
-            if value is None and chance < 140:
+            column: Row = {"name": name, "value": None}
+            value, when = answers.get(number, ("", None)) if answers else ("", None)
+            chance, first = dice[number % len(dice)], when
+            if chance < 140:
                 values = words.COLUMNS[number % len(words.COLUMNS)][1]
-                value = values[chance % len(values)]
-            columns.append({"name": name, "value": value or None})
+                given = values[chance % len(values)]
+                value, first = value or given, signed_up if given else when
+            if value:
+                column["value"] = value
+                if signed_up is not None:
+                    column["created_at"] = _moment(first)
+                    column["updated_at"] = _moment(when or first)
+            columns.append(column)
         return columns
 
     def _person(self, profile: int, dice: bytes) -> Person:
@@ -200,7 +226,8 @@ class People:
                 person.street2 = words.STREETS_2[(bits >> 8) % len(words.STREETS_2)]
                 person.place = words.PLACES[(bits >> 16) % len(words.PLACES)]
             elif what == ANSWER:
-                state.answers[bits % len(world.columns_at(when))] = str((bits >> 16) % 100)
+                column = bits % len(world.columns_at(when))
+                state.answers[column] = str((bits >> 16) % 100), when
             elif what == JOIN:
                 subscriptions.setdefault(third, _Subscription(third, when, "web form"))
             elif what == OPT_OUT and first is not None:
@@ -253,8 +280,8 @@ class People:
             return []
         synchronized = moment(self._world.created[profile]) if dice[15] < 200 else None
         row: dict[str, Any] = {
+            "constituent_id": f"{profile:09d}C" if dice[15] < 230 else None,
             "type": ("Salesforce", "ActionKit")[dice[14] & 1],
-            "constituent_id": f"{profile:09d}C",
             "synchronized_at": synchronized,
         }
         return [row] if dice[14] >= 8 else [row, {**row, "type": "NationBuilder"}]

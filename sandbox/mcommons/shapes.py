@@ -7,17 +7,34 @@ elements for tiny URLs, attachments and mDatas.
 
 from __future__ import annotations
 
-from .xml import Element, Printer, content, hidden, items, leaf, nested, optional, reference
+from .xml import (
+    MARK,
+    Element,
+    Printer,
+    content,
+    hidden,
+    items,
+    leaf,
+    nested,
+    optional,
+    reference,
+)
 
 
-def _custom_columns(padding: str = "") -> Printer:
-    column = Element("custom_column", attributes=("name",), children={"value": content(padding)})
+def _custom_columns(value: Printer) -> Printer:
+    attributes = ("name", "created_at", "updated_at")
+    column = Element("custom_column", attributes=attributes, content={"value": value})
     return items("custom_columns", nested(column))
 
 
 _TAGS = items("tags", leaf("tag"))
 _CAMPAIGN = nested(Element("campaign", attributes=("id", "active")))
-_GROUP = nested(Element("group", attributes=("name", "id", "type")))
+_GROUP = nested(Element("group", attributes=("name", "id", "type"), closes=True))
+
+
+def _part(name: str) -> Printer:
+    return nested(Element(name, closes=True))
+
 
 CLICK = Element("click", attributes=("id",), children={"tinyurl_id": hidden()})
 
@@ -32,28 +49,39 @@ PROFILE = Element(
                 attributes=("type", "name", "email", "id", "opt_in_path_id", "message_id"),
             )
         ),
-        "custom_columns": _custom_columns(),
-        "subscriptions": items(
-            "subscriptions",
+        "location": _part("location"),
+        "districts": _part("districts"),
+        "last_saved_location": _part("last_saved_location"),
+        "last_saved_districts": _part("last_saved_districts"),
+        "custom_columns": _custom_columns(content("\n", MARK, "")),
+        "subscriptions": optional(
+            items(
+                "subscriptions",
+                nested(
+                    Element(
+                        "subscription",
+                        attributes=(
+                            "campaign_id",
+                            "campaign_name",
+                            "campaign_description",
+                            "opt_in_path_id",
+                            "status",
+                            "opt_in_source",
+                            "created_at",
+                            "activated_at",
+                            "opted_out_at",
+                            "opt_out_source",
+                        ),
+                    )
+                ),
+            )
+        ),
+        "integrations": items(
+            "integrations",
             nested(
-                Element(
-                    "subscription",
-                    attributes=(
-                        "campaign_id",
-                        "campaign_name",
-                        "campaign_description",
-                        "opt_in_path_id",
-                        "status",
-                        "opt_in_source",
-                        "created_at",
-                        "activated_at",
-                        "opted_out_at",
-                        "opt_out_source",
-                    ),
-                )
+                Element("integration", attributes=("constituent_id", "type", "synchronized_at"))
             ),
         ),
-        "integrations": items("integrations", nested(Element("integration"))),
         "clicks": items("clicks", nested(CLICK)),
     },
 )
@@ -115,7 +143,7 @@ MDATA_QUERY = Element(
             Element(
                 "profile",
                 # This endpoint alone prints blanks around the values, and for no value a blank.
-                children={"custom_columns": _custom_columns(padding=" ")},
+                children={"custom_columns": _custom_columns(content(" ", " ", " "))},
             )
         ),
     },
@@ -126,7 +154,7 @@ MDATA_ENTRY = Element("entry")
 SUBSCRIBER = Element(
     "sub",
     children={"campaign_id": hidden(), "opt_in_path_id": hidden()},
-    zero_times=("opted_out_at",),
+    zero_times=("activated_at", "opted_out_at"),
 )
 
 CAMPAIGN = Element(
@@ -141,7 +169,7 @@ CAMPAIGN = Element(
     },
 )
 
-GROUP = Element("group", attributes=("name", "id", "type"))
+GROUP = Element("group", attributes=("id", "type", "status"))
 KEYWORD = Element("keyword", attributes=("id", "active"))
 MCONNECT = Element("mconnect", attributes=("id", "active"), children={"tags": _TAGS})
 TINYURL = Element("tinyurl")
@@ -149,6 +177,6 @@ MDATA = Element("mdata", children={"entries": hidden()})
 TAG = Element(
     "tag",
     attributes=("id",),
-    children={"taggable_object": nested(Element("taggable_object", attributes=("type", "id")))},
+    children={"taggable_object": nested(Element("taggable_object", attributes=("id", "type")))},
 )
 ATTACHMENT = Element("attachment")

@@ -101,6 +101,8 @@ GROUPS = (
     ("East side", "FilteredGroup"),
     ("Staff", "UploadedGroup"),
 )
+HINTS = {1: "Gave or pledged & not opted out", 6: "Zip codes 11201 to 11239"}
+"""What some groups say of themselves, by their number."""
 
 OUTGOING_BODIES = (
     "Hi {name}! Can you make it on Saturday? Reply YES or NO. 🙌",
@@ -155,7 +157,9 @@ OUTGOING_TYPES = (
     "info_request",
     "question",
     "call_in_request",
+    "generic",
 )
+"""The last is in no list of the vendor's."""
 
 COLUMNS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Age", ("34", "71", "18", "", "forty-two", "55")),

@@ -4,6 +4,9 @@ A row is a dict. An `Element` says which of its keys are attributes, which hold 
 lists, and which are not printed; every other key becomes a child element of the same name, so a
 row with a key nobody foresaw is printed with an element nobody foresaw. A key that begins with
 `@` becomes an attribute.
+
+Every element that holds others has lines of its own, as the service prints them. `MARK` stands
+where a line is indented, so that an element can be printed before it is known how deep it lies.
 """
 
 from __future__ import annotations
@@ -15,6 +18,9 @@ from typing import Any
 
 Row = dict[str, Any]
 Writer = Callable[[Any], str]
+
+MARK = "\0"
+"""Stands for the indentation of the element that is printed. No XML can hold it itself."""
 
 NO_TIME = "0000-00-00 00:00:00"
 """How the service prints a time that never was, when it does not leave the element empty."""
@@ -116,10 +122,10 @@ def reference(name: str) -> Printer:
 
 def items(name: str, item: Printer) -> Printer:
     """A container with one element for each item of a list. Anything but a list is a leaf."""
-    start, end = f"<{name}>\n", f"</{name}>"
+    start, end = f"<{name}>\n", f"{MARK}</{name}>"
 
     def write(values: Iterable[Any]) -> str:
-        return f"{start}{''.join([item[type(value)](value) for value in values])}{end}"
+        return f"{start}{''.join([_line(item[type(value)](value)) for value in values])}{end}"
 
     return Printer({**leaf(name), list: write})
 
@@ -140,13 +146,23 @@ def hidden() -> Printer:
 
 
 def optional(printer: Printer) -> Printer:
-    """Nothing at all, when there is no value."""
-    return Printer({**printer, type(None): lambda value: ""})
+    """Nothing at all, when there is no value, or none in the list."""
+    some: Printer = Printer({**printer, type(None): lambda value: ""})
+    if list in printer:
+        some[list] = lambda values: printer[list](values) if values else ""
+    return some
 
 
-def content(padding: str = "") -> Printer:
-    """The text of the element itself, between `padding`."""
-    return always(lambda value: f"{padding}{text(value)}{padding}" if value else padding)
+def content(before: str, after: str, blank: str) -> Printer:
+    """The text of the element itself, between two texts; `blank` if there is none."""
+    return always(lambda value: f"{before}{text(value)}{after}" if value else blank)
+
+
+def _line(element: str) -> str:
+    """An element as a line of the one around it, or as several."""
+    if MARK in element:
+        element = element.replace(MARK, f"{MARK}  ")
+    return f"{MARK}  {element}\n"
 
 
 def unforeseen(name: str) -> Printer:
@@ -171,19 +187,25 @@ class Element:
         *,
         attributes: Iterable[str] = (),
         children: Mapping[str, Printer] | None = None,
+        content: Mapping[str, Printer] | None = None,
         zero_times: Iterable[str] = (),
+        closes: bool = False,
     ) -> None:
         """Declare an element.
 
         attributes: keys printed as attributes.
         children: keys whose values are not simple leaves, and how to print them.
+        content: keys whose values are text of the element itself, and how to print it.
+        closes: whether it has an end tag, on a line of its own, also when it holds nothing.
         zero_times: times printed as `NO_TIME` when there are none, in one row of four.
         """
         self.name = name
         self._attributes = {key: attribute(key) for key in attributes}
         self._children = dict(children or {})
+        self._content = dict(content or {})
         self._zero_times = tuple(zero_times)
-        self._layouts: dict[tuple[str, ...], tuple[str, list[Printer]]] = {}
+        self._closes = closes
+        self._layouts: dict[tuple[str, ...], list[list[tuple[str, Printer]]]] = {}
 
     def __call__(self, row: Row) -> str:
         """Print a row."""
@@ -192,27 +214,27 @@ class Element:
         keys = tuple(row)
         layout = self._layouts.get(keys)
         if layout is None:
-            in_order = sorted(keys, key=self._is_child)
-            if in_order != list(keys):
-                return self({key: row[key] for key in in_order})
             layout = self._layouts[keys] = self._layout(keys)
-        template, printers = layout
-        return template % tuple(
-            [printer[type(value)](value) for printer, value in zip(printers, row.values())]
+        head, text, lines = (
+            [printer[type(row[key])](row[key]) for key, printer in part] for part in layout
         )
+        start, inside = f"<{self.name}{''.join(head)}", "".join(text)
+        children = "".join([_line(line) for line in lines if line])
+        if children or (self._closes and not inside):
+            return f"{start}>{inside}\n{children}{MARK}</{self.name}>"
+        return f"{start}>{inside}</{self.name}>" if inside else f"{start}/>"
 
-    def _is_child(self, key: str) -> bool:
-        return key not in self._attributes and not key.startswith("@")
-
-    def _layout(self, keys: tuple[str, ...]) -> tuple[str, list[Printer]]:
-        """A template with a place for each key, attributes first, and what to fill it with."""
-        attributes = [key for key in keys if not self._is_child(key)]
-        children = keys[len(attributes) :]
-        places, name = "%s" * len(attributes), self.name
-        template = f"<{name}{places}/>"
-        if children:
-            template = f"<{name}{places}>{'%s' * len(children)}</{name}>"
-        return template, [
-            *(self._attributes.get(key) or attribute(key.removeprefix("@")) for key in attributes),
-            *(self._children.get(key) or unforeseen(key) for key in children),
-        ]
+    def _layout(self, keys: tuple[str, ...]) -> list[list[tuple[str, Printer]]]:
+        """The keys that are attributes, text and elements, each with what prints its value."""
+        head: list[tuple[str, Printer]] = []
+        text: list[tuple[str, Printer]] = []
+        lines: list[tuple[str, Printer]] = []
+        for key in keys:
+            if key in self._attributes or key.startswith("@"):
+                printer = self._attributes.get(key) or attribute(key.removeprefix("@"))
+                head.append((key, printer))
+            elif key in self._content:
+                text.append((key, self._content[key]))
+            else:
+                lines.append((key, self._children.get(key) or unforeseen(key)))
+        return [head, text, lines]
