@@ -6,7 +6,7 @@ import difflib
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from inspect import signature
 from typing import Any, cast, get_args
 
@@ -17,6 +17,7 @@ from dlt.common.schema.typing import TSchemaContract, TSchemaEvolutionMode
 from dlt.extract import DltResource
 from requests.auth import AuthBase, HTTPBasicAuth
 
+from . import clock
 from .client import Retries
 from .endpoints import Endpoint
 from .errors import ConfigurationError, CredentialsError
@@ -137,7 +138,7 @@ def read_settings(
     )
     if settings.since and settings.until and settings.since > settings.until:
         raise ConfigurationError(f"since {since} lies after until {until}.\nSwap them.")
-    now = datetime.now(timezone.utc)
+    now = clock.now()
     for name, start in (("since", settings.since), ("start_date", settings.start_date)):
         if start and start > now:
             raise ConfigurationError(
