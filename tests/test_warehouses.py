@@ -596,6 +596,25 @@ def test_the_latest_of_all_versions_in_parquet_files_is_what_the_service_has(
         assert (versions > len(rows)) == (table != "campaigns")
 
 
+def test_of_all_versions_in_files_a_complete_read_looks_at_the_latest(tmp_path: Path) -> None:
+    files = dlt.destinations.filesystem(str(tmp_path / "lake"))
+    with Sandbox(MobileCommons(profiles=60, now="2025-06-01T12:00:00Z")) as box:
+        pipeline = dlt.pipeline("files", destination=files, dataset_name="mcommons")
+
+        def run(**options: Any) -> dict[str, int]:
+            source = mcommons_source(base_url=box.url, whole_read_days=0, isolate_failures=True)
+            return load(pipeline, source, ["profiles"], **options).removed
+
+        assert run() == run() == {}
+        profile = box.service.rows("profiles")[0]
+        box.service.delete("profiles", profile["id"])
+        assert [run(), run()] == [{"profiles": 1}, {}]
+        box.service.put("profiles", profile)
+        assert run() == {}
+        box.service.delete("profiles", profile["id"])
+        assert [run(full_refresh=True) for _ in range(2)] == [{"profiles": 1}, {}]
+
+
 # Several at once
 
 

@@ -287,6 +287,9 @@ def _not_returned(load: Load, package: _Package, empty: Page) -> Iterator[Any]:
 
 def _as_loaded(table: pa.Table, declared: pa.Schema) -> pa.Table:
     """Rows as they come out of a destination, in the types in which they went in."""
+    if DELETED in table.column_names:
+        # Where rows are only ever added, one that removes others is there as well.
+        table = table.filter(pc.invert(pc.fill_null(table[DELETED], False)))
     kept = table.select([name for name in table.column_names if not name.startswith("_")])
     fields = [
         declared.field(name) if name in declared.names else pa.field(name, pa.string())

@@ -101,19 +101,35 @@ def stored_rows(table: str, key: Sequence[str], wanted: Wanted) -> Iterator[pa.T
             if batches is not None:
                 yield from _of_batches(batches, wanted)
                 return
+            appends = isinstance(client, SupportsOpenTables)
         with pipeline.sql_client(schema.name) as client:
-            yield from _of_database(client, table, key, wanted, list(known))
+            yield from _of_database(client, table, key, wanted, list(known), appends)
     except DestinationUndefinedEntity:
         return
 
 
 def _of_database(
-    client: Any, table: str, key: Sequence[str], wanted: Wanted, known: Sequence[str]
+    client: Any,
+    table: str,
+    key: Sequence[str],
+    wanted: Wanted,
+    known: Sequence[str],
+    appends: bool,
 ) -> Iterator[pa.Table]:
     dialect, fold = client.capabilities.sqlglot_dialect, client.capabilities.casefold_identifier
     names = {fold(column): column for column in known}
     name = exp.maybe_parse(client.make_qualified_table_name(table), into=exp.Table, dialect=dialect)
-    query = select("*").from_(name).where(wanted(fold))
+    query = select("*").from_(name)
+    if appends or not client.capabilities.supported_merge_strategies:
+        # Rows that were loaded again are there again, and the last ones count.
+        number = exp.Window(
+            this=exp.RowNumber(),
+            partition_by=[_column(fold(column)) for column in key],
+            order=exp.Order(expressions=[_column(fold(C_DLT_LOAD_ID)).desc()]),
+        )
+        numbered = select("*", number.as_("_version")).from_(name).subquery("versions")
+        query = select("*").from_(numbered).where(exp.column("_version").eq(1))
+    query = query.where(wanted(fold))
     # Of one query, PostgreSQL's client would keep all rows.
     query = query.order_by(*(_column(fold(column)) for column in key)).limit(STORED_ROWS)
     for page in count():

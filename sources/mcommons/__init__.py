@@ -93,14 +93,15 @@ def mcommons_source(
         credentials: Login or token, see :class:`MobileCommonsCredentials`.
         base_url: Root of the API. Plain http is accepted for this machine only.
         company: Key of the company to read; the login's own firm if left out.
-        start_date: From when on a first load reads.
+        start_date: From when on a first load or a full refresh reads.
         since: Read from here instead of from the cursors.
         until: Read up to here instead of up to now. ``since`` and ``until`` together load exactly
             that range and leave the cursors alone.
         concurrency: Most calls under way at a time, over all resources; 1 to 160.
         page_size: Rows on a page, up to 1000; an endpoint that allows fewer gets fewer.
         lookback_hours: Resource → hours before its cursor that each run reads again.
-        whole_read_days: How often all subscribers of each campaign are read again.
+        whole_read_days: How often all profiles, and all subscribers of each campaign, are read
+            again, for what changes or goes without a trace; 0 is in every run.
         fundraising_ids: Fundraising campaigns for ``donation_summaries``.
         mdata_entries: Questions for ``mdata_entries``, each a table with ``mdata_id`` and ``input``.
         schema_contract: What may become of the schema, as dlt's schema contracts have it: a mode
