@@ -165,13 +165,13 @@ def build_resource(run: Run, endpoint: Endpoint) -> DltResource:
 
     It yields Arrow tables, one for the endpoint's rows and one for each of their lists, named
     ``<resource>__<list>``; and one for ``rejected_records``. Its custom metrics are ``rows`` (for
-    each table) and ``rejected`` (rows) of this package, ``requests`` of the whole load,
-    ``window_start`` and ``window_end`` (ISO 8601), ``unfinished`` (whether another run goes on with
-    what this one left), ``holes`` and ``missing`` (what the service dropped unread, what is
-    configured and not there; each for a person), ``about`` (what the service says of all rows of a
-    cursor at once), ``note`` (why nothing was to be read) and, where failures are isolated,
-    ``failed`` (why). Before that it has ``unset``: the setting that it reads nothing without, if that
-    is not set.
+    each table), ``rejected`` (rows) and ``removed`` (rows that are gone at the service) of this
+    package, ``requests`` of the whole load, ``window_start`` and ``window_end`` (ISO 8601),
+    ``unfinished`` (whether another run goes on with what this one left), ``holes`` and ``missing``
+    (what the service dropped unread, what is configured and not there; each for a person),
+    ``about`` (what the service says of all rows of a cursor at once), ``note`` (why nothing was to
+    be read) and, where failures are isolated, ``failed`` (why). Before that it has ``unset``: the
+    setting that it reads nothing without, if that is not set.
 
     Raises, when extracted:
         CredentialsError: The service refuses the credentials or the company.
