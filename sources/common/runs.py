@@ -308,9 +308,8 @@ class Load:
         cursor = self._cursors.get(whole.cursor)
         unlimited = not settings.since and not settings.until
         if self.whole or (self.endpoint.whole_every and not cursor and unlimited):
-            # A set has no start date: what an earlier one has loaded would go.
-            everything = Window(min(self._oldest, end), end)
-            yield replace(whole, crowded=everything)
+            # In no window are rows without a time, and those that an earlier start date has loaded.
+            yield whole
             return
         self._look_for_hole(whole, end)
         if settings.since:

@@ -560,6 +560,23 @@ def filter_page(page: Page, keep: list[bool]) -> Page:
     return replace(page, table=page.table.filter(mask), children=children, rejects=rejects)
 
 
+def clip_page(page: Page, first: int, count: int | None = None) -> Page:
+    """The page from a record on, with up to ``count`` of them, and what was rejected."""
+    rows = page.table.num_rows
+    end = rows if count is None else first + count
+    if first == 0 and end >= rows:
+        return page
+    clipped = filter_page(page, [first <= n < end for n in range(rows)])
+    return replace(clipped, rows=page.rows - rows + clipped.table.num_rows)
+
+
+def row_digests(table: pa.Table) -> tuple[str, ...]:
+    """A digest of the values of each row."""
+    return tuple(
+        _digest(repr(row)) for row in zip(*(column.to_pylist() for column in table.columns))
+    )
+
+
 def concat_pages(pages: Sequence[Page]) -> Page:
     """All records of ``pages`` in one, in their order."""
     if len(pages) == 1:
