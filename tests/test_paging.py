@@ -406,6 +406,20 @@ def test_of_a_service_that_does_not_page_shorter_windows_are_asked_for(
         read_rows(listing, paging, limit, None, keyed)
 
 
+@every_paging
+@every_limit
+@pytest.mark.parametrize("keyed", [True, False])
+def test_a_short_page_that_comes_again_is_all_there_is(
+    paging: Paging, limit: int, keyed: bool
+) -> None:
+    listing = SamePage(rows(limit - 1), counted=paging is COUNTED)
+    reading = read_rows(listing, paging, limit, None, keyed)
+    assert [row.id for row in reading.found][: limit - 1] == list(range(limit - 1))
+    assert (reading.plan.done, len(set(reading.found))) == (True, limit - 1)
+    # Or the service makes its pages as short as that.
+    assert reading.plan.unpaged == (paging is OPEN and limit > 20)
+
+
 def test_where_nobody_knows_how_many_rows_fit_a_page_one_that_does_not_page_is_told_apart() -> None:
     listing = SamePage(rows(2), own_size=2)
     reading = read_rows(listing, OPEN, None)

@@ -158,7 +158,8 @@ class PageSize:
     Attributes:
         limit: Rows to ask for now.
         is_kept: Whether the service is known to keep to the number of rows asked for.
-        version: Changes whenever one of these does; what is being read then begins again.
+        has_been_full: Whether a page has had all the rows that were asked for.
+        version: Changes whenever one of the first two does; what is being read then begins again.
         lessons: Changes whenever more is known of short pages; plans that are ``held`` go on.
     """
 
@@ -169,7 +170,7 @@ class PageSize:
         self.lessons = 0
         self._last = 0
         self._looking: dict[Plan, int] = {}
-        self._full = False
+        self.has_been_full = False
         self._short_ends = True
 
     def ends(self, page: PageMetadata, limit: int | None) -> bool:
@@ -180,7 +181,7 @@ class PageSize:
             return False
         # A page as long as the last one of another list may be as long as the service makes it.
         known = page.rows < self._last or (
-            page.rows == self._last and (self._full or page.rows < MIN_PAGE)
+            page.rows == self._last and (self.has_been_full or page.rows < MIN_PAGE)
         )
         return self._short_ends and known
 
@@ -188,7 +189,7 @@ class PageSize:
         """Learn from a page that arrived."""
         if ask.limit is None or ask.probe or page.pieced:
             return
-        self._full = self._full or page.rows == ask.limit
+        self.has_been_full = self.has_been_full or page.rows == ask.limit
         if page.rows > ask.limit and self.is_kept:
             self.is_kept = False
             self.version += 1
@@ -313,6 +314,20 @@ class Plan(ABC):
             raise ServiceError(reason)
         return self._cut(UNKNOWN_PARTS)
 
+    def _is_repeated(
+        self, page: PageMetadata, limit: int | None, behind: PageMetadata | None
+    ) -> bool:
+        """Whether a short page comes again in the place of the next one: the service does not page."""
+        is_short = limit is not None and self._size.is_kept and page.rows < limit
+        if not is_short or behind is None or not behind.head:
+            return False
+        return page.head[: len(behind.head)] == behind.head
+
+    def _end_repeated(self, page: PageMetadata) -> None:
+        """End with a short page that came again; all rows are on it, unless pages are kept short."""
+        self._size.saw_end(page, self)
+        self.unpaged = not self._size.has_been_full and page.rows >= MIN_PAGE
+
     def _is_counted_last(self, ask: Ask, page: PageMetadata) -> bool | None:
         """Whether the service's count says that this is the last page; ``None`` if it says nothing.
 
@@ -413,6 +428,9 @@ class OverlapPlan(Plan):
             behind = current.get(n + 1)
             if behind is None or page.rows >= self._limit(n) or not page.rows:
                 continue
+            if self._is_repeated(page, self._limit(n), behind):
+                self._end_repeated(page)
+                continue
             if behind.rows and not self._is_joined(n):
                 self._size.saw_cap(page.rows)
                 return True
@@ -433,6 +451,8 @@ class OverlapPlan(Plan):
         for n in sorted(current):
             if not current[n].rows:
                 return max(1, n - 1)
+            if self._is_repeated(current[n], self._limit(n), current.get(n + 1)):
+                return n
             # What a page says counts for more than what a first row does.
             unsure = seen > n and n + 1 not in current
             if n == full and not unsure and self._is_last(n):
@@ -634,7 +654,11 @@ class SequencePlan(Plan):
         return self._go_on(self._ask(last), self._current[last])
 
     def _go_on(self, ask: Ask, page: PageMetadata) -> Sequence[Ask]:
-        number = ask.index
+        number, before = ask.index, self._current.get(ask.index - 1)
+        if before is not None and self._is_repeated(before, ask.limit, page):
+            del self._current[number]
+            self._end_repeated(before)
+            return self._end(number - 1)
         if self._is_last(ask, page):
             return self._end(number)
         if self._repeats_itself(page):
