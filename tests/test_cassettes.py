@@ -32,12 +32,14 @@ Tables = dict[str, list[Row]]
 WINDOW = {"from": "2024-01-01T00:00:00Z", "to": "2025-06-01T12:00:00Z"}
 TIMES = {"start_time": WINDOW["from"], "end_time": WINDOW["to"]}
 FULL = {"limit": "1000", "page": "1"}
+#: Behind the first short page, which would be there if pages were shorter than asked for.
+BEHIND = {"limit": "996", "page": "2"}
 CAMPAIGNS = ("campaigns", {"include_opt_in_paths": "1"})
 CALL = {**WINDOW, **FULL, "include_profile": "true", "include_profile_id_only": "true"}
 QUERY = {**WINDOW, "limit": "100", "page": "1"}
 MESSAGE = {**TIMES, **FULL, "include_profile": "false"}
 REQUESTS: dict[str, list[tuple[str, dict[str, str]]]] = {
-    "profiles": [("profiles", {**WINDOW, **FULL})],
+    "profiles": [("profiles", {**WINDOW, **page}) for page in (FULL, BEHIND)],
     "incoming_messages": [("messages", MESSAGE)],
     "outgoing_messages": [("sent_messages", MESSAGE)],
     "broadcasts": [
@@ -47,6 +49,7 @@ REQUESTS: dict[str, list[tuple[str, dict[str, str]]]] = {
     "calls": [
         ("mconnects", {}),
         ("calls", {"mconnect_id": "10", **CALL}),
+        ("calls", {"mconnect_id": "10", **CALL, **BEHIND}),
         ("calls", {"mconnect_id": "11", **CALL}),
     ],
     "clicks": [
@@ -65,14 +68,17 @@ REQUESTS: dict[str, list[tuple[str, dict[str, str]]]] = {
     "campaign_subscribers": [
         CAMPAIGNS,
         ("campaign_subscribers", {"campaign_id": "162603", **WINDOW, **FULL}),
+        ("campaign_subscribers", {"campaign_id": "162603", **WINDOW, **BEHIND}),
         ("campaign_subscribers", {"campaign_id": "162606", **WINDOW, **FULL}),
     ],
     "group_members": [
         ("groups", FULL),
+        ("groups", BEHIND),
         ("group_members", {"group_id": "402704", **FULL}),
+        ("group_members", {"group_id": "402704", **BEHIND}),
         ("group_members", {"group_id": "402781", **FULL}),
     ],
-    "groups": [("groups", FULL)],
+    "groups": [("groups", FULL), ("groups", BEHIND)],
     "keywords": [("keywords", {})],
     "mconnects": [("mconnects", {})],
     "tinyurls": [("tinyurls", {})],

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from sandbox import Request, Response
+from sandbox import Request, Response, rehearse
 from sources.common.endpoints import Endpoint
 from sources.common.errors import ConfigurationError, CredentialsError
 from sources.common.tables import Layout, Page
@@ -140,6 +140,89 @@ def test_no_member_is_lost_while_others_leave_the_group(account: Open) -> None:
     warehouse.load("group_members", page_size=7)
     sql = f"SELECT profile_id FROM group_members WHERE group_id = {group}"
     assert {member for (member,) in warehouse.query(sql)} >= set(before[2:])
+
+
+# Pages are not as long as they are asked to be, or not as many as the service says.
+
+
+@pytest.mark.parametrize("resource", ["profiles", "group_members", "broadcasts"])
+@pytest.mark.parametrize("page_size", [20, 100])
+def test_a_service_that_keeps_pages_shorter_than_asked_for_is_read_whole(
+    account: Open, resource: str, page_size: int
+) -> None:
+    warehouse = account(profiles=180)
+    rehearse(warehouse.box, f"page-cap={page_size // 2}")
+    warehouse.load(resource, page_size=page_size)
+    assert_same(warehouse, resource)
+
+
+def test_a_page_from_which_a_row_was_taken_is_not_the_last_one(account: Open) -> None:
+    warehouse = account(profiles=180, order="id")
+    everyone = [row["id"] for row in warehouse.box.service.rows("profiles")]
+    rehearse(warehouse.box, "filtered")
+    warehouse.load("profiles", page_size=60)
+    # Each page but the first begins with rows that the page before it has as well.
+    assert ids(warehouse, "profiles") == sorted(everyone)[1:]
+
+
+@pytest.mark.parametrize("count", [0, 1])
+@pytest.mark.parametrize("page_size", [20, 60])
+def test_rows_behind_a_count_of_pages_that_is_too_small_are_loaded(
+    account: Open, count: int, page_size: int
+) -> None:
+    warehouse = account(profiles=60)
+    rehearse(warehouse.box, f"page-count={count}")
+    warehouse.load("incoming_messages", page_size=page_size)
+    assert len(warehouse.box.service.rows("incoming_messages")) > page_size
+    assert_same(warehouse, "incoming_messages")
+
+
+def test_a_count_of_pages_that_is_not_of_the_window_costs_a_few_requests(account: Open) -> None:
+    warehouse = account(profiles=60)
+    rehearse(warehouse.box, "page-count=1000")
+    warehouse.load("incoming_messages", "broadcasts", page_size=60)
+    assert_same(warehouse, "incoming_messages", "broadcasts")
+    assert len(warehouse.box.requests) < 600
+
+
+def test_a_service_that_only_asks_for_shorter_windows_is_given_up(account: Open) -> None:
+    warehouse = account(empty=True)
+    rehearse(warehouse.box, "error=17@messages")
+    failed = warehouse.load("incoming_messages", start_date="2005-01-01").failed
+    assert "incoming_messages, 2005-01-01" in failed["incoming_messages"]
+    assert len(warehouse.box.requests) < 1200
+
+
+@pytest.mark.parametrize("page_size", [7, 20, 60])
+def test_subscribers_without_a_time_are_loaded_however_many_there_are(
+    account: Open, page_size: int
+) -> None:
+    warehouse = account(empty=True)
+    service = warehouse.box.service
+    service.put("campaigns", {"id": 7})
+    start = datetime(2025, 1, 1, tzinfo=timezone.utc)
+    for number in range(40 * page_size):
+        activated_at = start + timedelta(minutes=number) if number % 10 else None
+        service.put("subscribers", {"id": number, "campaign_id": 7, "activated_at": activated_at})
+    warehouse.load("campaign_subscribers", page_size=page_size)
+    assert ids(warehouse, "campaign_subscribers") == list(range(40 * page_size))
+
+
+@pytest.mark.parametrize("count", [100, 200, 350])
+def test_equal_queries_of_one_second_that_fill_pages_are_all_loaded(
+    account: Open, count: int
+) -> None:
+    warehouse = account(empty=True)
+    service = warehouse.box.service
+    service.put("mdatas", {"id": 7})
+    moment = datetime(2025, 1, 1, tzinfo=timezone.utc)
+    for number in range(count):
+        query = {"mdata_id": 7, "created_at": moment, "input": "94401", "keyword": "VOTE"}
+        service.put("mdata_queries", {"id": number, **query})
+    warehouse.load("mdata_queries")
+    assert warehouse.query("SELECT count(*), count(DISTINCT query_key) FROM mdata_queries") == [
+        (count, count)
+    ]
 
 
 # Hazard 2: window edges.

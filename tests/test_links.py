@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
@@ -17,33 +19,106 @@ from hypothesis import strategies as st
 from sources.common.endpoints import Paging
 from sources.common.errors import ServiceError
 from sources.common.paging import (
-    MAX_LINKS,
+    MAX_DEPTH,
     MAX_PAGES,
     MAX_PARTS,
     MAX_READINGS,
     PART_PAGES,
     UNKNOWN_PARTS,
+    Ask,
+    PageMetadata,
+    PageSize,
+    SequencePlan,
 )
-from sources.common.paging import LinkPlan as Plan
-from sources.common.tables import Page
+from sources.common.tables import Page, times
 from sources.common.windows import SECOND, Window
-from tests.test_paging import FAR_TOO_MANY, Service, Shape, ids, make_page, randoms
 
-LINKED = Shape(Paging.LINKED, True)
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
+
+#: More questions than any reading of the short lists below can need.
+FAR_TOO_MANY = 3000
 START = datetime(2024, 3, 1, tzinfo=timezone.utc)
 MONTH = Window(START, START + timedelta(days=30))
 A_SECOND = Window(START, START + SECOND)
 
+randoms = st.randoms(use_true_random=False)
+
+
+def make_page(ids: Sequence[int]) -> Page:
+    return Page(
+        rows=len(ids),
+        table=pa.table({"id": pa.array(ids, pa.int64())}),
+        children={},
+        rejects=[],
+        fingerprint=hashlib.sha256(repr(ids).encode()).hexdigest(),
+    )
+
+
 cached_page = lru_cache(maxsize=None)(make_page)
 
 
+class Plan:
+    """The plan of a list whose rows have no key, and the pages that it was given."""
+
+    first: Sequence[int] = (1,)
+
+    def __init__(self, window: Window | None, cursor: str | None) -> None:
+        self._plan = SequencePlan(Paging.LINKED, PageSize(None), window, keyed=False)
+        self._window, self._cursor = window, cursor
+        self._pages: list[Page] = []
+
+    @property
+    def done(self) -> bool:
+        return self._plan.done
+
+    @property
+    def parts(self) -> int:
+        return self._plan.parts
+
+    def link(self, number: int) -> str | None:
+        return self._plan.link(number)
+
+    def receive(self, number: int, page: Page) -> Sequence[int]:
+        self._pages.append(page)
+        dates, window = (
+            times(page.table, self._cursor) if self._cursor in page.table.column_names else [],
+            self._window,
+        )
+        inside = [date for date in dates if window and window.start <= date < window.end + SECOND]
+        metadata = PageMetadata(
+            place=len(self._pages) - 1,
+            rows=page.rows,
+            loaded=page.table.num_rows,
+            fingerprint=page.fingerprint,
+            next_link=page.next_link,
+            dated=len(dates),
+            inside=len(inside),
+            earliest=min(inside, default=None),
+            latest=max(inside, default=None),
+        )
+        return [ask.index for ask in self._plan.receive(Ask(number, None, number), metadata)]
+
+    def pages(self) -> Sequence[Page]:
+        return [self._pages[kept.place] for kept in self._plan.kept()]
+
+
+def ids(plan: Plan) -> list[int]:
+    return [row for page in plan.pages() for row in page.table["id"].to_pylist()]
+
+
 @dataclass
-class Linked(Service):
+class Linked:
     """An ordered list of ids, served in pages of which each names the next."""
 
-    shape: Shape = LINKED
     size: int = 2
     rows: list[int] = field(default_factory=list)
+    questions: Counter[int] = field(default_factory=Counter)
+    states: list[list[int]] = field(default_factory=list)
+    born: int = 1_000_000
+
+    def __post_init__(self) -> None:
+        self.states.append(list(self.rows))
 
     def answer(self, link: str | None) -> Page:
         number = int(link.removeprefix("?page=")) if link else 1
@@ -51,6 +126,9 @@ class Linked(Service):
         rows = self.rows[(number - 1) * self.size : number * self.size]
         more = number * self.size < len(self.rows)
         return replace(cached_page(tuple(rows)), next_link=link_to(number + 1) if more else None)
+
+    def arrive_first(self) -> None:
+        self._change(0)
 
     def arrive_at(self, at: int) -> None:
         self._change(min(at, len(self.rows)))
@@ -60,6 +138,11 @@ class Linked(Service):
         old = [n for n, row in enumerate(self.rows) if row < FAR_TOO_MANY]
         if old:
             self._change(old[min(at, len(old) - 1)], leaving=True)
+
+    def _change(self, at: int, leaving: bool = False) -> None:
+        self.born += 1
+        self.rows[at : at + leaving] = [] if leaving else [self.born]
+        self.states.append(list(self.rows))
 
 
 Change = Callable[[Linked], None]
@@ -509,9 +592,9 @@ def test_links_that_never_end_are_an_error_where_the_window_cannot_be_cut() -> N
     plan, asked = unbounded(), [1]
     answer = linked(lambda n: n + 1)
     with pytest.raises(ServiceError, match="none is the last"):
-        while len(asked) <= MAX_LINKS:
+        while len(asked) <= MAX_DEPTH:
             asked += plan.receive(asked[-1], answer(plan.link(asked[-1])))
-    assert len(asked) == MAX_LINKS
+    assert len(asked) == MAX_DEPTH
 
 
 @pytest.mark.parametrize("full", [0, 1, MAX_PAGES - PART_PAGES])

@@ -1,533 +1,489 @@
-"""Page plans against a service whose list changes while it is read: no network, no clock."""
+"""Plans against lists that change while they are read: no network, no clock."""
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
-from itertools import combinations_with_replacement, product
+from functools import partial
 from random import Random
 
-import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sources.common.endpoints import Paging
+from sources.common.endpoints import Endpoint, Paging
 from sources.common.errors import ServiceError
-from sources.common.paging import MAX_PAGES, PagePlan, Probe
-from sources.common.tables import Page
+from sources.common.paging import (
+    MAX_FRUITLESS,
+    MAX_PAGES,
+    MAX_READINGS,
+    Ask,
+    Budget,
+    OverlapPlan,
+    PageSize,
+    Plan,
+    SequencePlan,
+    plan_for,
+)
 from sources.common.windows import Window
+from tests.moving import ORDERS, Listing, Reading, Row, describe, read, readings_that_lose_a_row
+from tests.moving import PAGED as DECLARED
 
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
 
 _MIDNIGHT = datetime(2025, 1, 1, tzinfo=timezone.utc)
 HOUR = Window(_MIDNIGHT, _MIDNIGHT + timedelta(hours=1))
-#: More questions than any reading of the short lists below can need.
-FAR_TOO_MANY = 3000
+#: Readings of each declared endpoint in each order; tests/chaos has many more.
+READINGS = 60
 
-
-@dataclass(frozen=True)
-class Shape:
-    """A way to page: what the endpoint declares, and what is known of its limit."""
-
-    paging: Paging
-    limit_known: bool
-    looks: tuple[int, ...] = ()
-
-    def __str__(self) -> str:
-        if self.paging is Paging.OPEN:
-            looks = f", {len(self.looks)} looks" if self.looks else ""
-            return f"open, limit {'known' if self.limit_known else 'unknown'}{looks}"
-        return self.paging.name.lower()
-
-
-COUNTED = Shape(Paging.COUNTED, True)
-OPEN = Shape(Paging.OPEN, True)
-OPEN_WITHOUT_LIMIT = Shape(Paging.OPEN, False)
-#: Parts of a window that was cut, where the end was not in sight and where it was.
-PART = Shape(Paging.OPEN, True, looks=(1,))
-WIDE = Shape(Paging.OPEN, True, looks=(1, 8, 16, MAX_PAGES + 1))
-SINGLE = Shape(Paging.SINGLE, False)
-PAGED = (COUNTED, OPEN, OPEN_WITHOUT_LIMIT, PART, WIDE)
-
-every_paged_shape = pytest.mark.parametrize("shape", PAGED, ids=str)
-every_shape = pytest.mark.parametrize("shape", (*PAGED, SINGLE), ids=str)
-
-
-def make_page(ids: Sequence[int], page_count: int | None = None) -> Page:
-    return Page(
-        rows=len(ids),
-        table=pa.table({"id": pa.array(ids, pa.int64())}),
-        children={},
-        rejects=[],
-        page_count=page_count,
-        fingerprint=hashlib.sha256(repr(ids).encode()).hexdigest(),
-    )
-
-
-@dataclass
-class Service:
-    """An ordered list of ids, served in pages, and what became of it."""
-
-    shape: Shape
-    size: int
-    rows: list[int]
-    questions: Counter[int] = field(default_factory=Counter)
-    probes: Counter[int] = field(default_factory=Counter)
-    states: list[list[int]] = field(default_factory=list)
-    born: int = 1_000_000
-
-    def __post_init__(self) -> None:
-        self.states.append(list(self.rows))
-
-    def page(self, number: int) -> Page:
-        if self.shape is SINGLE:
-            return make_page(self.rows)
-        if isinstance(number, Probe):
-            at = (number - 1) * self.size
-            return make_page(self.rows[at : at + 1])
-        rows = self.rows[(number - 1) * self.size : number * self.size]
-        counted = self.shape.paging is Paging.COUNTED
-        return make_page(rows, -(-len(self.rows) // self.size) if counted else None)
-
-    def leave(self, random: Random) -> None:
-        if self.rows:
-            self._change(random.randrange(len(self.rows)), leaving=True)
-
-    def arrive(self, random: Random, anywhere: bool) -> None:
-        self._change(random.randrange(len(self.rows) + 1) if anywhere else len(self.rows))
-
-    def leave_first(self) -> None:
-        self._change(0, leaving=True)
-
-    def arrive_first(self) -> None:
-        self._change(0)
-
-    def promote(self, at: int) -> None:
-        self.rows.insert(0, self.rows.pop(at))
-        self.states.append(list(self.rows))
-
-    def _change(self, at: int, leaving: bool = False) -> None:
-        self.born += 1
-        self.rows[at : at + leaving] = [] if leaving else [self.born]
-        self.states.append(list(self.rows))
-
-    @property
-    def stayed(self) -> set[int]:
-        """Rows that were there from the first question to the last answer."""
-        return set.intersection(*(set(state) for state in self.states))
-
-
-def plan_for(service: Service, splittable: bool = False, keyed: bool = True) -> PagePlan:
-    limit = service.size if service.shape.limit_known else None
-    window, looks = HOUR if splittable else None, service.shape.looks
-    return PagePlan(service.shape.paging, limit, window, keyed=keyed, looks=looks)
-
-
-def run(
-    plan: PagePlan,
-    service: Service,
-    random: Random,
-    leaving: int = 0,
-    arriving: int = 0,
-    anywhere: bool = False,
-) -> PagePlan:
-    """Read to the end: questions are answered, and answers arrive, in any order.
-
-    At most one row leaves or arrives between two things that happen.
-    """
-    asked: list[int] = []
-    answered: list[tuple[int, Page]] = []
-
-    def ask(numbers: Sequence[int]) -> None:
-        asked.extend(numbers)
-        for number in numbers:
-            counter = service.probes if isinstance(number, Probe) else service.questions
-            counter[int(number)] += 1
-        asked_so_far = service.questions.total() + service.probes.total()
-        assert asked_so_far < FAR_TOO_MANY, "the plan goes on and on"
-
-    ask(plan.first)
-    while not (plan.done or plan.parts):
-        assert asked or answered, "the plan has not ended, and asks for nothing"
-        if leaving and random.random() < 0.3:
-            leaving -= 1
-            service.leave(random)
-        elif arriving and random.random() < 0.3:
-            arriving -= 1
-            service.arrive(random, anywhere)
-        if asked and (not answered or random.random() < 0.5):
-            number = asked.pop(random.randrange(len(asked)))
-            answered.append((number, service.page(number)))
-        else:
-            ask(plan.receive(*answered.pop(random.randrange(len(answered)))))
-    return plan
-
-
-def ids(plan: PagePlan) -> list[int]:
-    return [row for page in plan.pages() for row in page.table["id"].to_pylist()]
-
-
-@st.composite
-def services(draw: st.DrawFn, shape: Shape, most_pages: int = 9, least_size: int = 1) -> Service:
-    size = draw(st.integers(least_size, 5))
-    count = draw(st.integers(0, size * most_pages))
-    return Service(shape, size, list(range(count)))
-
-
+COUNTED, OPEN = Paging.COUNTED, Paging.OPEN
 randoms = st.randoms(use_true_random=False)
-few = st.integers(1, 6)
 
 
-@every_shape
-@given(data=st.data(), random=randoms, splittable=st.booleans(), keyed=st.booleans())
-def test_a_list_that_rests_is_read_whole(
-    shape: Shape, data: st.DataObject, random: Random, splittable: bool, keyed: bool
-) -> None:
-    service = data.draw(services(shape))
-    plan = run(plan_for(service, splittable, keyed), service, random)
-    assert plan.done
-    assert not plan.parts
-    assert sorted(set(ids(plan)) if keyed else ids(plan)) == service.rows
+def rows(count: int) -> list[Row]:
+    return [Row(number, number) for number in range(count)]
 
 
-@pytest.mark.parametrize("shape", (OPEN, PART, WIDE), ids=str)
-@given(data=st.data(), random=randoms)
-def test_a_look_that_tells_something_wrong_costs_no_row(
-    shape: Shape, data: st.DataObject, random: Random
-) -> None:
-    service = data.draw(services(shape, least_size=2))
-    plan = plan_for(service)
-    asked = list(plan.first)
-    while not plan.done:
-        number = asked.pop(random.randrange(len(asked)))
-        page = service.page(number)
-        if isinstance(number, Probe):
-            # As from a service that does not know of such short pages.
-            there = number < 40 and random.random() < 0.5
-            page = make_page([-number] if there else [])
-        asked += plan.receive(number, page)
-    assert sorted(set(ids(plan))) == service.rows
-
-
-@every_shape
-@given(data=st.data(), random=randoms)
-def test_a_list_that_rests_is_asked_for_a_page_to_find_the_end_to_read_and_to_confirm(
-    shape: Shape, data: st.DataObject, random: Random
-) -> None:
-    service = data.draw(services(shape))
-    run(plan_for(service), service, random)
-    assert max(service.questions.values()) <= (2 if shape is COUNTED else 3)
-    assert max(service.probes.values(), default=0) <= 2
-
-
-@every_shape
-def test_an_empty_list_takes_one_question(shape: Shape) -> None:
-    service = Service(shape, 5, [])
-    plan = run(plan_for(service, splittable=True), service, Random(0))
-    assert plan.done
-    assert ids(plan) == []
-    assert service.questions == {1: 1}
-
-
-@pytest.mark.parametrize("shape", (COUNTED, OPEN, SINGLE), ids=str)
-def test_a_page_that_is_known_to_be_the_only_one_takes_one_question(shape: Shape) -> None:
-    service = Service(shape, 5, [1, 2, 3])
-    run(plan_for(service, splittable=True), service, Random(0))
-    assert service.questions == {1: 1}
-
-
-@given(random=randoms, size=st.integers(1, 5), arriving=st.integers(0, 3))
-def test_a_page_before_an_empty_one_is_all_there_is_where_rows_never_leave(
-    random: Random, size: int, arriving: int
-) -> None:
-    service = Service(OPEN_WITHOUT_LIMIT, size, list(range(size)))
-    plan = PagePlan(Paging.OPEN, None, HOUR, settled=True)
-    run(plan, service, random, arriving=arriving)
-    assert service.stayed <= set(ids(plan))
-    assert arriving or service.questions == {1: 1, 2: 1}
-
-
-@given(data=st.data(), random=randoms)
-def test_no_page_is_asked_for_that_the_service_has_not_counted(
-    data: st.DataObject, random: Random
-) -> None:
-    service = data.draw(services(COUNTED))
-    run(plan_for(service), service, random)
-    assert set(service.questions) == set(
-        range(1, max(1, -(-len(service.rows) // service.size)) + 1)
+def endpoint(paging: Paging, limit: int | None = 1000, keyed: bool = True) -> Endpoint:
+    identity = () if keyed else ("id",)
+    return Endpoint(
+        "rows", "rows", "rows/row", {}, identity=identity, paging=paging, page_limit=limit
     )
 
 
-@every_paged_shape
-@settings(max_examples=100)
-@given(data=st.data(), random=randoms, leaving=few)
-def test_a_row_that_stays_is_seen_whichever_rows_leave(
-    shape: Shape, data: st.DataObject, random: Random, leaving: int
-) -> None:
-    service = data.draw(services(shape))
-    plan = run(plan_for(service), service, random, leaving=leaving)
-    assert plan.done
-    assert service.stayed <= set(ids(plan))
+def listing_of(size: int, paging: Paging, **known: object) -> Listing:
+    return Listing(rows(size), counted=paging is COUNTED, **known)  # type: ignore[arg-type]
 
 
-@every_paged_shape
-@settings(max_examples=100)
-@given(data=st.data(), random=randoms, leaving=few, arriving=few)
-def test_a_row_that_stays_is_seen_also_when_others_arrive_at_the_end(
-    shape: Shape, data: st.DataObject, random: Random, leaving: int, arriving: int
-) -> None:
-    service = data.draw(services(shape))
-    plan = run(plan_for(service), service, random, leaving=leaving, arriving=arriving)
-    assert plan.done
-    assert service.stayed <= set(ids(plan))
+def read_rows(
+    listing: Listing,
+    paging: Paging,
+    limit: int | None = 20,
+    window: Window | None = HOUR,
+    keyed: bool = True,
+    size: PageSize | None = None,
+    random: Random | None = None,
+    change: Callable[[int], None] = lambda answers: None,
+) -> Reading:
+    """Read a list; pages have ``limit`` rows."""
+    size = size or PageSize(limit)
+    declared = endpoint(paging, limit, keyed)
+    return read(listing, lambda: plan_for(declared, size, window), size, random, change)
 
 
-@every_paged_shape
-@settings(max_examples=100)
-@given(data=st.data(), random=randoms, arriving=st.integers(1, 3))
-def test_a_row_that_stays_is_seen_also_when_a_few_arrive_anywhere(
-    shape: Shape, data: st.DataObject, random: Random, arriving: int
-) -> None:
-    # With one row to a page, rows that arrive look like a service that does not page.
-    service = data.draw(services(shape, least_size=2))
-    plan = run(plan_for(service), service, random, arriving=arriving, anywhere=True)
-    assert plan.done
-    assert service.stayed <= set(ids(plan))
+every_paging = pytest.mark.parametrize("paging", [COUNTED, OPEN])
+every_limit = pytest.mark.parametrize("limit", [3, 20, 60])
 
 
-@every_paged_shape
-@settings(max_examples=100)
-@given(data=st.data(), random=randoms, leaving=st.integers(0, 2), arriving=st.integers(0, 1))
-def test_rows_without_a_key_come_from_one_consistent_reading(
-    shape: Shape, data: st.DataObject, random: Random, leaving: int, arriving: int
-) -> None:
-    service = data.draw(services(shape))
-    plan = run(plan_for(service, keyed=False), service, random, leaving, arriving)
-    assert sorted(ids(plan)) in [sorted(state) for state in service.states]
+# Lists that rest
 
 
-def read_with_changes(
-    service: Service, keyed: bool, newest_first: bool, change: Callable[[], None], moments: set[int]
-) -> tuple[PagePlan, int]:
-    """Read to the end, with ``change`` before the answers whose numbers are ``moments``."""
-    plan = plan_for(service, keyed=keyed)
-    asked, answers = list(plan.first), 0
-    while not plan.done:
-        assert answers < FAR_TOO_MANY, "the plan goes on and on"
-        if answers in moments:
-            change()
-        number = asked.pop(-1 if newest_first else 0)
-        asked += plan.receive(number, service.page(number))
-        answers += 1
-    return plan, answers
-
-
-@every_paged_shape
-@pytest.mark.parametrize("newest_first", [False, True])
+@every_paging
 @pytest.mark.parametrize("keyed", [True, False])
-@pytest.mark.parametrize("leaving", [True, False], ids=["leaving", "arriving"])
-def test_a_change_of_the_first_rows_between_any_two_answers_costs_no_other_row(
-    shape: Shape, keyed: bool, newest_first: bool, leaving: bool
+@pytest.mark.parametrize("window", [HOUR, None])
+@settings(max_examples=60)
+@given(data=st.data(), random=randoms)
+def test_a_list_that_rests_is_read_whole(
+    paging: Paging, keyed: bool, window: Window | None, data: st.DataObject, random: Random
 ) -> None:
-    # With one row to a page, rows that arrive look like a service that does not page.
-    for size, count in product((2, 3), range(1, 8)):
-        moments: Iterator[tuple[int, int]] = combinations_with_replacement(range(24), 2)
-        for first, second in moments:
-            service = Service(shape, size, list(range(count)))
-
-            change = service.leave_first if leaving else service.arrive_first
-            plan, answers = read_with_changes(service, keyed, newest_first, change, {first, second})
-            found = ids(plan)
-            where = f"{count} rows, {size} on a page, changes before answers {first} and {second}"
-            assert service.stayed <= set(found), where
-            if not keyed:
-                assert sorted(found) in [sorted(state) for state in service.states], where
-            if first >= answers:
-                break
+    limit = data.draw(st.sampled_from([1, 3, 10, 17, 50, 64]))
+    count = data.draw(st.integers(0, limit * 9))
+    reading = read_rows(listing_of(count, paging), paging, limit, window, keyed, random=random)
+    found = [row.id for row in reading.found]
+    assert reading.plan.done
+    assert sorted(set(found) if keyed else found) == list(range(count))
 
 
-@every_paged_shape
-@given(size=st.integers(1, 5), beyond=st.integers(1, 400), random=randoms)
-def test_a_crowded_window_is_cut_after_a_few_questions(
-    shape: Shape, size: int, beyond: int, random: Random
+@pytest.mark.parametrize("limit", [10, 20, 100, 1000])
+def test_pages_overlap_and_go_on(limit: int) -> None:
+    plan = OverlapPlan(OPEN, PageSize(limit), HOUR)
+    end = 0
+    for index in range(1, MAX_PAGES + 1):
+        ask = plan._ask(index)
+        assert ask.limit is not None
+        assert ask.limit <= limit
+        assert index == 1 or (ask.number - 1) * ask.limit < end < ask.number * ask.limit
+        end = ask.number * ask.limit
+    assert limit < 1000 or end > 0.96 * limit * MAX_PAGES
+
+
+@pytest.mark.parametrize("pages", [40, 600])
+def test_far_down_a_list_pages_still_bring_as_much(pages: int) -> None:
+    listing = listing_of(1000 * pages, OPEN)
+    reading = read_rows(listing, OPEN, 1000, None)
+    assert len({row.id for row in reading.found}) == 1000 * pages
+    assert len(listing.answers) < 1.1 * pages + 20
+
+
+@every_paging
+@every_limit
+def test_an_empty_list_takes_one_question(paging: Paging, limit: int) -> None:
+    listing = listing_of(0, paging)
+    assert read_rows(listing, paging, limit).found == []
+    assert len(listing.answers) == 1
+
+
+def test_a_single_answer_takes_one_question() -> None:
+    listing = Listing(rows(300), own_size=1000)
+    assert len(read_rows(listing, Paging.SINGLE, None).found) == 300
+    assert len(listing.answers) == 1
+
+
+def test_a_counted_list_takes_a_question_for_each_page() -> None:
+    listing = listing_of(990, COUNTED)
+    read_rows(listing, COUNTED, 100, None)
+    assert len(listing.answers) <= 12
+
+
+# Short pages
+
+
+@every_limit
+def test_a_short_page_ends_a_list_once_a_longer_one_has_been_the_last(limit: int) -> None:
+    size = PageSize(limit)
+    for count, questions in ((2, 2), (2, 1), (1, 1), (0, 1)):
+        listing = listing_of(count, OPEN)
+        read_rows(listing, OPEN, limit, size=size)
+        assert len(listing.answers) == questions, count
+
+
+def test_how_often_a_stream_looks_behind_a_short_page_does_not_grow_with_its_windows() -> None:
+    size, random, behind = PageSize(1000), Random(1), 0
+    for _ in range(1000):
+        listing = listing_of(random.randrange(1, 999), OPEN)
+        read_rows(listing, OPEN, 1000, size=size)
+        behind += len(listing.answers) - 1
+    assert behind < 20
+
+
+@pytest.mark.parametrize("limit", [20, 60])
+def test_windows_read_at_a_time_wait_for_one_to_look_behind_its_short_page(limit: int) -> None:
+    size = PageSize(limit)
+    plans = [plan_for(endpoint(OPEN), size, HOUR) for _ in range(3)]
+    asks = [plan.first[0] for plan in plans]
+    (behind,) = plans[0].receive(asks[0], describe(rows(7)))
+    assert plans[1].receive(asks[1], describe(rows(6))) == ()
+    assert plans[1].held
+    # A longer one tells more.
+    assert plans[2].receive(asks[2], describe(rows(8)))
+    lessons = size.lessons
+    plans[0].receive(behind, describe([]))
+    assert (plans[0].done, size.lessons > lessons) == (True, True)
+    assert plans[1].resume() == ()
+    assert (plans[1].done, plans[1].held) == (True, False)
+
+
+@every_paging
+@every_limit
+@pytest.mark.parametrize("window", [HOUR, None])
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.9])
+def test_a_service_that_keeps_pages_shorter_than_asked_for_is_read_whole(
+    paging: Paging, limit: int, window: Window | None, share: float
 ) -> None:
-    service = Service(shape, size, list(range(size * MAX_PAGES + beyond)))
-    plan = run(plan_for(service, splittable=True), service, random)
-    assert plan.parts >= 2
-    assert not plan.done
-    assert service.questions.total() <= 8
-    assert service.probes.total() <= 13
-
-
-@every_paged_shape
-@given(random=randoms)
-def test_a_window_of_as_many_pages_as_are_allowed_is_read_and_not_cut(
-    shape: Shape, random: Random
-) -> None:
-    service = Service(shape, 2, list(range(2 * MAX_PAGES)))
-    plan = run(plan_for(service, splittable=True), service, random)
-    assert not plan.parts
-    assert set(ids(plan)) == set(service.rows)
-
-
-@every_paged_shape
-@settings(max_examples=20)
-@given(random=randoms, beyond=st.integers(1, 3 * MAX_PAGES))
-def test_a_crowded_second_that_cannot_be_cut_is_read_to_its_end(
-    shape: Shape, random: Random, beyond: int
-) -> None:
-    service = Service(shape, 2, list(range(2 * MAX_PAGES + beyond)))
-    plan = run(plan_for(service, splittable=False), service, random)
-    assert plan.done
-    assert set(ids(plan)) == set(service.rows)
-
-
-@every_paged_shape
-@settings(max_examples=50)
-@given(
-    seed=st.integers(0, 10**6),
-    size=st.integers(3, 5),
-    count=st.integers(0, 40),
-    leaving=st.sampled_from([0, 10**6]),
-    keyed=st.booleans(),
-    splittable=st.booleans(),
-)
-def test_a_plan_ends_however_much_leaves_and_arrives(
-    shape: Shape, seed: int, size: int, count: int, leaving: int, keyed: bool, splittable: bool
-) -> None:
-    service = Service(shape, size, list(range(count)))
-    plan = plan_for(service, splittable, keyed)
-    run(plan, service, Random(seed), leaving=leaving, arriving=10**6, anywhere=True)
-    assert plan.done or plan.parts
-
-
-@every_paged_shape
-def test_what_any_reading_saw_is_handed_out_where_no_reading_is_like_another(shape: Shape) -> None:
-    # A row arrives in front of the others before every answer: each reading misses some of them.
-    for count in range(4, 12):
-        service = Service(shape, 3, list(range(count)))
-        plan, _ = read_with_changes(
-            service, True, False, service.arrive_first, set(range(FAR_TOO_MANY))
-        )
-        assert service.stayed <= set(ids(plan)), f"{count} rows"
-
-
-@given(st.sets(st.integers(1, 25), min_size=1, max_size=4))
-@settings(max_examples=300)
-def test_of_a_row_met_twice_the_newer_version_comes_last(moments: set[int]) -> None:
-    service = Service(COUNTED, 2, list(range(7)))
-    plan = plan_for(service)
-    asked, answers = list(plan.first), 0
-    while not plan.done:
-        number = asked.pop(0)
-        page = service.page(number)
-        # The version of a row is how many answers came before it.
-        page.table = page.table.append_column("version", pa.array([answers] * len(page.table)))
-        asked += plan.receive(number, page)
-        answers += 1
-        if answers in moments:
-            service.leave_first()
-    met = [(row["id"], row["version"]) for page in plan.pages() for row in page.table.to_pylist()]
-    newest = dict(met)
-    assert all(version <= newest[row] for row, version in met)
-
-
-@pytest.mark.parametrize("shape", (OPEN, OPEN_WITHOUT_LIMIT), ids=str)
-@settings(max_examples=1000)
-@given(data=st.data(), random=randoms, at=st.integers(0, 100), moment=st.integers(0, 30))
-def test_no_row_is_missed_while_another_comes_to_the_front(
-    shape: Shape, data: st.DataObject, random: Random, at: int, moment: int
-) -> None:
-    service = data.draw(services(shape).filter(lambda service: service.rows))
-    plan, asked, things = plan_for(service), [1], 0
-    answered: list[tuple[int, Page]] = []
-    while not plan.done:
-        if things == moment:
-            service.promote(at % len(service.rows))
-        things += 1
-        if asked and (not answered or random.random() < 0.5):
-            number = asked.pop(random.randrange(len(asked)))
-            answered.append((number, service.page(number)))
+    cap = max(1, int(limit * share))
+    for count in (cap - 1, cap, cap + 1, 2 * cap, limit, limit + 1, 7 * limit + 1):
+        reading = read_rows(listing_of(count, paging, cap=cap), paging, limit, window)
+        if reading.plan.parts:
+            assert count > MAX_PAGES * cap // 2
         else:
-            asked += plan.receive(*answered.pop(random.randrange(len(answered))))
-    assert set(ids(plan)) == set(service.rows)
+            assert {row.id for row in reading.found} == set(range(count)), count
 
 
-@every_paged_shape
-@pytest.mark.parametrize("splittable", [True, False])
-def test_a_window_that_never_stands_still_is_cut_if_it_can_be(
-    shape: Shape, splittable: bool
+def test_pages_are_kept_short_in_the_next_windows_too() -> None:
+    size = PageSize(1000)
+    for count in (1800, 500, 501, 499, 1000, 20, 3000):
+        listing = listing_of(count, OPEN, cap=500)
+        found = {row.id for row in read_rows(listing, OPEN, 1000, size=size).found}
+        assert found == set(range(count)), count
+    assert size.limit == 500
+
+
+@every_paging
+@pytest.mark.parametrize("limit", [20, 60, 1000])
+@pytest.mark.parametrize("own_size", [7, 20, 55, 3000])
+def test_a_service_that_does_not_heed_the_limit_is_read_whole(
+    paging: Paging, limit: int, own_size: int
 ) -> None:
-    service = Service(shape, 5, list(range(30)))
-    plan = plan_for(service, splittable)
-    asked = list(plan.first)
-    while asked and not (plan.done or plan.parts):
-        asked += plan.receive(asked[0], service.page(asked.pop(0)))
-        service.leave_first()
-        service.arrive(Random(0), anywhere=False)
-    assert (plan.done, plan.parts > 1) == (not splittable, splittable)
+    for count in (own_size, 3 * own_size, 3 * own_size + 1):
+        listing = listing_of(count, paging, own_size=own_size)
+        found = {row.id for row in read_rows(listing, paging, limit, None).found}
+        assert found == set(range(count)), count
 
 
-def ask_one_that_does_not_page(plan: PagePlan, page: Page) -> None:
-    """Answer every question with ``page``."""
-    asked, questions = list(plan.first), 0
-    while asked and not plan.done and not plan.parts:
-        questions += 1
-        assert questions < FAR_TOO_MANY
-        asked += plan.receive(asked.pop(0), page)
+@every_limit
+def test_rows_taken_out_of_a_page_do_not_make_it_the_last_one(limit: int) -> None:
+    for hidden in ({0}, {limit - 1}, {1, limit + 1}, set(range(0, 10 * limit, limit))):
+        for count in (limit, limit + 1, 3 * limit, 6 * limit + 2):
+            listing = listing_of(count, OPEN, hidden=frozenset(hidden))
+            found = {row.id for row in read_rows(listing, OPEN, limit).found}
+            assert found == set(range(count)) - hidden, (hidden, count)
 
 
-@pytest.mark.parametrize("page_count", [2, 3, 30, None])
+# Counts that are wrong
+
+
+@every_limit
 @pytest.mark.parametrize("keyed", [True, False])
-def test_of_a_service_that_does_not_page_shorter_windows_are_asked_for(
-    page_count: int | None, keyed: bool
+@pytest.mark.parametrize("wrong", [lambda count: 0, lambda count: 1, lambda count: count - 1])
+def test_rows_behind_a_count_that_is_too_small_are_read(
+    limit: int, keyed: bool, wrong: Callable[[int], int]
 ) -> None:
-    paging = Paging.COUNTED if page_count else Paging.OPEN
-    page = make_page([1, 2], page_count)
-    plan = PagePlan(paging, 2, HOUR, keyed=keyed)
-    ask_one_that_does_not_page(plan, page)
-    assert (plan.parts > 1, plan.done) == (True, False)
-    with pytest.raises(ServiceError, match="every page with the same rows"):
-        ask_one_that_does_not_page(PagePlan(paging, 2, keyed=keyed), page)
+    for count in (1, limit - 1, limit, limit + 1, 2 * limit, 5 * limit + 1):
+        listing = listing_of(count, COUNTED, count=wrong)
+        found = [row.id for row in read_rows(listing, COUNTED, limit, None, keyed).found]
+        assert sorted(set(found) if keyed else found) == list(range(count)), count
+
+
+@every_limit
+@pytest.mark.parametrize("count", [0, 1, 5])
+def test_a_count_that_is_not_of_the_window_cuts_none_that_fits_a_page(
+    limit: int, count: int
+) -> None:
+    listing = listing_of(min(count, limit - 1), COUNTED, count=lambda _: 1000)
+    reading = read_rows(listing, COUNTED, limit)
+    assert (reading.plan.done, reading.plan.parts) == (True, 0)
+    assert len(listing.answers) <= 2
+
+
+@every_limit
+def test_a_count_that_always_names_another_page_ends_where_the_rows_do(limit: int) -> None:
+    listing = listing_of(3 * limit, COUNTED, count=lambda count: count + 3)
+    assert len({row.id for row in read_rows(listing, COUNTED, limit, None).found}) == 3 * limit
+    assert len(listing.answers) <= 20
+
+
+# Lists that move
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("declared", DECLARED, ids=lambda declared: declared.name)
+def test_no_row_that_stays_is_lost_or_doubled_while_others_move(
+    declared: Endpoint, order: str
+) -> None:
+    assert readings_that_lose_a_row(declared, order, READINGS) == []
+
+
+def reschedule(listing: Listing, row_id: int, moment: int, answers: int) -> None:
+    if answers == moment:
+        moved = next(row for row in listing.rows if row.id == row_id)
+        listing.rows.remove(moved)
+        listing.put(replace(moved, cursor=1000))
+
+
+def remove_the_first(listing: Listing, moment: int, answers: int) -> None:
+    if answers == moment:
+        del listing.rows[:30]
+
+
+@every_paging
+@pytest.mark.parametrize("order", ORDERS)
+def test_a_row_that_comes_to_the_front_costs_no_other(paging: Paging, order: str) -> None:
+    """Of the newest first, any one is rescheduled before any answer."""
+    for moment in range(8):
+        for row in range(0, 250, 7):
+            listing = replace(listing_of(250, paging), order=order)
+            change = partial(reschedule, listing, row, moment)
+            reading = read_rows(listing, paging, 60, change=change)
+            found = {each.id for each in reading.found}
+            assert found >= set(range(250)) - {row}, (moment, row)
+
+
+@every_paging
+@pytest.mark.parametrize("window", [HOUR, None])
+@pytest.mark.parametrize("limit", [5, 60])
+def test_a_window_that_never_stands_still_is_cut_if_it_can_be(
+    paging: Paging, window: Window | None, limit: int
+) -> None:
+    listing = listing_of(6 * limit, paging)
+
+    def churn(answers: int) -> None:
+        for _ in range(limit // 3):
+            listing.rows.pop(0)
+            listing.rows.append(Row(1000 + len(listing.answers), 10**6))
+
+    reading = read_rows(listing, paging, limit, window, change=churn)
+    assert (reading.plan.done, reading.plan.parts > 1) == (not window, bool(window))
+
+
+def test_rows_without_a_key_that_never_stand_still_are_an_error() -> None:
+    listing = listing_of(6 * 60, COUNTED)
+
+    def churn(answers: int) -> None:
+        for _ in range(30):
+            listing.rows.pop(0)
+            listing.rows.append(Row(1000 + len(listing.answers), 10**6))
+
+    with pytest.raises(ServiceError, match="do not stand still"):
+        read_rows(listing, COUNTED, 60, None, keyed=False, change=churn)
+
+
+def test_pages_put_together_from_several_answers_are_read_until_two_are_the_same() -> None:
+    size = PageSize(60)
+    plan = plan_for(endpoint(OPEN), size, HOUR)
+    first, other = (replace(describe(rows(count)), pieced=True) for count in (40, 39))
+    ask = plan.first[0]
+    (behind,) = plan.receive(ask, first)
+    assert plan.receive(behind, describe([], 1)) == [ask]
+    assert plan.receive(ask, replace(other, place=2)) == [ask]
+    assert not plan.done
+    plan.receive(ask, replace(other, place=3))
+    assert plan.done
+
+
+def test_records_that_cannot_be_loaded_do_not_keep_pages_from_being_read() -> None:
+    size = PageSize(60)
+    plan = plan_for(endpoint(COUNTED), size, None)
+    listing, asked, answers = listing_of(150, COUNTED), list(plan.first), 0
+    while not plan.done:
+        ask = asked.pop(0)
+        page = listing.answer(ask, answers)
+        # What the first two pages have in common cannot be read.
+        lost = 4 if page.rows == 60 or page.rows == 56 else 0
+        page = replace(page, loaded=page.rows - lost)
+        page = replace(page, tail=page.tail[:-lost]) if page.rows == 60 else page
+        asked += plan.receive(ask, page)
+        answers += 1
+        assert answers < 20
+
+
+# Windows with many pages
+
+
+@every_paging
+@pytest.mark.parametrize("limit", [3, 20, 1000])
+@pytest.mark.parametrize("beyond", [1, 40, 400])
+def test_a_crowded_window_is_cut_after_a_few_questions(
+    paging: Paging, limit: int, beyond: int
+) -> None:
+    listing = listing_of(limit * MAX_PAGES + limit * beyond, paging)
+    reading = read_rows(listing, paging, limit, size=PageSize(limit))
+    assert reading.plan.parts >= 2
+    assert not reading.plan.done
+    assert len(listing.answers) <= (MAX_PAGES if paging is OPEN and limit < 10 else 12)
+
+
+@every_paging
+@every_limit
+def test_a_crowded_second_that_cannot_be_cut_is_read_to_its_end(paging: Paging, limit: int) -> None:
+    listing = listing_of(limit * (3 * MAX_PAGES) + 1, paging)
+    reading = read_rows(listing, paging, limit, None)
+    assert {row.id for row in reading.found} == set(range(len(listing.rows)))
+
+
+def test_a_window_is_not_cut_for_a_service_that_does_not_heed_it() -> None:
+    plan = plan_for(endpoint(COUNTED), PageSize(60), HOUR)
+    page = replace(describe(rows(60)), page_count=MAX_PAGES + 1, dated=60, inside=20)
+    with pytest.raises(ServiceError, match="outside the window"):
+        plan.receive(plan.first[0], page)
+
+
+# Services that do not page
+
+
+class SamePage(Listing):
+    """A list of which every page is the first one."""
+
+    def shown(self, ask: Ask) -> list[Row]:
+        return super().shown(replace(ask, number=1))
+
+
+@every_paging
+@pytest.mark.parametrize("keyed", [True, False])
+@pytest.mark.parametrize("limit", [2, 20, 60])
+@pytest.mark.parametrize("count", [1, 2, 6, 300])
+def test_of_a_service_that_does_not_page_shorter_windows_are_asked_for(
+    paging: Paging, keyed: bool, limit: int, count: int
+) -> None:
+    listing = SamePage(rows(limit * count), counted=paging is COUNTED)
+    reading = read_rows(listing, paging, limit, keyed=keyed)
+    if count == 1:
+        assert len({row.id for row in reading.found}) == limit or reading.plan.parts
+        return
+    assert (reading.plan.parts > 1, reading.plan.done) == (True, False)
+    with pytest.raises(ServiceError, match=r"every page with the same rows|stand still"):
+        read_rows(listing, paging, limit, None, keyed)
+
+
+@every_paging
+@every_limit
+@pytest.mark.parametrize("keyed", [True, False])
+def test_a_short_page_that_comes_again_is_all_there_is(
+    paging: Paging, limit: int, keyed: bool
+) -> None:
+    listing = SamePage(rows(limit - 1), counted=paging is COUNTED)
+    reading = read_rows(listing, paging, limit, None, keyed)
+    assert [row.id for row in reading.found][: limit - 1] == list(range(limit - 1))
+    assert (reading.plan.done, len(set(reading.found))) == (True, limit - 1)
+    # Or the service makes its pages as short as that.
+    assert reading.plan.unpaged == (paging is OPEN and limit > 20)
 
 
 def test_where_nobody_knows_how_many_rows_fit_a_page_one_that_does_not_page_is_told_apart() -> None:
-    plan = PagePlan(Paging.OPEN, None)
-    ask_one_that_does_not_page(plan, make_page([1, 2]))
-    assert (plan.done, plan.unpaged, ids(plan)) == (True, True, [1, 2])
+    listing = SamePage(rows(2), own_size=2)
+    reading = read_rows(listing, OPEN, None)
+    assert (reading.plan.done, reading.plan.unpaged) == (True, True)
+    assert len(reading.found) == 2
 
 
-@pytest.mark.parametrize("page_count", [MAX_PAGES + 1, None])
-def test_a_window_is_not_cut_for_a_service_that_does_not_heed_it(page_count: int | None) -> None:
-    late = datetime(2025, 1, 1, 5, tzinfo=timezone.utc)
-    pages = [make_page([number], page_count) for number in range(100)]
-    for page in pages:
-        page.table = page.table.append_column("at", pa.array([late], pa.timestamp("us", "UTC")))
-    plan = PagePlan(Paging.COUNTED if page_count else Paging.OPEN, 1, HOUR, "at")
-    asked = list(plan.first)
-    with pytest.raises(ServiceError, match="outside the window"):
-        while asked:
-            number = asked.pop(0)
-            asked += plan.receive(number, pages[number])
+@pytest.mark.parametrize("count", [100, 199, 200, 201, 1000])
+@pytest.mark.parametrize("limit", [7, 100])
+def test_equal_rows_without_a_key_that_fill_pages_are_all_read(count: int, limit: int) -> None:
+    listing = Listing([Row(1, 1)] * count, counted=True)
+    assert len(read_rows(listing, COUNTED, limit, None, keyed=False).found) == count
 
 
-def test_a_count_that_always_names_another_page_has_an_end() -> None:
-    plan, asked = PagePlan(Paging.COUNTED, 2), [1]
-    with pytest.raises(ServiceError, match="more pages than the last one said"):
-        while len(asked) < FAR_TOO_MANY:
-            number = asked[-1]
-            asked += plan.receive(number, make_page([number], number + 1))
+# Requests that bring nothing
 
 
-def test_a_list_of_which_every_page_is_full_has_an_end() -> None:
-    plan, asked = PagePlan(Paging.OPEN, 2), [1]
+def test_answers_without_a_new_row_have_a_bound() -> None:
+    budget, page = Budget(), describe(rows(3))
+    budget.spend(page)
+    for n in range(MAX_FRUITLESS):
+        budget.spend((page, describe([]), None)[n % 3])
+    with pytest.raises(ServiceError, match="no new row"):
+        budget.spend(page)
+
+
+def test_a_new_row_gives_answers_without_one_another_chance() -> None:
+    budget = Budget()
+    for n in range(3):
+        budget.spend(describe([Row(n, n)]))
+        for _ in range(MAX_FRUITLESS):
+            budget.spend(describe([]))
+
+
+@pytest.mark.parametrize("limit", [3, 60])
+def test_a_list_of_which_every_page_is_new_has_an_end(
+    limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sources.common.paging.MAX_DEPTH", 100)
+    size = PageSize(limit)
+    plan: Plan = plan_for(endpoint(OPEN), size, None)
+    asked: list[Ask] = list(plan.first)
     with pytest.raises(ServiceError, match="none is the last"):
         while asked:
-            # Beyond the end comes the last page, over and over.
-            number = asked.pop(0)
-            asked += plan.receive(number, make_page([number, 0] if number < 3 else [3, 3]))
+            ask = asked.pop(0)
+            start = (ask.number - 1) * (ask.limit or 0)
+            page = describe([Row(start + n, 0) for n in range(ask.limit or 0)])
+            asked += plan.receive(ask, page)
+
+
+def test_of_a_row_met_twice_the_newer_version_comes_last() -> None:
+    for moments in range(1, 12):
+        listing = listing_of(200, OPEN)
+        reading = read_rows(listing, OPEN, 60, change=partial(remove_the_first, listing, moments))
+        places = [kept.place for kept in reading.plan.kept()]
+        assert places == sorted(places)
+
+
+def test_a_list_with_keys_is_read_again_only_so_often() -> None:
+    plan = SequencePlan(Paging.LINKED, PageSize(None), None, keyed=True)
+    answers, asked = 0, list(plan.first)
+    while not plan.done:
+        ask, answers = asked.pop(0), answers + 1
+        page = replace(describe([Row(answers, 0)]), place=answers)
+        asked += plan.receive(ask, replace(page, next_link="?page=2" if ask.number == 1 else None))
+        assert answers < 4 * MAX_READINGS
+    assert len(plan.kept()) == answers

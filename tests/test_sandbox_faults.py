@@ -383,6 +383,35 @@ def test_same_page(mcommons: Client, mgage: Client) -> None:
         assert client.body(f"{path}&{page}=2") == first
 
 
+def test_page_cap(mcommons: Client) -> None:
+    three, first = mcommons.body("profiles?limit=3"), mcommons.body("messages?limit=2")
+    rehearse(mcommons.box, "page-cap=3")
+    assert mcommons.body("profiles?limit=500") == three
+    assert mcommons.body("messages?limit=2") == first
+
+
+def test_page_count(mcommons: Client) -> None:
+    rehearse(mcommons.box, "page-count=1000")
+    assert b'page_count="1000"' in mcommons.body("messages?limit=2")
+    assert b"page_count" not in mcommons.body("profiles?limit=2")
+
+
+def test_filtered(mcommons: Client) -> None:
+    path = "profiles?limit=4"
+    whole = re.findall(rb"<profile [^<>]*id=\"([0-9]+)\"", mcommons.body(path))
+    rehearse(mcommons.box, "filtered")
+    body = mcommons.body(path)
+    assert re.findall(rb"<profile [^<>]*id=\"([0-9]+)\"", body) == whole[1:]
+    assert b'num="3"' in body
+    assert mcommons.body(f"{path}&page=100000").count(b"<profile ") == 0
+
+
+@pytest.mark.parametrize("spec", ["page-cap", "page-cap=0", "page-count=many"])
+def test_faults_of_pages_need_a_number(mcommons: Client, spec: str) -> None:
+    with pytest.raises(ValueError, match="needs a number"):
+        rehearse(mcommons.box, spec)
+
+
 def test_any_window(mcommons: Client, mgage: Client) -> None:
     profiles, program = "profiles?limit=500", f"{PROGRAM}?pageSize=5&messageType=MO"
     messages, since = "messages?limit=500", "2025-05-25T00:00:00"

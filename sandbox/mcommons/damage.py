@@ -107,6 +107,49 @@ def _error(kind: str, respond: Callable[[ServiceError], Response]) -> Callable[[
     return make
 
 
+def _number(name: str, value: str | None, least: int) -> int:
+    if value is None or not value.isdecimal() or int(value) < least:
+        raise ValueError(f"the fault {name!r} needs a number from {least} on")
+    return int(value)
+
+
+def _page_cap(value: str | None) -> Make:
+    """Pages of no more than so many rows, whatever is asked for."""
+    cap = _number("page-cap", value, 1)
+
+    def make(request: Request, answer: Answer) -> Response:
+        def capped(name: str, text: str) -> str:
+            return str(min(cap, int(text))) if name == "limit" and text.isdecimal() else text
+
+        query = [(name, capped(name, text)) for name, text in request.query]
+        return answer(replace(request, query=query))
+
+    return make
+
+
+def _page_count(value: str | None) -> Make:
+    """The same count of pages for every window."""
+    count = b'page_count="%d"' % _number("page-count", value, 0)
+
+    def make(request: Request, answer: Answer) -> Response:
+        response = answer(request)
+        return replace(response, body=re.sub(rb'page_count="[0-9]*"', count, response.body))
+
+    return make
+
+
+def _filtered(request: Request, answer: Answer) -> Response:
+    """A page without its first row, as if that had been taken out when the page was cut already."""
+    response = damaged(_record, lambda record: b"")(request, answer)
+    if response.body == answer(request).body:
+        return response
+
+    def one_less(number: re.Match[bytes]) -> bytes:
+        return b'num="%d"' % (int(number[1]) - 1)
+
+    return replace(response, body=re.sub(rb'num="([0-9]+)"', one_less, response.body, count=1))
+
+
 def _vanish(request: Request, answer: Answer) -> Response:
     for name in request.params:
         if name in _PARENTS:
@@ -183,6 +226,7 @@ DAMAGE = Damage(
     kinds={
         **{kind: damaged(_record, change) for kind, change in _CHANGES.items()},
         "same-id": _same_id,
+        "filtered": _filtered,
         "vanish": _vanish,
         "external-entity": _entities(b'<!ENTITY secret SYSTEM "file:///etc/passwd">', b"&secret;"),
         "entity-expansion": _entities(b"".join(_LAUGHS), b"&laugh9;"),
@@ -190,6 +234,8 @@ DAMAGE = Damage(
     valued={
         "error=ID": _error("error", refusal),
         "error-400=ID": _error("error-400", bad_request),
+        "page-cap=ROWS": _page_cap,
+        "page-count=PAGES": _page_count,
     },
     transient=("error=27", "error=0"),
 )

@@ -26,21 +26,35 @@ from .errors import (
     TransientError,
     WindowTooLarge,
 )
-from .paging import UNKNOWN_PARTS, LinkPlan, PagePlan, Probe
+from .paging import (
+    EDGE_ROWS,
+    MIN_PAGE,
+    UNKNOWN_PARTS,
+    Ask,
+    Budget,
+    OverlapPlan,
+    PageMetadata,
+    PageSize,
+    plan_for,
+)
 from .tables import (
     Layout,
     Page,
     Reject,
     add_row_keys,
+    clip_page,
     concat_pages,
     constant,
     empty_page,
     filter_page,
     join_pieces,
     key_values,
+    row_digests,
+    superseded,
+    times,
     unreadable_page,
 )
-from .windows import Window
+from .windows import SECOND, Window
 
 #: How often the same window is cut because the service does not answer, or refuses it.
 MAX_CUTS = 5
@@ -48,8 +62,6 @@ MAX_CUTS = 5
 #: are more, it is not single records that are broken.
 MAX_BROKEN = 64
 MAX_BROKEN_PIECES = 16
-#: No service has shorter pages: an answer with fewer rows is not cut off at the end of a page.
-MIN_PAGE = 20
 #: Rows read ahead of those that are asked for; more would take more memory than they save time.
 AHEAD_ROWS = 30_000
 _CUT_OFF = "the service answers every page with the same rows, and there may be more"
@@ -64,7 +76,6 @@ class Unit:
         params: Further parameters.
         values: Column → value it has in every row: the key of the parent, or what is configured.
         cursor: Name of the cursor that these rows move.
-        crowded: The time to cut into windows if there are too many rows to page through.
         instead: The time to ask for if the service refuses the window.
     """
 
@@ -72,7 +83,6 @@ class Unit:
     params: Mapping[str, str] = field(default_factory=dict)
     values: Mapping[str, int | str] = field(default_factory=dict)
     cursor: str = ""
-    crowded: Window | None = None
     instead: Window | None = None
 
     def __str__(self) -> str:
@@ -122,21 +132,25 @@ class _Read:
         self,
         unit: Unit,
         endpoint: Endpoint,
-        limit: int | None,
+        size: PageSize,
+        budget: Budget,
         cuts: int = 0,
         broken: bool = False,
         looks: Sequence[int] = (),
     ) -> None:
         self.unit = unit
+        self.budget = budget
         self.cuts = cuts
         #: Whether the window is a part of one whose answer is broken.
         self.broken = broken
-        self.limit = limit
-        self.plan = _plan(unit.window or unit.crowded, endpoint, limit, looks)
+        #: What was known of the pages' size when the reading began.
+        self.version = size.version
+        self.plan = plan_for(endpoint, size, unit.window, looks)
         #: Pages that are to be asked for.
-        self.wanted: deque[int] = deque()
+        self.wanted: deque[Ask] = deque()
         self.started = False
         self.replaced = False
+        self.pages: list[Page] = []
         #: Rows of the pages that have come so far.
         self.rows = 0
         self.gone: str | None = None
@@ -149,23 +163,6 @@ class _Read:
     def splittable(self) -> bool:
         """Whether there is a window to ask for that can be cut."""
         return self.unit.window is not None and self.unit.window.splittable
-
-
-def _plan(
-    window: Window | None, endpoint: Endpoint, limit: int | None, looks: Sequence[int]
-) -> PagePlan | LinkPlan:
-    cursor = endpoint.window.cursor if endpoint.window else None
-    if endpoint.paging is Paging.LINKED:
-        return LinkPlan(window, cursor)
-    return PagePlan(
-        endpoint.paging,
-        limit if endpoint.page_limit else None,
-        window,
-        cursor,
-        keyed=not endpoint.identity,
-        settled=endpoint.settled,
-        looks=looks,
-    )
 
 
 class Reader:
@@ -188,7 +185,9 @@ class Reader:
         self._service = service
         self._endpoint = endpoint
         self._layout = Layout.of(endpoint)
-        self._limit = min(page_size, endpoint.page_limit) if endpoint.page_limit else None
+        limit = min(page_size, endpoint.page_limit) if endpoint.page_limit else None
+        self._size = PageSize(limit)
+        self._lessons = 0
         self._units = iter(units)
         self._order: list[_Read] = []
         self._lock = Lock()
@@ -229,6 +228,11 @@ class Reader:
         """Ask for as much as may be asked for at a time, until enough has been read ahead."""
         while not self._failure and self._under_way < self._service.client.concurrency:
             read = self._next_read()
+            if read is None and not self._under_way and any(read.plan.held for read in self._order):
+                # Nobody is left to wait for.
+                self._size.forget_looks()
+                self._resume()
+                continue
             if read is None or not self._submit(read, read.wanted[0]):
                 return
             read.wanted.popleft()
@@ -249,30 +253,31 @@ class Reader:
         if unit is None:
             self._exhausted = True
             return None
-        self._order.append(_Read(unit, self._endpoint, self._limit))
+        self._order.append(_Read(unit, self._endpoint, self._size, Budget()))
         return self._next_read()
 
-    def _submit(self, read: _Read, number: int) -> bool:
+    def _submit(self, read: _Read, ask: Ask) -> bool:
         """Ask for a page; false if the session is over."""
-        question = self._service.client.submit(lambda: self._answer(read, number), self._session)
+        question = self._service.client.submit(lambda: self._answer(read, ask), self._session)
         return question is not None
 
-    def _answer(self, read: _Read, number: int) -> None:
+    def _answer(self, read: _Read, ask: Ask) -> None:
         """Read a page, and go on from it."""
         outcome: Page | Exception
         try:
-            outcome = self._fetch(read, number)
+            outcome = self._fetch(read, ask)
         except Exception as error:  # noqa: BLE001 - raised where it is taken
             outcome = error
         with self._lock:
             self._under_way -= 1
             try:
-                self._take(read, number, outcome)
+                self._take(read, ask, outcome)
+                self._resume()
                 self._ask_on()
             except Exception as error:  # noqa: BLE001 - raised by whoever polls
                 self._failure = self._failure or error
 
-    def _fetch(self, read: _Read, number: int) -> Page:
+    def _fetch(self, read: _Read, ask: Ask) -> Page:
         """One page; one that stays broken, from smaller pages with the same rows."""
         once: list[type[TransientError]] = []
         if read.splittable and read.cuts < MAX_CUTS:
@@ -280,42 +285,37 @@ class Reader:
             once.append(AnswerTimeout)
         if read.splittable and read.broken:
             once.append(BrokenAnswer)
-        if isinstance(number, Probe):
-            return self._look(read, number, once)
         try:
-            return self._ask(read, number, read.limit, once)
+            return self._ask(read, ask, once)
         except BrokenAnswer as error:
-            if read.limit is None:
+            if ask.probe:
+                return self._unreadable(error)
+            if ask.limit is None:
                 raise
-            logger.warning(f"{self._where(read, number)}: {error}; asking for smaller pages")
-            return self._fetch_pieces(read, number, read.limit, error)
+            logger.warning(f"{self._where(read, ask)}: {error}; asking for smaller pages")
+            return self._fetch_pieces(read, ask, ask.limit, error)
 
-    def _look(self, read: _Read, number: int, once: Sequence[type[TransientError]]) -> Page:
-        """The first row of a page."""
-        assert read.limit is not None
-        try:
-            return self._ask(read, (number - 1) * read.limit + 1, 1, once, by_number=True)
-        except BrokenAnswer as error:
-            return self._unreadable(error)
-
-    def _fetch_pieces(self, read: _Read, number: int, limit: int, error: BrokenAnswer) -> Page:
+    def _fetch_pieces(self, read: _Read, ask: Ask, limit: int, error: BrokenAnswer) -> Page:
         """The rows of a page from ever smaller pages, until what is broken stands alone."""
-        endpoint, linked = self._endpoint, isinstance(read.plan, LinkPlan)
-        whole, broken, counted = limit, [number], None
-        pieces = {number - 1: self._unreadable(error)} if limit == 1 else {}
+        linked = self._endpoint.paging is Paging.LINKED
+        first, end = (ask.number - 1) * limit, ask.number * limit
+        broken, counted = [(first, end)], None
+        size = self._size.limit or limit
+        pieces = {first: self._unreadable(error)} if limit == 1 else {}
         unreadable = len(pieces)
-        while broken and limit > 1:
-            parts = next(n for n in range(2, limit + 1) if limit % n == 0)
-            limit //= parts
-            wanted = [(n - 1) * parts + k for n in broken for k in range(1, parts + 1)]
+        while broken and limit > 1 and size > 1:
+            size //= next(n for n in range(2, size + 1) if size % n == 0)
+            # They lie on a grid, and reach over the ends of what is broken.
+            numbers = {n for a, b in broken for n in range(a // size + 1, -(-b // size) + 1)}
             broken = []
-            for piece in wanted:
+            for number in sorted(numbers):
+                start, stop = max(first, (number - 1) * size), min(end, number * size)
                 try:
-                    once = [BrokenAnswer] if limit > 1 else []
-                    page = self._ask(read, piece, limit, once, by_number=True)
+                    once = [BrokenAnswer] if size > 1 else []
+                    page = self._ask(read, Ask(number, size, ask.index), once, by_number=True)
                 except BrokenAnswer as still:
-                    if limit > 1:
-                        broken.append(piece)
+                    if size > 1:
+                        broken.append((start, stop))
                         continue
                     page = self._unreadable(still)
                     unreadable += 1
@@ -324,18 +324,28 @@ class Reader:
                         raise
                     # Nobody has named this page; there may be none.
                     continue
-                if linked and page.next_link and self._number_of(read, page.next_link) != piece + 1:
+                if (
+                    linked
+                    and page.next_link
+                    and self._number_of(read, page.next_link) != number + 1
+                ):
                     # Its pages cannot be asked for by their numbers.
                     raise error
                 if page.page_count is not None:
-                    counted = -(-page.page_count * limit // whole)
-                pieces[(piece - 1) * limit] = page
+                    counted = -(-page.page_count * size // limit)
+                over = start - (number - 1) * size
+                if (over or stop < number * size) and self._endpoint.identity:
+                    if page.rows > page.table.num_rows:
+                        # Nobody knows which of its rows are on the next page as well.
+                        raise error
+                    page = clip_page(page, over, stop - start)
+                pieces[start] = page
             if len(broken) > MAX_BROKEN_PIECES or (len(pieces) > 1 and unreadable == len(pieces)):
                 raise ServiceError(f"{error}, also to smaller questions")
-        joined = join_pieces(endpoint, [pieces[at] for at in sorted(pieces)], counted)
+        joined = join_pieces(self._endpoint, [pieces[at] for at in sorted(pieces)], counted)
         last = pieces[max(pieces)]
         if linked and (last.next_link or last.rows > last.table.num_rows):
-            joined.next_link = f"?page={number + 1}"
+            joined.next_link = f"?page={ask.number + 1}"
         return joined
 
     def _number_of(self, read: _Read, link: str) -> int | None:
@@ -347,44 +357,43 @@ class Reader:
     def _ask(
         self,
         read: _Read,
-        number: int,
-        limit: int | None,
+        ask: Ask,
         once: Sequence[type[TransientError]],
         by_number: bool = False,
     ) -> Page:
-        """One page of so many rows; one that has to be taken apart is asked for once more."""
+        """One page; one that has to be taken apart is asked for once more."""
         service, endpoint, window = self._service, self._endpoint, read.unit.window
         path = endpoint.path.format(**read.unit.values)
         params = {**endpoint.params, **read.unit.params}
         if endpoint.window and window:
             params[endpoint.window.start] = window.start.strftime(service.time_format)
             params[endpoint.window.end] = window.end.strftime(service.time_format)
-        if limit is not None:
-            params[service.limit_param] = str(limit)
-        if isinstance(read.plan, LinkPlan) and not by_number:
-            link = read.plan.link(number)
+        if ask.limit is not None:
+            params[service.limit_param] = str(ask.limit)
+        if endpoint.paging is Paging.LINKED and not by_number:
+            link = read.plan.link(ask.index)
             # What a link leaves out is still what was asked for.
             params.update(service.client.follow(path, link) if link else {})
-        elif limit is not None or number > 1:
-            params["page"] = str(number)
+        elif ask.limit is not None or ask.number > 1:
+            params["page"] = str(ask.number)
 
-        def ask() -> Any:
+        def get() -> Any:
             return service.client.get(path, params, tuple(once), on_request=self._count)
 
         def decode(content: Any) -> Page:
-            if limit == 1:
+            if ask.limit == 1:
                 # Not behind whole pages: others are asked for once it is known.
                 return service.decode(content, endpoint, self._layout)
             return service.client.compute(lambda: service.decode(content, endpoint, self._layout))
 
-        content, page = ask(), None
+        content, page = get(), None
         with suppress(BrokenAnswer):
             page = decode(content)
             if not page.salvaged:
                 return page
-        logger.warning(f"{self._where(read, number)}: not well-formed; asking for it again")
+        logger.warning(f"{self._where(read, ask)}: not well-formed; asking for it again")
         try:
-            return decode(ask())
+            return decode(get())
         except BrokenAnswer:
             if page is None:
                 raise
@@ -394,47 +403,103 @@ class Reader:
         with self._counting:
             self.requests += 1
 
-    def _take(self, read: _Read, number: int, outcome: Page | Exception) -> None:
+    def _take(self, read: _Read, ask: Ask, outcome: Page | Exception) -> None:
         if read.done or read.replaced:
             return
+        if read.version != self._size.version:
+            self._begin_again(read)
+            return
         try:
+            if isinstance(outcome, WindowTooLarge):
+                read.budget.spend(None)
             if isinstance(outcome, Exception):
                 raise outcome
             page = outcome
-            read.rows += page.table.num_rows
-            asked = read.plan.receive(number, page)
+            metadata = self._describe(page, len(read.pages), read.unit.window)
+            read.budget.spend(metadata)
+            if not ask.probe:
+                read.pages.append(page)
+                read.rows += page.table.num_rows
+            asked = read.plan.receive(ask, metadata)
         except (WindowTooLarge, AnswerTimeout) as error:
-            window = read.unit.window or read.unit.crowded
+            window = read.unit.window
             # Whoever is silent whatever is asked is down, and not slow.
             silent = isinstance(error, AnswerTimeout) and read.cuts >= MAX_CUTS
             if window is None or not window.splittable or silent:
-                raise self._located(error, read, number) from error
-            logger.info(f"{self._where(read, number)}: {error}; asking for shorter windows")
+                raise self._located(error, read, ask) from error
+            logger.info(f"{self._where(read, ask)}: {error}; asking for shorter windows")
             self._replace(read, window.split(UNKNOWN_PARTS), read.cuts + 1, read.broken)
             return
         except BrokenAnswer as error:
-            self._narrow(read, number, error)
+            self._narrow(read, ask, error)
             return
         except ServiceError as error:
             if isinstance(error, Refusal) and error.code in self._endpoint.gone:
                 if read.unit.cursor not in self._gone:
-                    logger.warning(f"{self._where(read, number)}: {error}; it has no rows to load")
+                    logger.warning(f"{self._where(read, ask)}: {error}; it has no rows to load")
                 self._gone.add(read.unit.cursor)
                 read.gone = str(error)
             elif isinstance(error, Refusal) and read.unit.instead:
-                logger.info(f"{self._where(read, number)}: {error}; asking for less")
+                logger.info(f"{self._where(read, ask)}: {error}; asking for less")
                 self._replace(read, [read.unit.instead])
             else:
-                raise self._located(error, read, number) from error
+                raise self._located(error, read, ask) from error
             return
         read.wanted.extend(asked)
-        window = read.unit.window or read.unit.crowded
-        if isinstance(read.plan, PagePlan) and read.plan.unpaged:
-            self._judge_unpaged(read, page, window)
+        self._follow(read)
+
+    def _resume(self) -> None:
+        """Let what waits go on if more is known of short pages."""
+        if self._lessons == self._size.lessons:
+            return
+        self._lessons = self._size.lessons
+        for read in [read for read in self._order if read.plan.held]:
+            try:
+                if read.version == self._size.version:
+                    read.wanted.extend(read.plan.resume())
+            except ServiceError as error:
+                raise self._located(error, read, Ask(1, None, 1)) from error
+            self._follow(read)
+        if self._lessons != self._size.lessons:
+            self._resume()
+
+    def _follow(self, read: _Read) -> None:
+        """Do what the plan of a read says beside what to ask for."""
+        window = read.unit.window
+        if read.version != self._size.version:
+            self._begin_again(read)
+        elif read.plan.unpaged:
+            self._judge_unpaged(read, read.pages[-1], window)
         elif read.plan.parts:
             assert window is not None
             parts, looks = window.split(read.plan.parts), read.plan.looks
             self._replace(read, parts, broken=read.broken, looks=looks)
+
+    def _describe(self, page: Page, place: int, window: Window | None) -> PageMetadata:
+        """What a plan may know of a page."""
+        cursor = self._endpoint.window.cursor if self._endpoint.window else None
+        dates = times(page.table, cursor) if cursor and window else []
+        inside = [time for time in dates if window and window.start <= time < window.end + SECOND]
+        return PageMetadata(
+            place=place,
+            rows=page.rows,
+            loaded=page.table.num_rows,
+            fingerprint=page.fingerprint,
+            head=row_digests(page.table[:EDGE_ROWS]),
+            tail=row_digests(page.table[-EDGE_ROWS:]),
+            page_count=page.page_count,
+            next_link=page.next_link,
+            dated=len(dates),
+            inside=len(inside),
+            earliest=min(inside, default=None),
+            latest=max(inside, default=None),
+            salvaged=page.salvaged,
+            pieced=page.pieced,
+        )
+
+    def _begin_again(self, read: _Read) -> None:
+        """Read a unit anew, because pages turned out to have another size."""
+        self._put_in_place_of(read, [read.unit], read.cuts, read.broken, ())
 
     def _judge_unpaged(self, read: _Read, page: Page, window: Window | None) -> None:
         """Tell whether the one answer that can be had is cut off; one with fewer rows is not."""
@@ -447,13 +512,13 @@ class Reader:
             rows = f"{page.rows} rows, {read.unit}"
             page.rejects.append(Reject(None, None, _CUT_OFF, rows))
 
-    def _narrow(self, read: _Read, number: int, error: BrokenAnswer) -> None:
+    def _narrow(self, read: _Read, ask: Ask, error: BrokenAnswer) -> None:
         """Ask for shorter windows, where there are no smaller pages."""
         self._broken += 1
         if not read.splittable or self._broken > MAX_BROKEN:
-            raise self._located(error, read, number) from error
+            raise self._located(error, read, ask) from error
         assert read.unit.window is not None
-        logger.warning(f"{self._where(read, number)}: {error}; asking for shorter windows")
+        logger.warning(f"{self._where(read, ask)}: {error}; asking for shorter windows")
         parts = read.unit.window.split(UNKNOWN_PARTS)
         self._replace(read, parts, read.cuts, broken=True)
 
@@ -469,18 +534,30 @@ class Reader:
         looks: Sequence[int] = (),
     ) -> None:
         """Read ``windows`` in the place of what was asked for."""
+        units = [replace(read.unit, window=part, instead=None) for part in windows]
+        self._put_in_place_of(read, units, cuts, broken, looks)
+
+    def _put_in_place_of(
+        self, read: _Read, units: Sequence[Unit], cuts: int, broken: bool, looks: Sequence[int]
+    ) -> None:
         read.replaced = True
         at = self._order.index(read)
-        units = [replace(read.unit, window=part, crowded=None, instead=None) for part in windows]
         self._order[at : at + 1] = [
-            _Read(unit, self._endpoint, self._limit, cuts, broken, looks) for unit in units
+            _Read(unit, self._endpoint, self._size, read.budget, cuts, broken, looks)
+            for unit in units
         ]
 
     def _rows(self, read: _Read) -> Page:
         endpoint = self._endpoint
-        pages: Sequence[Page] = [] if read.gone else read.plan.pages()
-        if not pages:
+        if read.gone or not read.pages:
             return empty_page(endpoint)
+        pages = [clip_page(read.pages[kept.place], kept.skip) for kept in read.plan.kept()]
+        if not endpoint.identity or isinstance(read.plan, OverlapPlan):
+            # The same unreadable record can be on several of these pages.
+            pages = [
+                superseded(page, pages[n + 1 :]) if page.rejects else page
+                for n, page in enumerate(pages)
+            ]
         page = concat_pages([_with_shared(page, read.unit) for page in pages])
         if endpoint.identity:
             cursor = endpoint.window.cursor if endpoint.window else None
@@ -496,12 +573,12 @@ class Reader:
             page = _newest(page, endpoint.key)
         return page
 
-    def _where(self, read: _Read, number: int) -> str:
-        parts = [self._endpoint.name, str(read.unit), f"page {number}"]
+    def _where(self, read: _Read, ask: Ask) -> str:
+        parts = [self._endpoint.name, str(read.unit), f"page {ask.number}"]
         return ", ".join(part for part in parts if part)
 
-    def _located(self, error: ServiceError, read: _Read, number: int) -> ServiceError:
-        return ServiceError(f"{self._where(read, number)}: {error}")
+    def _located(self, error: ServiceError, read: _Read, ask: Ask) -> ServiceError:
+        return ServiceError(f"{self._where(read, ask)}: {error}")
 
 
 def _with_shared(page: Page, unit: Unit) -> Page:

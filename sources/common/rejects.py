@@ -112,7 +112,8 @@ class Rejections:
         prefix = _prefix(unit)
         if unit.window is None:
             self._undated.add(prefix)
-            if self._endpoint.window is None or unit.crowded:
+            undated = (self._endpoint.window and self._endpoint.window.undated) or {}
+            if not undated or not undated.items() <= unit.params.items():
                 self._complete.add(prefix)
         else:
             _extend(self._spans.setdefault(prefix, []), unit.window)

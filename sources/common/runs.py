@@ -450,7 +450,8 @@ class Load:
             return
         cursor = self._cursors.get(whole.cursor)
         if self._reads_sets and not cursor and self._unlimited:
-            yield self._set_of(whole, end)
+            # In no window are rows without a time, and those that an earlier start date has loaded.
+            yield whole
             return
         self._look_for_hole(whole, end)
         if settings.since:
@@ -475,7 +476,8 @@ class Load:
         closing = self._phase is _Phase.CLOSING
         if self._reads_sets:
             if not closing and whole.cursor not in self.complete.done:
-                yield self._set_of(whole, end)
+                # A set has no start date: what an earlier one has loaded would go.
+                yield whole
         elif not closing:
             cursor = self.complete.cursors.get(whole.cursor)
             first = self.first if self.refresh else self._oldest
@@ -489,10 +491,6 @@ class Load:
             yield from self._windows(whole, asked, max(self.first, self._moved_since(asked)), end)
             if asked.undated:
                 yield replace(whole, params={**whole.params, **asked.undated})
-
-    def _set_of(self, whole: Unit, end: datetime) -> Unit:
-        # A set has no start date: what an earlier one has loaded would go.
-        return replace(whole, crowded=Window(min(self._oldest, end), end))
 
     def _windows(
         self, whole: Unit, asked: WindowParams, start: datetime, end: datetime

@@ -578,10 +578,27 @@ def filter_page(page: Page, keep: list[bool]) -> Page:
 
 
 def superseded(page: Page, by: Sequence[Page]) -> Page:
-    """A page of an earlier reading, without the unreadable records that ``by`` has as well."""
+    """The page without the unreadable records that one of ``by`` has as well."""
     again = {reject for newer in by for reject in newer.rejects}
     rejects = [one for one in page.rejects if one.row is not None or one not in again]
     return replace(page, rejects=rejects)
+
+
+def clip_page(page: Page, first: int, count: int | None = None) -> Page:
+    """The page from a record on, with up to ``count`` of them, and what was rejected."""
+    rows = page.table.num_rows
+    end = rows if count is None else first + count
+    if first == 0 and end >= rows:
+        return page
+    clipped = filter_page(page, [first <= n < end for n in range(rows)])
+    return replace(clipped, rows=page.rows - rows + clipped.table.num_rows)
+
+
+def row_digests(table: pa.Table) -> tuple[str, ...]:
+    """A digest of the values of each row."""
+    return tuple(
+        _digest(repr(row)) for row in zip(*(column.to_pylist() for column in table.columns))
+    )
 
 
 def concat_pages(pages: Sequence[Page]) -> Page:

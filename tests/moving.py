@@ -1,0 +1,233 @@
+"""Lists that change while a plan reads them: no network, no clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta, timezone
+from random import Random
+
+from sources.common.endpoints import Endpoint, Paging
+from sources.common.errors import ServiceError
+from sources.common.paging import EDGE_ROWS, Ask, PageMetadata, PageSize, Plan, plan_for
+from sources.common.windows import Window
+from sources.mcommons.endpoints import ENDPOINTS as MCOMMONS
+from sources.mgage.endpoints import ENDPOINTS as MGAGE
+
+#: How a list can be sorted: by its cursor or by its ids, ascending or descending.
+ORDERS = ("cursor", "-cursor", "id", "-id")
+#: The endpoints that hand out pages.
+PAGED = [each for each in (*MCOMMONS, *MGAGE) if each.paging is not Paging.SINGLE]
+_START = datetime(2025, 1, 1, tzinfo=timezone.utc)
+#: Pages are shorter than the services', so that many more readings can be tried.
+_LIMIT, _MOST_ROWS = 50, 420
+#: More answers than any reading of the short lists below can need.
+FAR_TOO_MANY = 5000
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row; its cursor is a number of seconds, and ``None`` stands for no time."""
+
+    id: int
+    cursor: int | None
+
+    @property
+    def digest(self) -> str:
+        """What a plan compares rows by."""
+        return f"{self.id} {self.cursor}"
+
+
+@dataclass
+class Listing:
+    """A list of rows, sorted, served in pages.
+
+    Attributes:
+        rows: The rows of the window, sorted.
+        order: How they are sorted.
+        counted: Whether each page says how many there are; ``linked``: what comes next.
+        own_size: Rows on a page, whatever is asked for.
+        cap: Most rows on a page, if more are asked for.
+        hidden: Ids of rows that are taken out of a page after it was cut out of the list.
+    """
+
+    rows: list[Row]
+    order: str = "cursor"
+    counted: bool = False
+    linked: bool = False
+    own_size: int | None = None
+    cap: int | None = None
+    hidden: frozenset[int] = frozenset()
+    count: Callable[[int], int] = lambda count: count
+    answers: list[Ask] = field(default_factory=list)
+    changed: set[Row] = field(default_factory=set)
+    _born: int = 10**9
+
+    def __post_init__(self) -> None:
+        self._sort()
+
+    def _sort(self) -> None:
+        def key(row: Row) -> tuple[int, int]:
+            cursor = -1 if row.cursor is None else row.cursor
+            return (cursor, row.id) if "cursor" in self.order else (row.id, cursor)
+
+        self.rows.sort(key=key, reverse=self.order.startswith("-"))
+
+    def answer(self, ask: Ask, place: int) -> PageMetadata:
+        """A page as it is now."""
+        self.answers.append(ask)
+        limit = self._limit(ask)
+        pages = -(-len(self.rows) // limit)
+        return describe(
+            self.shown(ask),
+            place,
+            page_count=self.count(pages) if self.counted else None,
+            next_link=f"?page={ask.number + 1}" if self.linked and ask.number < pages else None,
+        )
+
+    def shown(self, ask: Ask) -> list[Row]:
+        """The rows on a page as it is now."""
+        limit = self._limit(ask)
+        rows = self.rows[(ask.number - 1) * limit : ask.number * limit]
+        return [row for row in rows if row.id not in self.hidden]
+
+    def _limit(self, ask: Ask) -> int:
+        return self.own_size or min(ask.limit or 20, self.cap or 10**9)
+
+    def leave(self, random: Random) -> None:
+        """A row goes: it was deleted, or its cursor moved past the end of the window."""
+        if self.rows:
+            self.changed.add(self.rows.pop(random.randrange(len(self.rows))))
+
+    def arrive(self, random: Random) -> None:
+        """A row comes: a new one at the end, or one with a cursor that lies somewhere between."""
+        self._born += 1
+        newest = max((row.cursor or 0 for row in self.rows), default=0) + 1
+        cursor = newest if random.random() < 0.5 else random.randrange(newest + 1)
+        # Its id is new, or that of an old row whose cursor had been outside of the window.
+        row_id = self._born if random.random() < 0.5 else random.randrange(10**6, 10**9)
+        self.put(Row(row_id, cursor))
+
+    def put(self, row: Row) -> None:
+        """Put a row where it belongs."""
+        self.changed.add(row)
+        self.rows.append(row)
+        self._sort()
+
+    def move(self, random: Random) -> None:
+        """A row gets another cursor: the newest, or any."""
+        if self.rows:
+            row = self.rows.pop(random.randrange(len(self.rows)))
+            self.changed.add(row)
+            newest = max((each.cursor or 0 for each in self.rows), default=0) + 1
+            cursor = newest if random.random() < 0.5 else random.randrange(newest + 1)
+            self.put(replace(row, cursor=cursor))
+
+
+Change = Callable[[Listing, Random], None]
+#: What can happen to a list; to one whose rows never leave, only the last.
+CHANGES: Sequence[Change] = (Listing.leave, Listing.move, Listing.arrive)
+
+
+def describe(rows: Sequence[Row], place: int = 0, **known: object) -> PageMetadata:
+    """A page of these rows."""
+    digests = tuple(row.digest for row in rows)
+    page = PageMetadata(
+        place=place,
+        rows=len(rows),
+        loaded=len(rows),
+        fingerprint=repr(digests),
+        head=digests[:EDGE_ROWS],
+        tail=digests[-EDGE_ROWS:],
+    )
+    return replace(page, **known)  # type: ignore[arg-type]
+
+
+@dataclass
+class Reading:
+    """What came of reading a list."""
+
+    plan: Plan
+    size: PageSize
+    #: The rows that were handed out, in their order.
+    found: list[Row]
+
+
+def read(
+    listing: Listing,
+    make_plan: Callable[[], Plan],
+    size: PageSize,
+    random: Random | None = None,
+    change: Callable[[int], None] = lambda answers: None,
+) -> Reading:
+    """Read a list to its end: questions are answered in any order, with ``change`` before each."""
+    plan, asked, pages = make_plan(), [], []  # type: ignore[var-annotated]
+    asked += plan.first
+    while not (plan.done or plan.parts):
+        assert asked, "the plan has not ended, and asks for nothing"
+        assert len(listing.answers) < FAR_TOO_MANY, "the plan goes on and on"
+        change(len(listing.answers))
+        ask = asked.pop(random.randrange(len(asked)) if random else 0)
+        version = size.version
+        page = listing.answer(ask, len(pages))
+        if not ask.probe:
+            pages.append(listing.shown(ask))
+        asked += plan.receive(ask, page)
+        if size.version != version:
+            plan, pages = make_plan(), []
+            asked = list(plan.first)
+    kept = plan.kept() if plan.done else ()
+    return Reading(plan, size, [row for each in kept for row in pages[each.place][each.skip :]])
+
+
+def readings_that_lose_a_row(endpoint: Endpoint, order: str, readings: int) -> list[int]:
+    """Read lists as an endpoint declares them, while one to four things happen to each.
+
+    Returns:
+        The numbers of the readings in which a row was lost, or doubled where it has no key,
+        although nothing happened to it.
+    """
+    bad = []
+    for seed in range(readings):
+        random = Random(f"{endpoint.name} {order} {seed}")
+        count = random.randrange(_MOST_ROWS)
+        rows = [Row(number * 7, random.randrange(1000)) for number in range(count)]
+        listing = Listing(
+            list(rows),
+            order,
+            counted=endpoint.paging is Paging.COUNTED,
+            linked=endpoint.paging is Paging.LINKED,
+            own_size=None if endpoint.page_limit else _LIMIT,
+        )
+        windowed = endpoint.window and random.random() < 0.5
+        window = Window(_START, _START + timedelta(days=30)) if windowed else None
+        reading = _read_while_it_moves(endpoint, listing, window, random)
+        if reading is None or reading.plan.parts:
+            continue
+        stayed = set(rows) - listing.changed
+        found = [row for row in reading.found if row in stayed]
+        if set(found) != stayed or (endpoint.identity and len(found) != len(stayed)):
+            bad.append(seed)
+    return bad
+
+
+def _read_while_it_moves(
+    endpoint: Endpoint, listing: Listing, window: Window | None, random: Random
+) -> Reading | None:
+    """What came of it; nothing where the list moved so much that the resource fails."""
+    size = PageSize(_LIMIT if endpoint.page_limit else None)
+    answers = 2 + 2 * len(listing.rows) // _LIMIT
+    moments = sorted(random.randrange(answers) for _ in range(random.randrange(1, 5)))
+    kinds = CHANGES[2:] if endpoint.settled else CHANGES
+
+    def change(answers: int) -> None:
+        while moments and moments[0] <= answers:
+            moments.pop(0)
+            random.choice(kinds)(listing, random)
+
+    try:
+        return read(listing, lambda: plan_for(endpoint, size, window), size, random, change)
+    except ServiceError as error:
+        if "do not stand still" in str(error):
+            return None
+        raise
