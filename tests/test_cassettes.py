@@ -123,6 +123,7 @@ REQUESTS |= {
 
 # Rows: all of each table, without the columns that are NULL.
 
+_SIGNED_UP = {"created_at": "2024-01-13T01:54:01Z", "updated_at": "2024-01-13T01:54:01Z"}
 EXPECTED: Tables = {
     "profiles": [
         {
@@ -153,8 +154,8 @@ EXPECTED: Tables = {
             "last_saved_location__postal_code": "81212",
             "last_saved_location__country": "US",
             "last_saved_districts__congressional_district": "CO-5",
-            "last_saved_districts__state_upper_district": "CO-8",
-            "last_saved_districts__state_lower_district": "CO-98",
+            "last_saved_districts__state_upper_district": "CO-",
+            "last_saved_districts__state_lower_district": "CO-",
             "last_saved_districts__split_district": "No",
         },
         {
@@ -207,10 +208,10 @@ EXPECTED: Tables = {
         },
     ],
     "profiles__custom_columns": [
-        {"profile_id": 300000049, "name": "Age", "value": "34"},
-        {"profile_id": 300000049, "name": "Favorite animal", "value": "dog & cat"},
+        {"profile_id": 300000049, "name": "Age", "value": "34", **_SIGNED_UP},
+        {"profile_id": 300000049, "name": "Favorite animal", "value": "dog & cat", **_SIGNED_UP},
         {"profile_id": 300000049, "name": "Language"},
-        {"profile_id": 300000049, "name": "Yes/NO", "value": "yes"},
+        {"profile_id": 300000049, "name": "Yes/NO", "value": "yes", **_SIGNED_UP},
         {"profile_id": 300000371, "name": "Age"},
         {"profile_id": 300000371, "name": "Favorite animal"},
         {"profile_id": 300000371, "name": "Language"},
@@ -649,7 +650,7 @@ EXPECTED: Tables = {
             "status": "active",
             "size": 54,
         },
-        {"id": 402781, "name": "Staff", "type": "UploadedGroup", "status": "active", "size": 44},
+        {"id": 402781, "name": "Staff", "type": "UploadedGroup", "status": "inactive", "size": 44},
     ],
     "keywords": [
         {
@@ -746,13 +747,13 @@ EXPECTED: Tables = {
             "id": 31,
             "name": "gotv",
             "taggable_object__type": "campaign",
-            "taggable_object__id": "162603",
+            "taggable_object__id": 162603,
         },
         {
             "id": 39,
             "name": "actions",
             "taggable_object__type": "mconnect",
-            "taggable_object__id": "10",
+            "taggable_object__id": 10,
         },
     ],
     "attachments": [
@@ -779,7 +780,13 @@ EXPECTED: Tables = {
         }
     ],
     "mdata_entries": [
-        {"mdata_id": 4667, "input": "94401", "output": "Your polling place: City Hall, 1 Main St"}
+        {
+            "id": 91000,
+            "mdata_id": 4667,
+            "created_at": "2024-01-01T00:00:00Z",
+            "input": "94401",
+            "output": "Your polling place: City Hall, 1 Main St",
+        }
     ],
 }
 
