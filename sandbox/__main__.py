@@ -27,6 +27,7 @@ faults: KIND[=VALUE][@[ENDPOINT:]WHEN], or KIND[=VALUE]@ENDPOINT
   503@7                     the seventh call; 7-9, 7- (from the seventh on), or always
   429=2@profiles:10%        one call in ten to an endpoint, with Retry-After: 2
   transient@5%,hang@100     what a client should survive now and then; never the 100th answer
+  text@groups,comment@tags  HTTP 200 without a list; one whose rows stand in a comment
 """
 
 

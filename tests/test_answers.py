@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from sources.common.client import Answer
 from sources.common.errors import (
+    BrokenAnswer,
     CredentialsError,
     Refusal,
     ServiceError,
@@ -23,7 +24,7 @@ from sources.common.errors import (
     WindowTooLarge,
 )
 from sources.common.tables import Layout, Page
-from sources.mcommons.answers import check, decode
+from sources.mcommons.answers import MIN_BYTES, check, decode
 from sources.mcommons.endpoints import ENDPOINTS
 
 UTC = timezone.utc
@@ -47,9 +48,8 @@ def refuse(error_id: int, message: str = "No") -> bytes:
 
 def read(name: str, text: str | bytes) -> Page:
     body = text if isinstance(text, bytes) else text.encode()
-    check(Answer(200, "application/xml", body))
     endpoint = BY_NAME[name]
-    return decode(body, endpoint, Layout.of(endpoint))
+    return decode(check(Answer(200, "application/xml", body)), endpoint, Layout.of(endpoint))
 
 
 def rows(page: Page) -> list[dict[str, Any]]:
@@ -71,9 +71,11 @@ def utc(text: str) -> datetime:
     return datetime.strptime(text, "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
 
 
-def failure(body: bytes, status: int = 200, media_type: str = "application/xml") -> Exception:
+def failure(
+    body: bytes, status: int = 200, media_type: str = "application/xml", path: str = ""
+) -> Exception:
     with pytest.raises(ServiceError) as raised:
-        check(Answer(status, media_type, body))
+        check(Answer(status, media_type, body, path))
     return raised.value
 
 
@@ -142,6 +144,67 @@ def test_a_page_inside_a_200_is_tried_again(html: str) -> None:
     assert type(failure(html.encode(), 200, "text/html")) is TransientError
 
 
+#: As recorded, without <html>.
+HEAVY_LOAD = (
+    "<h2>This website is under heavy load (queue full)</h2><p>We're sorry, too many people are "
+    "accessing this website at the same time. Please try again later.</p>"
+)
+MAINTENANCE = (
+    "<title>Site Maintenance</title><p>Sorry for the inconvenience but we're performing some "
+    'maintenance at the moment. You can always <a href="mailto:help@example.org">contact us</a>.</p>'
+)
+GATEWAY = "\n<title>502 Bad Gateway</title>\n<h1>502 Bad Gateway</h1>\n<hr>\n"
+PAGES = {
+    HEAVY_LOAD: "This website is under heavy load (queue full)",
+    MAINTENANCE: "Site Maintenance",
+    GATEWAY: "502 Bad Gateway",
+    "<body>Well, this is unexpected!</body>": "Well, this is unexpected!",
+    "<h1>Error</h1>": "Error",
+    "<!doctype html><title> </title><body><h1>\nDown\n": "Down",
+    "upstream connect error": "upstream connect error",
+}
+
+
+@pytest.mark.parametrize(("page", "reason"), PAGES.items())
+@pytest.mark.parametrize("status", [200, 502, 503, 504])
+def test_a_page_is_tried_again_and_its_reason_is_in_the_message(
+    page: str, reason: str, status: int
+) -> None:
+    error = failure(page.encode(), status, "text/html")
+    # Not a broken answer: smaller pages would not help.
+    assert type(error) is TransientError
+    problem = "a page instead of data" if status == 200 else f"HTTP {status}"
+    assert str(error) == f"{problem}: {reason}"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '<response success="true"><profiles><profile><email>ada@example.org</email>',
+        '{"email": "ada@example.org"}',
+        "\x1b[2Jada@example.org",
+        "\0ada@example.org",
+    ],
+)
+def test_what_is_no_page_is_not_repeated(body: str) -> None:
+    assert str(failure(body.encode(), 503)) == "HTTP 503"
+
+
+def test_a_number_of_a_person_on_a_page_is_not_repeated() -> None:
+    error = failure(b"<h1>No answer from 12025550101</h1>", 503)
+    assert str(error) == "HTTP 503: No answer from \u2026"
+
+
+@pytest.mark.parametrize("declaration", ["", DECLARATION])
+@pytest.mark.parametrize("status", [200, 400])
+def test_a_refusal_is_known_without_a_declaration(status: int, declaration: str) -> None:
+    text = '<response success="false">\n  <error id="6" message="This is not correct!"/>\n</response>\n'
+    error = failure((declaration + text).encode(), status)
+    assert type(error) is Refusal
+    assert error.code == 6
+    assert str(error) == "the service says: This is not correct! (error 6)"
+
+
 @pytest.mark.parametrize("reason", ["h4", "p"])
 def test_the_reason_on_an_html_page_is_in_the_message(reason: str) -> None:
     page = f"<html><body><{reason} class='x'>\n The page is not here\n</{reason}></body></html>"
@@ -184,7 +247,8 @@ def test_an_answer_that_is_cut_short_is_tried_again_wherever_the_cut_is(cut: int
 WHOLE = {
     "vendor's": GROUPS,
     "without declaration": '<response success="true"><groups/></response>',
-    "self-closed": f'{DECLARATION}<response success="true"/>',
+    "blank in the last tag": f"{respond('<groups/>').rstrip()[:-1]} >\n",
+    "line break in the last tag": f"{respond('<groups/>').rstrip()[:-1]}\n>",
     "without response": f'{DECLARATION}<calls num="0" page="1"></calls>',
     "self-closed, without response": '<calls num="0" page="1"/>\n',
     "comment first": f"{DECLARATION}<!-- made by a test -->\n{respond('<groups/>')[39:]}",
@@ -197,6 +261,67 @@ WHOLE = {
 @pytest.mark.parametrize("text", WHOLE.values(), ids=list(WHOLE))
 def test_a_whole_answer_is_no_failure(text: str) -> None:
     check(Answer(200, "application/xml", text.encode()))
+
+
+NAMED = (
+    '<keywords page_count="7"><keyword id="1"><name>Zo\u00eb \U0001f469</name></keyword></keywords>'
+)
+UTF_16 = {
+    "little, marked": ("utf-16-le", "\ufeff"),
+    "big, marked": ("utf-16-be", "\ufeff"),
+    "little": ("utf-16-le", ""),
+    "big": ("utf-16-be", ""),
+}
+
+
+@pytest.mark.parametrize(("encoding", "mark"), UTF_16.values(), ids=list(UTF_16))
+@pytest.mark.parametrize("declared", [True, False])
+@pytest.mark.parametrize("large", [True, False])
+def test_utf_16_is_read(encoding: str, mark: str, declared: bool, large: bool) -> None:
+    declaration = '<?xml version="1.0" encoding="UTF-16"?>\n' if declared else ""
+    text = respond(NAMED).removeprefix(DECLARATION).rstrip()
+    text = text.replace("\U0001f469", "\U0001f469" * (MIN_BYTES if large else 1))
+    body = (mark + declaration + text).encode(encoding)
+    (row,) = rows(read("keywords", body))
+    assert row["name"].startswith("Zo\u00eb \U0001f469")
+    assert read("keywords", body).page_count == 7
+    # Half a character, and half a pair of them.
+    for cut in (len(body) - 1, len(body) - 5, body.index("\U0001f469".encode(encoding)) + 2):
+        assert isinstance(failure(body[:cut]), TransientError)
+    refused = '<response success="false"><error id="6" message="No"/></response>'
+    assert type(failure((mark + refused).encode(encoding), 400)) is Refusal
+
+
+def test_half_a_pair_of_characters_costs_only_its_record() -> None:
+    good = '<keyword id="2"><name>b</name></keyword>'
+    bad = '<keyword id="1"><name>a\ud83d</name></keyword>'
+    text = "\ufeff" + respond(f"<keywords>{bad}{good}</keywords>")
+    page = read("keywords", text.encode("utf-16-le", "surrogatepass"))
+    assert rows(page) == [{"id": 2, "name": "b"}]
+    assert [reject.row_key for reject in page.rejects] == ["1"]
+
+
+@pytest.mark.parametrize("encoding", ["ISO-8859-1", "iso-8859-15", "windows-1252"])
+@pytest.mark.parametrize("large", [True, False])
+def test_a_declared_encoding_is_read(encoding: str, large: bool) -> None:
+    text = respond(NAMED).replace("\U0001f469", "\u00e9" * (MIN_BYTES if large else 1))
+    body = text.replace("UTF-8", encoding).encode(encoding)
+    (row,) = rows(read("keywords", body))
+    assert row["name"].startswith("Zo\u00eb \u00e9")
+
+
+#: What str.isdigit takes for a number, or what int() does.
+NO_NUMBERS = ("\u00b2", "\u0663", "9" * 5000, "-1", "1_0", " 1", "1.0", "")
+
+
+@pytest.mark.parametrize("number", NO_NUMBERS)
+def test_a_number_that_is_none_is_not_counted_with(number: str) -> None:
+    attributes = f' page="1" num="{number}" page_count="{number}"'
+    for records in ("", '<keyword id="1"/>', '<keyword id="1"><name>a & b</name></keyword>'):
+        page = read("keywords", listing("keywords", records, attributes))
+        assert (page.rows, page.page_count) == (bool(records), None)
+    refused = f'<response success="false"><error id="{number}" message="No"/></response>'
+    assert type(failure(refused.encode())) is TransientError
 
 
 INNOCENT = {
@@ -786,11 +911,139 @@ def test_ids_that_are_the_same_number_are_the_same_record(
     assert [reject.row_key for reject in page.rejects] == kept
 
 
-@pytest.mark.parametrize("name", [name for name in BY_NAME if BY_NAME[name].rows != "."])
-def test_an_answer_without_any_content_is_an_empty_list(name: str) -> None:
-    page = read(name, f'{DECLARATION}<response success="true"/>')
-    assert page.rows == page.table.num_rows == 0
-    assert page.rejects == []
+#: With HTTP 200; all but the last have been recorded.
+NO_DATA = {
+    "text": b'<response success="true">hurray!</response>',
+    "bare": b"<response/>",
+    "body": b"<body>Well, this is unexpected!</body>",
+    "heading": b"<h1>Error</h1>",
+    "empty": b"",
+    "declared": f'{DECLARATION}<response success="true">\n<!-- none -->\n</response>'.encode(),
+}
+
+
+@pytest.mark.parametrize("body", NO_DATA.values(), ids=list(NO_DATA))
+@pytest.mark.parametrize("name", BY_NAME)
+def test_an_answer_without_data_is_tried_again_and_is_no_empty_list(name: str, body: bytes) -> None:
+    # Smaller pages and shorter windows, which a broken answer leads to, would not help.
+    assert type(failure(body, path=BY_NAME[name].path)) is TransientError
+    with pytest.raises(TransientError):
+        read(name, body)
+
+
+def listing(name: str, records: str, attributes: str = "") -> str:
+    """An answer with the list that an endpoint declares."""
+    *containers, last, _ = ("", *BY_NAME[name].rows.split("/"))
+    inner = f"<{last}{attributes}>{records}</{last}>"
+    for container in reversed(containers[1:]):
+        inner = f"<{container}>{inner}</{container}>"
+    return respond(inner)
+
+
+LISTS = [name for name in BY_NAME if "/" in BY_NAME[name].rows]
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_a_list_of_something_else_is_tried_again(name: str) -> None:
+    record = BY_NAME[name].rows.split("/")[-1]
+    people = ' num="2"', "<person><id>1</id></person><person><id>2</id></person>"
+    text = listing(name, people[1], people[0])
+    assert type(failure(text.encode(), path=BY_NAME[name].path)) is TransientError
+    with pytest.raises(BrokenAnswer, match="<person>"):
+        read(name, text)
+    for other in ("hurray!", f"&lt;{record} id='1'/&gt;"):
+        assert type(failure(listing(name, other).encode(), path=BY_NAME[name].path)) is (
+            TransientError
+        )
+    read(name, listing(name, "\n"))
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_a_list_that_is_there_twice_is_no_answer(name: str) -> None:
+    container, record = BY_NAME[name].rows.split("/")[-2:]
+    records = f'<{record} id="1"/>', f'<{record} id="2"/>'
+    two = f"{records[0]}</{container}><{container}>{records[1]}"
+    with pytest.raises(BrokenAnswer):
+        read(name, listing(name, two))
+    # Nor where it has to be taken apart.
+    with pytest.raises(BrokenAnswer):
+        read(name, listing(name, two.replace("<", "& <", 1)))
+
+
+@pytest.mark.parametrize("large", [False, True])
+@pytest.mark.parametrize("well_formed", [False, True])
+@pytest.mark.parametrize("quote", ["'", '"'])
+def test_a_list_with_fewer_records_than_it_says_is_broken(
+    quote: str, well_formed: bool, large: bool
+) -> None:
+    text = "x" * (MIN_BYTES if large else 1)
+    records = f'<profile id="1"><email>{text}</email></profile><profile id="2"/>'
+    records = records if well_formed else records.replace(text, f"{text} & co")
+    head = f" num={quote}{{}}{quote}"
+    for number, lost in ((0, False), (1, False), (2, False), (3, True), (20, True)):
+        answer = listing("profiles", records, head.format(number))
+        if lost:
+            with pytest.raises(BrokenAnswer, match="garbled"):
+                read("profiles", answer)
+        else:
+            assert read("profiles", answer).rows == 2
+
+
+@pytest.mark.parametrize(
+    "stray",
+    ["<!-- {} -->", "<!--{}--> <!-- more -->", "<?{}?>", "<!-- a --> <!-- {}-->"],
+)
+@pytest.mark.parametrize("large", [False, True])
+def test_records_in_a_comment_are_not_lost_silently(stray: str, large: bool) -> None:
+    first = f'<keyword id="1"><name>{"x" * (MIN_BYTES if large else 1)}</name></keyword>'
+    second, third = '<keyword id="2"/>', '<keyword id="3"/>'
+    whole = listing("keywords", first + second + third)
+    assert read("keywords", whole).rows == 3
+    with pytest.raises(BrokenAnswer, match="garbled"):
+        read("keywords", whole.replace(second, stray.format(f"x {second}")))
+    # A comment from the text of one record to that of another.
+    swallowed = whole.replace(first, first.replace("x</", "x<!--</"))
+    with pytest.raises(BrokenAnswer, match="garbled"):
+        read("keywords", swallowed.replace(third, '<keyword id="3"><name>--></name></keyword>'))
+
+
+def test_comments_that_hold_no_record_are_no_harm() -> None:
+    section = "<![CDATA[<!-- <keyword id='7'/> -->]]>"
+    records = f'<!-- keywords --><keyword id="1"><name>{section}</name></keyword><?keywords?>'
+    page = read("keywords", listing("keywords", records))
+    assert rows(page) == [{"id": 1, "name": "<!-- <keyword id='7'/> -->"}]
+
+
+SINGLE = {
+    "call_counts": ["<count>3</count>", "<call_count/>", "<call_count> </call_count>", "3"],
+    "donation_summaries": [
+        "<donation_summary/>",
+        '<donation_summary name="f"><accepted/></donation_summary>',
+        '<donation_summary><accepted count="1"/></donation_summary>' * 2,
+    ],
+}
+
+
+@pytest.mark.parametrize(("name", "inner"), [(n, inner) for n in SINGLE for inner in SINGLE[n]])
+def test_a_single_record_without_its_content_is_no_answer(name: str, inner: str) -> None:
+    with pytest.raises(BrokenAnswer):
+        read(name, respond(inner))
+
+
+@pytest.mark.parametrize(
+    ("name", "inner"),
+    [
+        ("call_counts", "<call_count>2 & 3</call_count>"),
+        (
+            "donation_summaries",
+            '<donation_summary name="A & B"><accepted count="1"/></donation_summary>',
+        ),
+    ],
+)
+def test_a_single_record_that_is_not_well_formed_is_no_answer(name: str, inner: str) -> None:
+    # Kept as a reject it would be gone from the table, which is replaced.
+    with pytest.raises(BrokenAnswer, match="garbled"):
+        read(name, respond(inner))
 
 
 @pytest.mark.parametrize(
@@ -990,7 +1243,8 @@ def test_no_entity_is_expanded_and_one_costs_only_the_record_that_uses_it(
     doctype: str, bad: str
 ) -> None:
     good = '<group id="2" name="good"></group>'
-    page = read("groups", doctype + respond(bad + good).removeprefix(DECLARATION))
+    inner = f"<groups>{bad}{good}</groups>"
+    page = read("groups", doctype + respond(inner).removeprefix(DECLARATION))
     assert rows(page) == [{"id": 2, "name": "good"}]
     assert [(reject.row_key, reject.payload) for reject in page.rejects] == [("1", bad)]
 

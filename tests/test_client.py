@@ -29,6 +29,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from requests.auth import AuthBase, HTTPBasicAuth
 
+from sandbox import Sandbox, rehearse
+from sandbox.mcommons import MobileCommons
 from sources.common.client import MAX_CONCURRENCY, Client, Retries, check_base_url
 from sources.common.errors import (
     AnswerTimeout,
@@ -291,9 +293,64 @@ def test_a_failure_that_will_not_pass_is_not_tried_again(
 
 def test_a_connection_that_is_refused_is_tried_again(connect: Connect) -> None:
     asked: list[int] = []
-    with pytest.raises(TransientError, match="connection failed"):
-        connect(nobody()).get("groups", {}, on_request=lambda: asked.append(1))
+    url = nobody()
+    with pytest.raises(TransientError) as raised:
+        connect(url).get("groups", {"phone_number": PHONE}, on_request=lambda: asked.append(1))
+    assert str(raised.value) == f"the connection failed: {urlsplit(url).netloc} refuses it"
     assert len(asked) == QUICK.attempts
+
+
+@pytest.mark.parametrize(
+    ("fault", "cause"),
+    [
+        ("reset", "closed it before the answer was complete"),
+        ("drop", "closed it before the answer was complete"),
+        ("truncated", "closed it before the answer was complete"),
+    ],
+)
+def test_a_connection_that_fails_names_the_host_and_the_cause(
+    connect: Connect, fault: str, cause: str
+) -> None:
+    with Sandbox(MobileCommons(profiles=5, now="2025-06-01T12:00:00Z")) as box:
+        rehearse(box, fault)
+        with pytest.raises(TransientError) as raised:
+            connect(box.url).get("keywords", {"phone_number": PHONE})
+        assert str(raised.value) == f"the connection failed: 127.0.0.1:{box.port} {cause}"
+
+
+def test_a_host_without_an_address_is_named(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "*")
+    # A name that nobody may ever have.
+    with pytest.raises(TransientError) as raised:
+        connect("https://sms.invalid/api/").get("keywords", {"phone_number": PHONE})
+    assert str(raised.value) == "the connection failed: sms.invalid was not found in DNS"
+
+
+def test_an_answer_that_cannot_be_unpacked_names_the_host_and_the_cause(
+    server: Server, connect: Connect
+) -> None:
+    server.handle = status(200, b"no gzip", Content_Encoding="gzip")
+    with pytest.raises(TransientError, match=r"127\.0\.0\.1:\d+ sent what cannot be unpacked"):
+        connect().get("groups", {})
+
+
+def test_a_service_that_speaks_no_tls_is_named(server: Server, connect: Connect) -> None:
+    url = server.url.replace("http://", "https://")
+    with pytest.raises(TransientError, match=r"127\.0\.0\.1:\d+ does not agree on TLS"):
+        connect(url).get("groups", {})
+
+
+def test_a_proxy_that_is_not_there_is_named(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", nobody())
+    monkeypatch.setenv("NO_PROXY", "")
+    with pytest.raises(TransientError) as raised:
+        connect("https://sms.invalid/api/").get("groups", {})
+    said = "the connection failed: the proxy on the way to sms.invalid refuses it"
+    assert str(raised.value) == said
 
 
 @pytest.mark.parametrize("code", [429, 503])
@@ -577,7 +634,7 @@ def test_the_vendors_limit_can_be_used_up(connect: Connect) -> None:
 def test_an_answer_larger_than_allowed_is_refused_and_not_asked_for_again(
     server: Server, connect: Connect, packed: bool
 ) -> None:
-    body = b"<response>" + b" " * 2000 + b"</response>"
+    body = b"<response>" + b" " * 2000 + b"<groups/></response>"
     server.handle = status(200, body)
     if packed:
         server.handle = status(200, gzip.compress(body), Content_Encoding="gzip")

@@ -133,7 +133,9 @@ def test_a_status_that_may_pass_is_tried_again_and_keeps_the_reason(status: int)
     assert f"HTTP {status}" in str(error)
 
 
-@pytest.mark.parametrize("body", ["", HTML, "[]", '"no"', '{"meta": null}', '{"meta": "no"}', GOOD])
+@pytest.mark.parametrize(
+    "body", ["", "[]", '"no"', '{"meta": ', '{"meta": null}', '{"meta": "no"}', GOOD]
+)
 @pytest.mark.parametrize(("status", "kind"), [(404, Refusal), (503, TransientError)])
 def test_a_failure_without_a_reason_is_known_by_its_status(
     body: str, status: int, kind: type[Exception]
@@ -141,6 +143,37 @@ def test_a_failure_without_a_reason_is_known_by_its_status(
     error = failure(body, status)
     assert type(error) is kind
     assert str(error) == f"HTTP {status}"
+
+
+SAYING = {
+    HTML: "We are down for maintenance",
+    "The export is not available\nat the moment.": "The export is not available at the moment.",
+    "No program of +1 202 555 0123": "No program of \u2026",
+    "<title>503 Service Unavailable</title><h1>No</h1>": "503 Service Unavailable",
+}
+
+
+@pytest.mark.parametrize(("body", "reason"), SAYING.items())
+@pytest.mark.parametrize("status", [500, 503])
+def test_a_page_or_a_sentence_in_the_place_of_json_is_the_reason(
+    body: str, reason: str, status: int
+) -> None:
+    error = failure(body, status)
+    assert type(error) is TransientError
+    assert str(error) == f"the service says: {reason} (HTTP {status})"
+    error = failure(body, 200)
+    assert type(error) is TransientError
+    problem = "a page instead of data" if "<" in body else "the answer is no JSON"
+    assert str(error) == f"{problem}: {reason}"
+
+
+@pytest.mark.parametrize(
+    "data",
+    ["null", "[]", "{}", '{"messages": null}', '{"messages": {}}', '{"messages": "hurray!"}'],
+)
+def test_json_without_the_list_of_messages_is_tried_again_and_is_no_empty_list(data: str) -> None:
+    body = f'{{"meta": {{"generalErrors": [], "nextPageUrl": null}}, "data": {data}}}'
+    assert type(failure(body)) is TransientError
 
 
 def test_an_unknown_program_is_what_the_endpoint_takes_for_gone() -> None:

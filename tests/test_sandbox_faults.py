@@ -210,6 +210,68 @@ def test_redirect(client: Client) -> None:
     assert headers["Location"].startswith("https://example.org/api/")
 
 
+NO_DATA = {
+    "text": (200, b'<response success="true">hurray!</response>'),
+    "bare": (200, b"<response/>"),
+    "body": (200, b"<body>Well, this is unexpected!</body>"),
+    "heading": (200, b"<h1>Error</h1>"),
+    "maintenance": (503, b"<title>Site Maintenance</title><p>"),
+    "maintenance-200": (200, b"<title>Site Maintenance</title><p>"),
+    "heavy-load": (503, b"<h2>This website is under heavy load (queue full)</h2><p>"),
+}
+
+
+@pytest.mark.parametrize("kind", NO_DATA)
+def test_answers_without_data(mcommons: Client, kind: str) -> None:
+    rehearse(mcommons.box, kind)
+    for path in ("keywords", "call_count?mconnect_id=10"):
+        status, _, body = mcommons.raw(path)
+        assert status == NO_DATA[kind][0]
+        assert body.startswith(NO_DATA[kind][1])
+
+
+def test_answers_of_the_export_without_messages(mgage: Client) -> None:
+    rehearse(mgage.box, "plain@1", "no-messages@2")
+    status, headers, body = mgage.raw(PROGRAM)
+    assert (status, headers["Content-Type"]) == (500, "text/plain")
+    assert body == b"The export is not available at the moment."
+    assert json.loads(mgage.body(PROGRAM))["data"] == {}
+
+
+@pytest.mark.parametrize("path", ["profiles?limit=5", "mdata_queries?mdata_id=4667&limit=5"])
+def test_lists_that_are_others(mcommons: Client, path: str) -> None:
+    container, row = ("profiles", "profile") if path[0] == "p" else ("queries", "query")
+    kinds = ["other-list", "other-rows", "two-lists", "comment", "bad-count"]
+    found = {}
+    for kind in kinds:
+        faults = rehearse(mcommons.box, kind)
+        found[kind] = etree.fromstring(mcommons.body(path))
+        mcommons.box.faults.remove(faults)
+    lists = {kind: root.findall(f".//{container}") for kind, root in found.items()}
+    assert [len(lists[kind]) for kind in kinds] == [0, 1, 2, 1, 1]
+    assert [child.tag for child in lists["other-rows"][0]] == ["person"] * 5
+    assert lists["comment"][0].findall(row) == []
+    numbers = [lists["bad-count"][0].get(name) for name in ("num", "page_count")]
+    assert "\u00b2" in numbers
+
+
+def test_a_list_that_is_short(mcommons: Client) -> None:
+    rehearse(mcommons.box, "short-list")
+    (people,) = etree.fromstring(mcommons.body("profiles?limit=5"))
+    assert (people.get("num"), len(people)) == ("6", 5)
+
+
+@pytest.mark.parametrize("kind", ["utf-16", "iso-8859-1", "end-blank"])
+def test_xml_that_is_only_unusual(mcommons: Client, kind: str) -> None:
+    path = "messages?limit=50"
+    whole = mcommons.body(path)
+    rehearse(mcommons.box, kind)
+    other = mcommons.body(path)
+    assert other != whole
+    written = [etree.tostring(etree.fromstring(body), method="c14n") for body in (whole, other)]
+    assert written[0] == written[1]
+
+
 # --- the service's answers, not quite ------------------------------------------------------------
 
 
@@ -761,7 +823,9 @@ def test_random_faults_come_as_often_as_they_should(share: float, least: int, mo
 @both
 def test_transient_is_everything_a_client_should_survive(name: str) -> None:
     service = SERVICES[name]()
-    own = ["error=27", "error=0"] if name == "mcommons" else ["general-errors"]
+    own = ["general-errors", "plain", "no-messages"]
+    if name == "mcommons":
+        own = ["error=27", "error=0", *NO_DATA]
     common = ["429", "429=0", "503", "500", "502", "504", "html", "empty", "cut", "truncated"]
     endpoint = "tags" if name == "mcommons" else PROGRAM
     call = request(endpoint, ("page", "1"))

@@ -182,6 +182,78 @@ def _megabyte(record: bytes) -> bytes:
     return longer if longer != record else _inside(b"<remarks>%b</remarks>" % letters)(record)
 
 
+def _answers(status: int, body: bytes) -> Make:
+    """Something else in the place of every answer."""
+    kind = "application/xml" if status == 200 else "text/html"
+    response = Response(status, body, {"Content-Type": f"{kind}; charset=utf-8"})
+    return lambda request, answer: response
+
+
+def _rewritten(change: Callable[[bytes, bytes, bytes], bytes]) -> Make:
+    """The list of an answer changed, by its body and the names of the list and of its rows."""
+
+    def make(request: Request, answer: Answer) -> Response:
+        response = answer(request)
+        if request.endpoint not in _LISTS:
+            return response
+        names = (name.encode() for name in _LISTS[request.endpoint])
+        return replace(response, body=change(response.body, *names))
+
+    return make
+
+
+def _other_list(body: bytes, name: bytes, row: bytes) -> bytes:
+    return re.sub(rb"<(/?)%b\b" % name, rb"<\1others", body)
+
+
+def _other_rows(body: bytes, name: bytes, row: bytes) -> bytes:
+    return re.sub(rb"<(/?)%b(?=[ >])" % row, rb"<\1person", body)
+
+
+def _two_lists(body: bytes, name: bytes, row: bytes) -> bytes:
+    end = body.rfind(b"</%b>" % name)
+    return body[:end] + b"</%b><%b>" % (name, name) + body[end:] if end >= 0 else body
+
+
+def _short_list(body: bytes, name: bytes, row: bytes) -> bytes:
+    """One row more than there is."""
+
+    def more(number: re.Match[bytes]) -> bytes:
+        return b"%b%d" % (number[1], int(number[2]) + 1)
+
+    return re.sub(rb"(<%b [^<>]*?\bnum=\")([0-9]+)" % name, more, body, count=1)
+
+
+def _comment(body: bytes, name: bytes, row: bytes) -> bytes:
+    """A comment from before the first row to behind the list's last one."""
+    body = re.sub(rb"(<%b(?: [^<>]*)?>\n)(?=<%b[ >])" % (name, row), rb"\1<!--", body, count=1)
+    end = body.rfind(b"</%b>" % name)
+    return body[:end] + b"-->" + body[end:] if b"<!--" in body else body
+
+
+def _bad_count(body: bytes, name: bytes, row: bytes) -> bytes:
+    number = "\N{SUPERSCRIPT TWO}".encode()
+    return re.sub(rb"(\b(?:num|page_count)=\")[0-9]+", rb"\g<1>" + number, body)
+
+
+def _encoded(encoding: str) -> Make:
+    """The answer in another encoding; what that does not have is written as a reference."""
+
+    def make(request: Request, answer: Answer) -> Response:
+        response = answer(request)
+        text = response.body.decode().replace("UTF-8", encoding, 1)
+        headers = {**response.headers, "Content-Type": f"application/xml; charset={encoding}"}
+        body = text.encode(encoding, "xmlcharrefreplace")
+        return replace(response, body=body, headers=headers)
+
+    return make
+
+
+def _end_blank(request: Request, answer: Answer) -> Response:
+    response = answer(request)
+    return replace(response, body=re.sub(rb">\s*\Z", b" >\n", response.body))
+
+
 def _inside(extra: bytes) -> Change:
     return at_end_of(_INSIDE, extra)
 
@@ -217,6 +289,34 @@ _CHANGES: dict[str, Change] = {
     ),
 }
 
+_NO_DATA = {
+    "text": _answers(200, b'<response success="true">hurray!</response>'),
+    "bare": _answers(200, b"<response/>"),
+    "body": _answers(200, b"<body>Well, this is unexpected!</body>"),
+    "heading": _answers(200, b"<h1>Error</h1>"),
+    "maintenance": _answers(
+        503,
+        b"<title>Site Maintenance</title><p>Sorry for the inconvenience but we're performing some "
+        b"maintenance at the moment.</p>",
+    ),
+    "maintenance-200": _answers(200, b"<title>Site Maintenance</title><p>Sorry.</p>"),
+    "heavy-load": _answers(
+        503,
+        b"<h2>This website is under heavy load (queue full)</h2><p>We're sorry, too many people "
+        b"are accessing this website at the same time.</p>",
+    ),
+}
+"""Answers that are no data, as recorded."""
+
+_NO_LIST: dict[str, Callable[[bytes, bytes, bytes], bytes]] = {
+    "other-list": _other_list,
+    "other-rows": _other_rows,
+    "two-lists": _two_lists,
+    "short-list": _short_list,
+    "comment": _comment,
+}
+"""Answers whose list is not the one that it should be."""
+
 DAMAGE = Damage(
     failure=_failure,
     is_endpoint=ENDPOINTS.__contains__,
@@ -225,6 +325,12 @@ DAMAGE = Damage(
     window=frozenset(("from", "to", "start_time", "end_time")),
     kinds={
         **{kind: damaged(_record, change) for kind, change in _CHANGES.items()},
+        **_NO_DATA,
+        **{kind: _rewritten(change) for kind, change in _NO_LIST.items()},
+        "bad-count": _rewritten(_bad_count),
+        "utf-16": _encoded("utf-16"),
+        "iso-8859-1": _encoded("iso-8859-1"),
+        "end-blank": _end_blank,
         "same-id": _same_id,
         "filtered": _filtered,
         "vanish": _vanish,
@@ -237,6 +343,6 @@ DAMAGE = Damage(
         "page-cap=ROWS": _page_cap,
         "page-count=PAGES": _page_count,
     },
-    transient=("error=27", "error=0"),
+    transient=("error=27", "error=0", *_NO_DATA),
 )
 """The faults of this service."""

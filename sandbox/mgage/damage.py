@@ -7,6 +7,7 @@ import json
 from ..faults import Answer, Change, Damage, at_end_of, damaged, instead_of
 from ..server import Request, Response
 from .answers import PATH, denied, failure, unknown_program
+from .answers import answer as _answer
 
 _LIST = b'"messages": ['
 _BODY = r'"body": "((?:[^"\\]|\\.)*)'
@@ -61,8 +62,12 @@ DAMAGE = Damage(
     kinds={
         **{kind: damaged(_record, change) for kind, change in _CHANGES.items()},
         "vanish": _vanish,
+        "plain": lambda request, answer: Response(
+            500, b"The export is not available at the moment.", {"Content-Type": "text/plain"}
+        ),
+        "no-messages": lambda request, answer: _answer(200, [], None, {}),
         "general-errors": lambda request, answer: failure(200, "The messages could not be read"),
     },
-    transient=("general-errors",),
+    transient=("general-errors", "plain", "no-messages"),
 )
 """The faults of this service."""

@@ -10,11 +10,12 @@ from __future__ import annotations
 import ipaddress
 import logging
 import os
+import re
 import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ from dlt.common import logger
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 from urllib3.connection import HTTPConnection
-from urllib3.exceptions import HTTPError, ReadTimeoutError
+from urllib3.exceptions import DecodeError, HTTPError, IncompleteRead, ReadTimeoutError
 
 from .errors import (
     AnswerTimeout,
@@ -54,15 +55,33 @@ _THREADS = "textlift"
 _STOPPED = "the run was stopped"
 _PORTS = {"http": 80, "https": 443}
 TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
+#: What a host does, by the exception that tells of it.
+_FAILURES: Mapping[type[BaseException], str] = {
+    socket.gaierror: "was not found in DNS",
+    ConnectionRefusedError: "refuses it",
+    ConnectionResetError: "closed it before the answer was complete",
+    BrokenPipeError: "closed it before the answer was complete",
+    IncompleteRead: "closed it before the answer was complete",
+    DecodeError: "sent what cannot be unpacked",
+    TimeoutError: f"did not accept it within {CONNECT_TIMEOUT:g} s",
+}
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One HTTP answer: status, media type without its parameters, and the body as bytes."""
+    """One HTTP answer.
+
+    Attributes:
+        status: HTTP status.
+        media_type: Without its parameters.
+        body: The bytes, unpacked.
+        path: What was asked for, below the base URL.
+    """
 
     status: int
     media_type: str
     body: bytes
+    path: str = ""
 
 
 @dataclass(frozen=True)
@@ -133,6 +152,32 @@ def _retry_after(header: str | None) -> float | None:
     # Without an offset it is GMT, as HTTP has it.
     then = then if then.tzinfo else then.replace(tzinfo=timezone.utc)
     return max(0.0, (then - datetime.now(timezone.utc)).total_seconds())
+
+
+def parse_number(text: str | None) -> int | None:
+    """The number that a service printed, if it is one; no other text, and none without end."""
+    return int(text) if text and re.fullmatch("[0-9]{1,18}", text) else None
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error, and what led to it."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
+
+
+def _failing(causes: Sequence[BaseException]) -> str:
+    """What a host did that was not reached, or fell silent: "refuses the connection"."""
+    for kind, what in _FAILURES.items():
+        if any(isinstance(cause, kind) for cause in causes):
+            return what
+    for cause in causes:
+        if isinstance(cause, ssl.SSLError):
+            return f"does not agree on TLS ({cause.reason or 'no reason given'})"
+        if isinstance(cause, OSError) and cause.errno and cause.strerror:
+            return f"cannot be reached ({cause.strerror})"
+    return "broke it off"
 
 
 def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
@@ -412,7 +457,7 @@ class Client(Generic[Content]):
             )
         media_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         try:
-            return self._check(Answer(response.status_code, media_type, body))
+            return self._check(Answer(response.status_code, media_type, body, path))
         except CredentialsError as error:
             # Nobody else has to be refused; whoever comes next is told why.
             self._refused = error
@@ -447,8 +492,8 @@ class Client(Generic[Content]):
 
     def _unanswered(self, error: Exception, elapsed: float) -> TextliftError:
         """What it means that there is no answer."""
-        cause: BaseException | None = error
-        while cause is not None:
+        causes = list(_causes(error))
+        for cause in causes:
             if isinstance(cause, ssl.SSLCertVerificationError):
                 return ConfigurationError(
                     f"The certificate of {urlsplit(self.base_url).hostname} cannot be trusted: "
@@ -456,12 +501,14 @@ class Client(Generic[Content]):
                     "Check base_url. If a proxy of your own stands between, name the file with its "
                     "certificate authority in REQUESTS_CA_BUNDLE."
                 )
-            cause = cause.__cause__ or cause.__context__
         timeout = self._retries.timeout
         silent = isinstance(error, (requests.ReadTimeout, ReadTimeoutError))
         if silent or (elapsed >= timeout and not isinstance(error, requests.ConnectTimeout)):
             return AnswerTimeout(f"no answer, or only a part of one, within {timeout:g} s")
-        return TransientError(f"the connection failed ({type(error).__name__})")
+        host = urlsplit(self.base_url).netloc
+        if isinstance(error, requests.exceptions.ProxyError):
+            host = f"the proxy on the way to {host}"
+        return TransientError(f"the connection failed: {host} {_failing(causes)}")
 
     def _pause(self, state: tenacity.RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None

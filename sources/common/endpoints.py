@@ -111,6 +111,7 @@ class Endpoint:
         identity: Columns that never change, for rows without an id; ``key`` is computed from them.
         aliases: Path in the record → column, where the two differ.
         lists: Path in the record → list that becomes a table of its own.
+        content: Elements of which the only record of an answer holds one; else it is no answer.
         skip: Paths that are left out, with all below them.
         params: Parameters sent with every question.
         paging: How further rows are asked for.
@@ -139,6 +140,7 @@ class Endpoint:
     identity: tuple[str, ...] = ()
     aliases: Mapping[str, str] = field(default_factory=dict)
     lists: Mapping[str, ChildList] = field(default_factory=dict)
+    content: tuple[str, ...] = ()
     skip: frozenset[str] = frozenset()
     params: Mapping[str, str] = field(default_factory=dict)
     paging: Paging = Paging.SINGLE

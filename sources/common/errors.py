@@ -22,6 +22,12 @@ import re
 #: Longest text of a service that is repeated in a message.
 MAX_QUOTE = 500
 _NUMBER = re.compile(r"\+?\d(?:[ ().-]{0,2}\d){9,14}")
+#: A page is one of these in the place of data; web servers and proxies leave out most of the tags.
+_PAGE = re.compile(rb"\s*<(?:!doctype\s+html|html|head|body|title|h[1-6]|p)\b", re.IGNORECASE)
+_SAYS = re.compile(rb"<(?:title|body|h[1-6]|p)\b[^<>]*>([^<]*)", re.IGNORECASE)
+_MARKUP = re.compile(rb"[<>{}\[\]]")
+#: Bytes of a page that are looked at.
+_PAGE_BYTES = 20_000
 
 
 class TextliftError(Exception):
@@ -93,6 +99,17 @@ class Refusal(ServiceError):
 
 class WindowTooLarge(ServiceError):
     """The service refuses a window because there is too much in it."""
+
+
+def spoken(body: bytes) -> str:
+    """What a page says, or a sentence of plain text; nothing else, which may be people's data."""
+    body = body[:_PAGE_BYTES].removeprefix(b"\xef\xbb\xbf")
+    if _PAGE.match(body):
+        said = next((text for text in _SAYS.findall(body) if text.strip()), b"")
+    else:
+        said = b"" if _MARKUP.search(body) else body
+    text = quote(said.decode("utf-8", "replace"))
+    return text if text.isprintable() else ""
 
 
 def quote(text: str) -> str:

@@ -16,7 +16,7 @@ from typing import Any, Generic
 
 from dlt.common import logger
 
-from .client import Client, Content
+from .client import Client, Content, parse_number
 from .endpoints import Endpoint, Paging
 from .errors import (
     AnswerTimeout,
@@ -351,8 +351,7 @@ class Reader:
     def _number_of(self, read: _Read, link: str) -> int | None:
         """Which page a link leads to, if it says so."""
         path = self._endpoint.path.format(**read.unit.values)
-        number = self._service.client.follow(path, link).get("page", "")
-        return int(number) if number.isdigit() else None
+        return parse_number(self._service.client.follow(path, link).get("page"))
 
     def _ask(
         self,

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from typing import cast
 
 from lxml import etree
 
-from ..common.client import TRANSIENT_STATUSES, Answer
+from ..common.client import TRANSIENT_STATUSES, Answer, parse_number
 from ..common.endpoints import Endpoint
 from ..common.errors import (
+    MAX_QUOTE,
     BrokenAnswer,
     CredentialsError,
     Refusal,
@@ -25,6 +27,7 @@ from ..common.errors import (
     TransientError,
     WindowTooLarge,
     quote,
+    spoken,
 )
 from ..common.tables import (
     MAX_NEW_PLACES,
@@ -37,6 +40,7 @@ from ..common.tables import (
     column_name,
 )
 from . import columns
+from .endpoints import ENDPOINTS, ENVELOPE
 
 #: Smaller answers are decoded record by record: there is not enough to gain.
 MIN_BYTES = 32 * 1024
@@ -47,30 +51,36 @@ TOO_MANY_MESSAGES = 17
 #: "Unknown error" and "API rate limit exceeded": the same question can succeed later.
 TRANSIENT_ERRORS = frozenset({0, 27})
 
+#: What each call answers with, by its path.
+_BY_PATH = {endpoint.path: endpoint for endpoint in ENDPOINTS}
+_ROOT_NAMES = {ENVELOPE, *(endpoint.rows.partition("/")[0] for endpoint in ENDPOINTS)}
+
 _SPACE = re.compile(rb"(?:\xef\xbb\xbf)?\s*")
+_DECLARATION = re.compile(r"\A\s*<\?xml\b[^>]*\?>")
+_INVISIBLE = re.compile(rb"<!\[CDATA\[.*?\]\]>|<!--.*?-->|<\?.*?\?>", re.DOTALL)
 _START_TAG = re.compile(rb"<([A-Za-z_][\w.-]*)[^>]*>")
 _EPILOG = re.compile(rb"(?:\s|<!--(?:(?!-->).)*-->|<\?(?:(?!\?>).)*\?>)*", re.DOTALL)
 _ERROR = re.compile(rb"<error\b[^>]*>")
 _ATTRIBUTE = re.compile(rb"""\b(id|message)\s*=\s*(?:"([^"]*)"|'([^']*)')""")
-_HTML = re.compile(rb"<html\b|<!DOCTYPE\s+html\b", re.IGNORECASE)
 _NESTED = "a record inside of another"
 _BETWEEN = "text between the records"
 _BESIDE = "text beside elements"
-_HTML_REASON = re.compile(rb"<(?:h4|p|title)\b[^>]*>\s*([^<]{1,200}?)\s*<", re.IGNORECASE)
+_GARBLED = "the answer is garbled"
 
 
 def check(answer: Answer) -> bytes:
-    """The body of an answer that is whole and holds records.
+    """The body of an answer that is whole and holds what was asked for; UTF-16 becomes UTF-8.
 
     Raises:
         CredentialsError: The login, token or company is refused.
         BrokenAnswer: It is cut short.
-        TransientError: A failure that may pass.
+        TransientError: A failure that may pass; also an answer that lacks what the endpoint of the
+            answer's path declares.
         WindowTooLarge: Error 17.
         Refusal: Any other error id.
         ServiceError: Any other answer that holds no records.
     """
-    body = answer.body
+    body = _in_utf8(answer.body)
     root = _root(body)
     if root and root[1] == b"response" and re.search(rb"""\bsuccess\s*=\s*["']false""", root[0]):
         raise _refusal(body)
@@ -81,18 +91,62 @@ def check(answer: Answer) -> bytes:
             "or the token of an account migrated to UCM."
         )
     if answer.status != 200:
-        problem = f"HTTP {answer.status}{_html_reason(body)}"
+        problem = _saying(f"HTTP {answer.status}", body)
         raise (TransientError if answer.status in TRANSIENT_STATUSES else ServiceError)(problem)
     if not body.strip():
         raise TransientError("the answer is empty")
-    if not root or root[1].lower() == b"html":
-        raise TransientError(f"a page instead of data{_html_reason(body)}")
+    if not root or root[1].decode() not in _ROOT_NAMES:
+        raise TransientError(_saying("a page instead of data", body))
     # Only a root without content may close itself; "/>" at the end is else where the cut fell.
-    end = root.end() if root[0].endswith(b"/>") else body.rfind(b"</" + root[1] + b">")
-    end = end if root[0].endswith(b"/>") or end < 0 else end + len(root[1]) + 3
-    if end < 0 or not _EPILOG.fullmatch(body, end):
+    end_tag = re.compile(rb"</%b\s*>" % root[1])
+    last = body.rfind(b"</" + root[1])
+    end = root if root[0].endswith(b"/>") else end_tag.match(body, last) if last >= 0 else None
+    if end is None or not _EPILOG.fullmatch(body, end.end()):
         raise BrokenAnswer("the answer is cut short", _printable(body))
+    endpoint = _BY_PATH.get(answer.path)
+    document = _parse(body) if endpoint and not _is_usual(body, endpoint) else None
+    if endpoint and document is not None:
+        try:
+            _locate_all(body, document, endpoint)
+        except BrokenAnswer as error:
+            # Smaller pages of something else would not be what was asked for either.
+            raise TransientError(str(error)) from None
     return body
+
+
+def _is_usual(body: bytes, endpoint: Endpoint) -> bool:
+    """Whether a glance tells that there is one list, with records in it; decoding tells the rest."""
+    *containers, record = endpoint.rows.split("/")
+    return (
+        all(len(_start_tag(name).findall(body)) == 1 for name in containers)
+        and _start_tag(record).search(body) is not None
+        and b"<!--" not in body
+        and body.find(b"<?", 1) < 0
+    )
+
+
+def _in_utf8(body: bytes) -> bytes:
+    """The body, if it is UTF-16 in UTF-8; every other encoding writes tags as ASCII does."""
+    if body.startswith((b"\xff\xfe", b"\xfe\xff")):
+        encoding = "utf-16"
+    elif body[:2] in (b"<\0", b"\0<"):
+        encoding = "utf-16-le" if body[:1] == b"<" else "utf-16-be"
+    else:
+        return body
+    # Half a character pair costs the record that it is in, and half a character is the end.
+    text = body[: len(body) // 2 * 2].decode(encoding, "surrogatepass")
+    return _DECLARATION.sub("", text).encode("utf-8", "surrogatepass")
+
+
+def _start_tag(name: str) -> re.Pattern[bytes]:
+    """A pattern for where an element begins."""
+    return re.compile(rb"<%b(?=[\s/>])" % re.escape(name).encode())
+
+
+def _saying(problem: str, body: bytes) -> str:
+    """The problem, and the reason that a page gives for it."""
+    reason = spoken(body)
+    return f"{problem}: {reason}" if reason else problem
 
 
 def _root(body: bytes) -> re.Match[bytes] | None:
@@ -124,7 +178,7 @@ def _refusal(body: bytes) -> Exception:
         for name, double, single in _ATTRIBUTE.findall(error[0] if error else b"")
     }
     message = quote(found.get(b"message", "")) or "no reason given"
-    error_id = int(found[b"id"]) if found.get(b"id", "").isdigit() else 0
+    error_id = parse_number(found.get(b"id")) or 0
     if error_id == INVALID_COMPANY:
         return CredentialsError(
             f"Mobile Commons refuses the company: {message} (error {error_id}).\n"
@@ -138,13 +192,6 @@ def _refusal(body: bytes) -> Exception:
     return Refusal(f"the service says: {message} (error {error_id})", error_id)
 
 
-def _html_reason(body: bytes) -> str:
-    """What an HTML page says; anything else may hold people's data and is not repeated."""
-    page = body[:20000]
-    reason = _HTML_REASON.search(page) if _HTML.search(page) else None
-    return f": {quote(reason[1].decode('utf-8', 'replace'))}" if reason else ""
-
-
 def decode(body: bytes, endpoint: Endpoint, layout: Layout) -> Page:
     """Decode one answer into typed rows.
 
@@ -154,20 +201,20 @@ def decode(body: bytes, endpoint: Endpoint, layout: Layout) -> Page:
     So is one that declares entities: none is ever expanded.
 
     Raises:
-        BrokenAnswer: It cannot be taken apart without losing a record.
-        ServiceError: The answer holds something other than the endpoint's records.
+        BrokenAnswer: It cannot be taken apart without losing a record, or lacks what the endpoint
+            declares.
     """
     body = body.lstrip()
     is_large = len(body) >= MIN_BYTES and "/" in endpoint.rows
     found = columns.read(body, endpoint, layout) if is_large else None
-    if found is not None:
+    if found is not None and found[0].count >= (parse_number(found[1].get("num")) or 0):
         texts, envelope = found
         # Parsed once, and only where the text of a record is wanted.
         records = cache(lambda: _records(body, endpoint))
         page = build_page(endpoint, texts, lambda n: _text(records()[n]))
     else:
         page, envelope = _tolerantly(body, endpoint, layout)
-    page.page_count = _number(envelope.get("page_count"))
+    page.page_count = parse_number(envelope.get("page_count"))
     if endpoint.identity:
         # Without the numbers of the page, which tell nothing of its records.
         holder = endpoint.rows.split("/")[-2].encode()
@@ -187,7 +234,9 @@ def _tolerantly(body: bytes, endpoint: Endpoint, layout: Layout) -> tuple[Page, 
     records: list[etree._Element] = []
     root = _parse(body)
     if root is not None:
-        records, envelope = _locate(root, endpoint)
+        records, envelope = _locate_all(body, root, endpoint)
+    elif "/" not in endpoint.rows:
+        raise BrokenAnswer(_GARBLED, _printable(body))
     else:
         envelope = _salvage_envelope(body, endpoint)
         for chunk in _chunks(body, endpoint):
@@ -198,10 +247,13 @@ def _tolerantly(body: bytes, endpoint: Endpoint, layout: Layout) -> tuple[Page, 
             except ValueError as error:
                 rejects.append(chunk.reject(str(error)))
             if len(rejects) > MAX_PIECES:
-                raise BrokenAnswer("the answer is garbled", _printable(body))
-        _expect_all(len(records) + len(rejects), envelope, body)
+                raise BrokenAnswer(_GARBLED, _printable(body))
+        if not records and not rejects and parse_number(envelope.get("num")) is None:
+            raise BrokenAnswer(_GARBLED, _printable(body))
     between = [] if root is None else _texts_between(records)
     nested = _take_out_nested(records)
+    if len(records) + len(rejects) + len(nested) < (parse_number(envelope.get("num")) or 0):
+        raise BrokenAnswer(_GARBLED, _printable(body))
     too_wide = []
     for record in records:
         _walk(record, layout.root, rows)
@@ -219,10 +271,6 @@ def _tolerantly(body: bytes, endpoint: Endpoint, layout: Layout) -> tuple[Page, 
     return page, envelope
 
 
-def _number(text: str | None) -> int | None:
-    return int(text) if text and text.isdigit() else None
-
-
 def _text(element: etree._Element) -> str:
     return etree.tostring(element, encoding="unicode").strip()
 
@@ -231,11 +279,17 @@ def _printable(body: bytes) -> str:
     return body.decode("utf-8", "backslashreplace").replace("\0", "\\x00").strip()
 
 
-def _expect_all(found: int, envelope: Mapping[str, str], body: bytes) -> None:
-    """Raise if a body that was taken apart has fewer records than it should have."""
-    expected = _number(envelope.get("num"))
-    if found < (1 if expected is None else expected):
-        raise BrokenAnswer("the answer is garbled", _printable(body))
+def _locate_all(
+    body: bytes, root: etree._Element, endpoint: Endpoint
+) -> tuple[list[etree._Element], dict[str, str]]:
+    """What :func:`_locate` does. Raises also if a comment or an instruction holds the tag of a record."""
+    record = re.escape(endpoint.rows.split("/")[-1]).encode()
+    tag = re.compile(rb"</?%b[\s/>]" % record)
+    # What stands in a section is a text that people wrote.
+    found = (each[0] for each in _INVISIBLE.finditer(body))
+    if any(tag.search(text) for text in found if not text.startswith(b"<![CDATA[")):
+        raise BrokenAnswer(_GARBLED, _printable(body))
+    return _locate(root, endpoint)
 
 
 def _texts_between(records: Sequence[etree._Element]) -> list[str]:
@@ -291,29 +345,39 @@ def _parse(body: bytes) -> etree._Element | None:
 def _locate(
     root: etree._Element, endpoint: Endpoint
 ) -> tuple[list[etree._Element], dict[str, str]]:
-    """The records of an answer and the attributes of the element that holds them."""
+    """The records of an answer and the attributes of the element that holds them.
+
+    Raises:
+        BrokenAnswer: It lacks what the endpoint declares, or has it twice. That is no empty list: a
+            snapshot must not be emptied by an answer to something else.
+    """
     *containers, record = endpoint.rows.split("/")
-    if record == ".":
-        return [root], {}
-    # The calls endpoint prints its list without the <response> around it.
-    holder: etree._Element | None = root
-    if containers and root.tag == containers[0]:
-        containers = containers[1:]
-    for name in containers:
-        holder = holder.find(name) if holder is not None else None
-    if holder is None:
-        found = next(root.iter(record), None)
-        holder = found.getparent() if found is not None else None
-    if holder is None:
-        if len(root):
-            # Not an empty list: a snapshot must not be emptied by an answer to something else.
-            raise ServiceError(f"the answer holds <{root[0].tag}>, not {endpoint.rows}")
-        return [], {}
-    envelope = {str(name): str(value) for name, value in holder.items()}
-    found_records = holder.findall(record)
-    if holder is root and not found_records and len(root):
-        raise ServiceError(f"the answer holds <{root[0].tag}>, not {endpoint.rows}")
-    return found_records, envelope
+    is_rooted = bool(containers) and root.tag == containers[0]
+    holders = [root] if is_rooted or root.tag == ENVELOPE else []
+    for name in containers[is_rooted:]:
+        holders = [found for holder in holders for found in holder.findall(name)]
+    if len(holders) != 1:
+        raise _no_answer(root, endpoint)
+    (holder,) = holders
+    records = [holder] if record == "." else holder.findall(record)
+    if not containers:
+        if len(records) != 1 or not any(map(_is_content, map(records[0].find, endpoint.content))):
+            raise _no_answer(holder, endpoint)
+        return records, {}
+    if not records and (len(holder) or (holder.text or "").strip()):
+        raise _no_answer(holder, endpoint)
+    return records, {str(name): str(value) for name, value in holder.items()}
+
+
+def _is_content(element: etree._Element | None) -> bool:
+    return element is not None and bool(element.keys() or (element.text or "").strip())
+
+
+def _no_answer(element: etree._Element, endpoint: Endpoint) -> BrokenAnswer:
+    wanted = endpoint.content[0] if endpoint.rows == "." else endpoint.rows
+    held = " and ".join(f"<{child.tag}>" for child in islice(element, 2)) or "nothing"
+    problem = f"<{element.tag}> holds {held}, where {wanted} should be once"
+    return BrokenAnswer(problem[:MAX_QUOTE], _text(element))
 
 
 def _walk(element: etree._Element, node: Node, rows: Rows) -> None:
@@ -415,10 +479,15 @@ class _Chunk:
 
 
 def _salvage_envelope(body: bytes, endpoint: Endpoint) -> dict[str, str]:
-    holder = endpoint.rows.split("/")[-2:-1]
-    opening = re.search(rf"<{holder[0]}\b[^>]*>".encode(), body) if holder else None
-    found = re.findall(rb'([\w.-]+)\s*=\s*"([^"]*)"', opening[0]) if opening else []
-    return {name.decode(): value.decode("utf-8", "replace") for name, value in found}
+    holder = endpoint.rows.split("/")[-2]
+    opening = re.findall(rf"<{holder}(?=[\s/>])[^>]*>".encode(), body)
+    if len(opening) != 1:
+        raise BrokenAnswer(_GARBLED, _printable(body))
+    found = re.findall(rb"""([\w.-]+)\s*=\s*(?:"([^"]*)"|'([^']*)')""", opening[0])
+    return {
+        name.decode(): (double or single).decode("utf-8", "replace")
+        for name, double, single in found
+    }
 
 
 def _chunks(body: bytes, endpoint: Endpoint) -> Iterator[_Chunk]:
@@ -427,10 +496,7 @@ def _chunks(body: bytes, endpoint: Endpoint) -> Iterator[_Chunk]:
     encoding = declared[1] if declared else b"UTF-8"
     record = endpoint.rows.split("/")[-1].encode()
     end_tag = b"</" + record + b">"
-    starts = [found.start() for found in re.finditer(rb"<" + record + rb"(?=[\s/>])", body)]
-    if record == b".":
-        yield _Chunk(body, encoding, endpoint)
-        return
+    starts = [found.start() for found in _start_tag(record.decode()).finditer(body)]
     remains = [_behind_holder(body[: starts[0]], endpoint)] if starts else []
     for start, end in zip(starts, [*starts[1:], len(body)]):
         chunk = body[start:end]
@@ -463,4 +529,4 @@ def _before_end_tags(text: bytes, endpoint: Endpoint) -> bytes:
 
 def _holders(endpoint: Endpoint) -> bytes:
     """A pattern for the names of the elements around the records."""
-    return "|".join(map(re.escape, ["response", *endpoint.rows.split("/")[:-1]])).encode()
+    return "|".join(map(re.escape, [ENVELOPE, *endpoint.rows.split("/")[:-1]])).encode()

@@ -24,15 +24,19 @@ import pyarrow.compute as pc
 
 from ..common.endpoints import Endpoint
 from ..common.tables import Layout, Node, Texts
+from .endpoints import ENVELOPE
 
 Numbers = npt.NDArray[Any]
 
 #: Levels of elements; records are far less deep.
 MAX_DEPTH = 32
+#: Bytes from one tag to the next and in one tag; libxml2 reads ten million of a text, 50,000 of a name.
+MAX_TEXT = 10_000_000
+MAX_TAG = 50_000
 
 _PROLOG = re.compile(
     rb"""(?:<\?xml\s+version\s*=\s*["']1\.0["']"""
-    rb"""(?:\s+encoding\s*=\s*["'](?:utf-8|us-ascii)["'])?\s*\?>)?\s*(?=<[A-Za-z_])""",
+    rb"""(?:\s+encoding\s*=\s*["']utf-8["'])?\s*\?>)?\s*(?=<[A-Za-z_])""",
     re.IGNORECASE,
 )
 #: A tag without attributes, or up to the value of its first one.
@@ -279,6 +283,9 @@ class _Reading:
             ends = ends[at]
         _expect(len(starts) and (starts < ends).all() and (ends[:-1] < starts[1:]).all())
         _expect(not body[ends[-1] + 1 :].strip(b" \n"))
+        # What is longer than the other decoder reads.
+        gaps = np.diff(starts, prepend=0, append=len(body))
+        _expect(gaps.max() < MAX_TEXT and (ends - starts).max() < MAX_TAG)
         first, last = data[starts + 1], data[ends - 1]
         self._starts, self._ends = starts, ends
         self._closes = first == ord("/")
@@ -334,6 +341,7 @@ class _Reading:
         _expect(after[-1] == 0 and (after[:-1] > 0).all() and depth.max() < MAX_DEPTH)
         places = np.zeros(len(depth), np.int16)
         is_rooted = bool(self._name[0] == self._local.get(plan.root_name, -1))
+        _expect(is_rooted or self._name[0] == self._local.get(ENVELOPE.encode(), -1))
         places[0] = plan.outer[int(is_rooted)]
         by_depth = np.argsort(depth.astype(np.int8), kind="stable")
         bounds = np.searchsorted(depth[by_depth], np.arange(depth.max() + 2))
@@ -368,7 +376,7 @@ class _Reading:
         behind = self._ends[owners[last]] - self._closing[last] - 1
         for at in np.flatnonzero(behind != self._is_empty[owners[last]]):
             end = self._closing[last][at] + 1
-            _expect(self._body[end : end + behind[at]].strip(b" ") in (b"", b"/"))
+            _expect(self._body[end : end + behind[at]].lstrip(b" ") in (b"", b"/"))
         more = np.flatnonzero(~first)
         found, indices = self._encoded(self._closing[more - 1] + 1, self._opening[more])
         names = self._first_names.copy()

@@ -18,6 +18,9 @@ DOUBLE = ColumnType.DOUBLE
 TEXT = ColumnType.TEXT
 TIMESTAMP = ColumnType.TIMESTAMP
 
+#: The element around every answer, but for the list of calls.
+ENVELOPE = "response"
+
 INVALID_CAMPAIGN = 1
 INVALID_GROUP = 6
 INVALID_MDATA = 9
@@ -504,6 +507,7 @@ ENDPOINTS = (
         rows=".",
         columns={"mconnect_id": BIGINT, "call_count": BIGINT},
         key=("mconnect_id",),
+        content=("call_count",),
         skip=frozenset({"success"}),
         parent=Parent("mconnects", param="mconnect_id", column="mconnect_id"),
         gone=frozenset({INVALID_MCONNECT}),
@@ -524,6 +528,7 @@ ENDPOINTS = (
             "pending__amount": DECIMAL,
         },
         key=("fundraising_id",),
+        content=("accepted", "pending"),
         configured=("fundraising_id",),
         setting="fundraising_ids",
         gone=frozenset({INVALID_FUNDRAISING}),

@@ -23,6 +23,7 @@ from ..common.errors import (
     ServiceError,
     TransientError,
     quote,
+    spoken,
 )
 from ..common.tables import Layout, Node, Page, Reject, Rows, build_page, column_name
 
@@ -77,7 +78,6 @@ _DECODER = json.JSONDecoder(
 )
 #: Halves of surrogate pairs, also those that stand for bytes that are no UTF-8, and NUL.
 _UNFIT = re.compile("[\ud800-\udfff\0]")
-_HTML = re.compile(rb"\s*<(?:!DOCTYPE\s+html|html)\b", re.IGNORECASE)
 _MESSAGES = re.compile(r'"messages"\s*:\s*\[')
 _META = re.compile(r'"meta"\s*:\s*')
 _TEXT = r'"(?:[^"\\]|\\.)*"'
@@ -136,7 +136,9 @@ def check(answer: Answer) -> Document:
     except (ValueError, RecursionError):
         found = None
     if answer.status != 200:
-        reasons = _reasons(found.get("meta")) if isinstance(found, dict) else ""
+        reasons = spoken(answer.body) if found is None else ""
+        if isinstance(found, dict):
+            reasons = _reasons(found.get("meta"))
         status = f"HTTP {answer.status}"
         problem = f"the service says: {reasons} ({status})" if reasons else status
         if answer.status in TRANSIENT_STATUSES:
@@ -149,8 +151,9 @@ def check(answer: Answer) -> Document:
     if found is not None:
         return _document(found, [])
     if not text.lstrip().startswith("{"):
-        page = _HTML.match(answer.body)
-        raise TransientError("a page instead of data" if page else "the answer is no JSON")
+        problem = "a page instead of data" if "<" in text else "the answer is no JSON"
+        reason = spoken(answer.body)
+        raise TransientError(f"{problem}: {reason}" if reason else problem)
     return _document(*_salvage(text))
 
 
