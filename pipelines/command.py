@@ -23,9 +23,7 @@ from dlt.common.configuration.specs import known_sections
 from dlt.common.destination.exceptions import DestinationException, UnknownDestinationModule
 from dlt.common.exceptions import SignalReceivedException
 from dlt.common.runtime.collector import NULL_COLLECTOR, TqdmCollector
-from dlt.destinations.exceptions import DestinationConnectionError
 from dlt.extract import DltSource
-from dlt.load.exceptions import LoadClientJobException
 from dlt.pipeline.configuration import PipelineConfiguration
 from dlt.pipeline.exceptions import PipelineStepFailed
 from rich.console import Console
@@ -33,10 +31,10 @@ from rich.table import Table
 
 from pipelines import report
 from pipelines.tasks import SNAPSHOTS, TASKS
-from sources.common.destinations import destination, is_locked
+from sources.common.destinations import check, destination, is_locked, reason
 from sources.common.dlt_setup import set_up_dlt
 from sources.common.endpoints import Endpoint
-from sources.common.errors import ConfigurationError, TextliftError, quote
+from sources.common.errors import ConfigurationError, TextliftError
 from sources.common.loading import PACKAGE_ROWS, Summary, load, own_error
 from sources.common.settings import check_names
 from sources.common.windows import parse_time
@@ -158,9 +156,9 @@ def explain(error: Exception) -> tuple[int, str]:
         if isinstance(cause, ConfigurationError):
             return UNUSABLE, str(cause)
         if isinstance(cause, (ConfigurationException, UnknownDestinationModule)):
-            reason = str(cause).strip().splitlines()[0]
+            wrong = str(cause).strip().splitlines()[0]
             where = "in .dlt/config.toml or .dlt/secrets.toml, or in the environment"
-            return UNUSABLE, f"{reason}\nSet it {where}."
+            return UNUSABLE, f"{wrong}\nSet it {where}."
         if isinstance(cause, TextliftError):
             return FAILED, str(cause)
         cause = cause.__cause__
@@ -171,17 +169,7 @@ def explain(error: Exception) -> tuple[int, str]:
     else:
         raise error
     advice = "Close the file there, and run this again." if is_locked(failed) else _COMMITTED
-    return FAILED, f"{where}{_reason(failed)}\n{advice}"
-
-
-def _reason(error: BaseException) -> str:
-    """What the destination or the system says, in a line: what follows can be rows."""
-    if isinstance(error, DestinationConnectionError):
-        error = error.inner_exc
-    elif isinstance(error, LoadClientJobException):
-        error = error.client_exception
-    lines = str(error).strip().splitlines()
-    return quote(lines[0].partition(" However, you would")[0]) if lines else type(error).__name__
+    return FAILED, f"{where}{reason(failed)}\n{advice}"
 
 
 _COMMITTED = "What was committed stays; the next run goes on from there."
@@ -204,7 +192,8 @@ def _parse(job: Job, argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--check",
         action="store_true",
-        help="verify the credentials, say what account they see, and load nothing",
+        help="verify the credentials and the destination, say what account they see, and load "
+        "nothing",
     )
     parser.add_argument(
         "--resources",
@@ -280,6 +269,11 @@ def _run(job: Job, options: argparse.Namespace, source: Callable[..., DltSource]
         for line in job.describe_account(source):
             console.print(line, highlight=False, markup=False, soft_wrap=True)
         console.print(f"{job.title}: the credentials are accepted. Nothing was loaded.")
+        pipeline = _pipeline(job, options)
+        check(pipeline)
+        print(
+            f"{pipeline.destination.destination_name}: {pipeline.dataset_name} can be written to."
+        )
         return LOADED
 
     if options.full_refresh and not options.yes and not _confirmed(job, options.resources, console):

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import dlt
@@ -21,6 +23,7 @@ from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.destinations.job_client_impl import SqlJobClientBase, SqlJobClientWithStagingDataset
 from dlt.destinations.sql_client import SqlClientBase
 from dlt.extract import DltSource
+from filelock import FileLock, Timeout
 
 from pipelines import mcommons, mgage, report
 from pipelines.command import (
@@ -41,6 +44,7 @@ from sources.common.windows import parse_time
 
 use_own_settings()
 
+_PREFIX = "textlift-"
 JOBS: Mapping[str, Job] = {job.name: job for job in (mcommons.JOB, mgage.JOB)}
 
 
@@ -114,7 +118,7 @@ def run_task(
     source = JOBS[service].source(
         since=since, until=until, package_rows=PACKAGE_ROWS, isolate_failures=True, **given
     )
-    with tempfile.TemporaryDirectory(prefix="textlift-") as folder:
+    with _scratch() as folder:
         pipeline = dlt.pipeline(
             name,
             pipelines_dir=folder,
@@ -148,6 +152,29 @@ def open_warehouse(
     there = warehouse(destination_name)
     with _private_files(), dlt.dataset(there, service, schema=service) as opened:
         yield opened.sql_client
+
+
+@contextmanager
+def _scratch() -> Iterator[str]:
+    """A folder for a pipeline's files. What tasks that were killed have left there goes first."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}????????"):
+        _remove_left(folder)
+    made = tempfile.TemporaryDirectory(prefix=_PREFIX)
+    # The lock ends last: until then the folder is not for others to remove.
+    with FileLock(Path(made.name) / "task.lock"), made as name:
+        yield name
+
+
+def _remove_left(folder: Path) -> None:
+    """Remove a folder of a task, if no process holds its locks any more."""
+    locks = [FileLock(path, timeout=0) for path in folder.glob("*.lock")]
+    # A task makes its pipeline's folder when it holds the lock.
+    if not locks or not any(folder.glob("*/state.json")):
+        return
+    with ExitStack() as held, suppress(Timeout, OSError):
+        for lock in locks:
+            held.enter_context(lock)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _short_hash(text: str) -> str:

@@ -163,6 +163,7 @@ def test_check_says_what_account_it_sees_and_loads_nothing(account: Open, tmp_pa
     assert ended.out.startswith(f"{len(campaigns)} campaigns, ")
     assert repr(campaigns[0]["name"]) in ended.out
     assert "credentials are accepted" in ended.out
+    assert "duckdb: mcommons can be written to" in ended.out
     assert [request.endpoint for request in warehouse.box.requests] == ["campaigns"]
     assert not list(tmp_path.rglob("*.duckdb*"))
 

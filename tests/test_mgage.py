@@ -153,7 +153,7 @@ def rewind(warehouse: Warehouse, **times: datetime) -> None:
     """Have the state say, here and in the warehouse, that reading got as far as these times."""
     pipeline = warehouse.pipeline()
     with pipeline.managed_state(extract_state=True) as state:
-        resource = state["sources"]["mgage"]["resources"]["messages"]
+        resource = state["sources"]["mgage"]["resources"]["messages"]["accounts"]["127.0.0.1"]
         for name, time in times.items():
             resource[name] = dict.fromkeys(resource[name], written(time))
     pipeline.normalize()

@@ -307,12 +307,13 @@ def test_check_names_each_program_and_loads_nothing(export: Open, tmp_path: Path
     folder.mkdir()
     ended = run(warehouse, "--check", cwd=folder, DESTINATION__DUCKDB__CREDENTIALS=None)
     assert (ended.code, ended.err) == (LOADED, "")
-    *lines, last = ended.out.splitlines()
+    *lines, accepted, last = ended.out.splitlines()
     assert len(lines) == 3
     for line, (id, info) in zip(lines, warehouse.box.service.programs.items()):
         assert str(id) in line
         assert all(name in line for name in info.values()), line
-    assert "the credentials are accepted. Nothing was loaded." in last
+    assert "the credentials are accepted. Nothing was loaded." in accepted
+    assert last == "duckdb: mgage can be written to."
     assert not list(tmp_path.rglob("*.duckdb*"))
 
 

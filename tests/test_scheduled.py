@@ -34,7 +34,7 @@ def cursors(warehouse: Warehouse) -> dict[str, Any]:
     rows = warehouse.query("SELECT pipeline_name, state FROM _dlt_pipeline_state ORDER BY version")
     return {
         name: {
-            resource: state.get("cursors")
+            resource: state.get("accounts", {}).get("127.0.0.1", {}).get("cursors")
             for resource, state in decompress_state(text)["sources"]["mcommons"][
                 "resources"
             ].items()

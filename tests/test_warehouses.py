@@ -15,6 +15,7 @@ from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 import dlt
 import duckdb as duckdb_client
@@ -32,6 +33,7 @@ from sandbox.mcommons import MobileCommons
 from sandbox.mgage import MGage
 from sources.common import resources
 from sources.common.destinations import destination
+from sources.common.errors import ConfigurationError, DestinationFailed
 from sources.common.loading import load
 from sources.mcommons import mcommons_source
 from sources.mgage import mgage_source
@@ -704,3 +706,92 @@ def test_runs_at_the_same_time_make_all_tables_and_know_all_of_them(account: Any
     subprocess.run([sys.executable, "-c", program, "mdata_queries"], env=settings, check=True)
     newest = warehouse.query("SELECT schema FROM _dlt_version ORDER BY inserted_at DESC LIMIT 1")
     assert set(decompress_state(newest[0][0])["tables"]) >= warehouse.tables()
+
+
+# What the destination holds counts.
+
+
+@everywhere
+def test_what_was_dropped_or_emptied_is_loaded_again(account: AnyWarehouse) -> None:
+    warehouse = account()
+    names = ("profiles", "broadcasts", "campaigns")
+    warehouse.load(*names)
+    for table in ("profiles__subscriptions", "broadcasts", "campaigns"):
+        drop(warehouse, table)
+    warehouse.load(*names)
+    assert_same(warehouse, "profiles", "profiles__subscriptions", "broadcasts", "campaigns")
+    empty(warehouse, "profiles")
+    warehouse.load("profiles")
+    assert_same(warehouse, "profiles", "profiles__subscriptions")
+
+
+def drop(warehouse: PostgresWarehouse | LakeWarehouse, table: str) -> None:
+    if isinstance(warehouse, PostgresWarehouse):
+        do(warehouse, f"DROP TABLE mcommons.{table}")
+    else:
+        shutil.rmtree(warehouse.lake / "mcommons" / table)
+
+
+def empty(warehouse: PostgresWarehouse | LakeWarehouse, table: str) -> None:
+    if isinstance(warehouse, PostgresWarehouse):
+        do(warehouse, f"DELETE FROM mcommons.{table}")
+    elif warehouse.table_format == "delta":
+        DeltaTable(str(warehouse.lake / "mcommons" / table)).delete()
+    else:
+        # Who has an Iceberg table without a catalog takes the folder away.
+        drop(warehouse, table)
+
+
+def do(warehouse: PostgresWarehouse, *statements: str) -> None:
+    connection = psycopg2.connect(warehouse.uri)
+    try:
+        with connection, connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+    finally:
+        connection.close()
+
+
+@everywhere
+def test_another_account_is_refused_before_any_request(account: AnyWarehouse) -> None:
+    warehouse = account()
+    warehouse.load("keywords")
+    warehouse.box.requests.clear()
+    with pytest.raises(ConfigurationError, match="another account"):
+        warehouse.load("keywords", company="ANOTHER")
+    assert warehouse.box.requests == []
+    warehouse.load("keywords")
+
+
+@pytest.mark.parametrize("what", ["database", "right to write", "right to make"])
+def test_a_server_that_refuses_is_named_before_any_request(
+    account: AnyWarehouse, what: str
+) -> None:
+    warehouse = account(empty=True)
+    assert isinstance(warehouse, PostgresWarehouse)
+    if what == "right to write":
+        warehouse.load("keywords")
+        warehouse.box.requests.clear()
+    database = urlsplit(warehouse.uri).path[1:]
+    owner = warehouse.uri
+    if what == "database":
+        warehouse.uri = warehouse.uri.replace(f"/{database}?", "/nosuch?")
+        said = 'database "nosuch" does not exist'
+    else:
+        # A role of its own for each database; roles are the server's.
+        reader = f"reader_{database}"
+        do(
+            warehouse,
+            f"CREATE ROLE {reader} LOGIN",
+            *([f"GRANT USAGE ON SCHEMA mcommons TO {reader}"] if "write" in what else []),
+        )
+        warehouse.uri = warehouse.uri.replace("postgres:-@", f"{reader}:-@")
+        said = "permission denied for schema mcommons"
+        if what == "right to make":
+            said = f"permission denied for database {database}"
+    with pytest.raises(DestinationFailed, match=said):
+        warehouse.load("keywords")
+    assert warehouse.box.requests == []
+    if what == "right to write":
+        warehouse.uri = owner
+        assert "textlift_check" not in warehouse.everything()

@@ -6,35 +6,36 @@ loop around it for the others, as the command line and the schedulers' definitio
 
 from __future__ import annotations
 
+import json
 import logging
 import os
-import shutil
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 from dlt import Pipeline
 from dlt.common import logger
-from dlt.common.pipeline import LoadInfo
+from dlt.common.pipeline import LoadInfo, TPipelineState
+from dlt.common.schema import Schema
 from dlt.common.schema.typing import C_DLT_LOAD_ID
 from dlt.extract import DltSource
 from dlt.pipeline.exceptions import PipelineStepFailed
 from filelock import FileLock, Timeout
 
+from .destinations import checked, contents
 from .dlt_setup import set_up_dlt
 from .errors import AlreadyRunning, ConfigurationError, TextliftError, quote
+from .rejects import REJECTED_RECORDS
+from .runs import ACCOUNT_HINT, has_cursors
 from .runs import full_refresh as full_refresh_of_loads
+from .settings import host_of
 
 #: Rows of one resource in one load package: a crash costs no more than reading these again.
 PACKAGE_ROWS = 200_000
-
-#: What dlt notes of a package that was loaded, which nobody reads after a while.
-KEPT_PACKAGES = 100
-
-_DESTINATION = "textlift_destination"
 
 
 @dataclass
@@ -98,8 +99,9 @@ def load(
 
     Raises:
         AlreadyRunning: Another process, or another thread of this one, loads this pipeline.
-        ConfigurationError: A setting is wrong, a resource is unknown, or the service refuses the
-            credentials. What was committed before stays.
+        ConfigurationError: A setting is wrong, a resource is unknown, the dataset holds another
+            account, or the service refuses the credentials. What was committed before stays.
+        DestinationFailed: The destination cannot be reached or written to. Nothing was loaded.
         PipelineStepFailed: The destination could not be loaded. The next run tries again.
     """
     set_up_dlt()
@@ -112,7 +114,8 @@ def _load(pipeline: Pipeline, source: DltSource, resources: Sequence[str] | None
     started = time.monotonic()
     summary = Summary()
     remaining = list(source.resources) if resources is None else _known(source, resources)
-    _start_from_destination(pipeline)
+    _drop_local_state(pipeline)
+    _start_from_destination(pipeline, source, remaining)
     while remaining:
         for resource in source.resources.values():
             resource.selected = resource.name in remaining
@@ -125,7 +128,6 @@ def _load(pipeline: Pipeline, source: DltSource, resources: Sequence[str] | None
             raise own from None
         _note_package(summary, info)
         remaining = _note_resources(summary, source, remaining)
-    _forget_old_packages(pipeline)
     for resource in source.resources.values():
         summary.requests += resource.custom_metrics.get("requests", 0)
     summary.seconds = time.monotonic() - started
@@ -212,33 +214,105 @@ def _known(source: DltSource, names: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _start_from_destination(pipeline: Pipeline) -> None:
-    """Forget local state that the destination does not confirm; its own comes back from there.
+def _drop_local_state(pipeline: Pipeline) -> None:
+    """Remove all that earlier runs have left on this machine; the destination's state counts.
 
-    That is a package which a crash left unloaded: dlt would load all of its files again, also those
-    that were loaded, and tables without a primary key would hold their rows twice. And that are the
-    cursors of another destination.
+    The state here is newer than that of a destination that was restored from a backup. Files of a
+    run that was killed hold people's messages. And a package that a crash left unloaded cannot be
+    loaded again: dlt would load all of its files, also those that were loaded.
     """
-    with pipeline.destination_client() as client:
-        destination = f"{client.config} {pipeline.dataset_name}"
-    try:
-        known = pipeline.get_local_state_val(_DESTINATION)
-    except KeyError:
-        known = destination
-    if known != destination:
-        logger.warning("The destination is another than in the last run: using its own cursors")
-        pipeline.drop()
-    elif pipeline.has_pending_data:
+    if pipeline.has_pending_data:
         logger.warning("The last run ended before its package was loaded: reading it again")
-        pipeline.drop()
-    pipeline.set_local_state_val(_DESTINATION, destination)
+    # Paths of a local destination are relative to the folder of the first run.
+    folder = pipeline.get_local_state_val("initial_cwd")
+    pipeline.drop()
+    pipeline.set_local_state_val("initial_cwd", folder)
 
 
-def _forget_old_packages(pipeline: Pipeline) -> None:
-    """Remove what dlt keeps of old packages: a schedule of years would fill the disk with it."""
-    loaded = Path(pipeline.working_dir) / "load" / "loaded"
-    for load_id in pipeline.list_completed_load_packages()[:-KEPT_PACKAGES]:
-        shutil.rmtree(loaded / load_id, ignore_errors=True)
+def _start_from_destination(pipeline: Pipeline, source: DltSource, names: Sequence[str]) -> None:
+    """Compare what the destination's schema and state say with what is there.
+
+    A table that somebody dropped is made anew. A resource that has lost a table, or all of its rows,
+    is loaded as for the first time.
+
+    Raises:
+        ConfigurationError: The dataset holds another account, or a package is not installed.
+        DestinationFailed: The destination cannot be reached, or refuses.
+    """
+    with checked(pipeline) as client:
+        # dlt destinations without a stored state, such as a function, have no such method.
+        stored = getattr(client, "get_stored_schema", lambda _: None)(source.schema.name)
+        if stored is None:
+            return
+        # As dlt wrote it; to check it all again takes longer than the queries.
+        schema = Schema.from_dict(
+            json.loads(stored.schema), bump_version=False, validate_schema=False
+        )
+        _require_own_account(schema, source, pipeline.dataset_name)
+        shared = {REJECTED_RECORDS, *schema.dlt_table_names()}
+        tables = {
+            str(table["name"]): table
+            for table in (*schema.data_tables(seen_data_only=True), *schema.dlt_tables())
+            if table.get("resource") in names or table["name"] in shared
+        }
+        client.schema = schema
+        missing, empty = contents(client, tables)
+    # A list without entries is as it may be, and a snapshot is loaded whole anyway.
+    roots = {source.resources[name].table_name: name for name in names}
+    read_by_time = {
+        name for name, table in tables.items() if table["write_disposition"] != "replace"
+    }
+    lost = {roots[table] for table in read_by_time.intersection(roots, empty)}
+    lost |= {
+        str(tables[table]["resource"]) for table in read_by_time.intersection(missing) - shared
+    }
+    # Before the tables are made: a run that is killed in between finds the same.
+    _drop_cursors(pipeline, source.name, lost)
+    if missing:
+        logger.warning(f"Tables that are not there any more are made anew: {', '.join(missing)}")
+        with pipeline.destination_client() as client:
+            client.schema = schema
+            # dlt makes tables only for a schema that it has not stored.
+            client.update_stored_schema(only_tables=missing, force=True)
+
+
+def _require_own_account(schema: Schema, source: DltSource, dataset: str) -> None:
+    """Raises ConfigurationError if the dataset holds the rows of another account."""
+    own = {
+        account
+        for resource in source.resources.values()
+        if (account := resource.compute_table_schema().get(ACCOUNT_HINT))
+    }
+    hints: list[Mapping[str, Any]] = list(schema.tables.values())
+    there = {str(table[ACCOUNT_HINT]) for table in hints if ACCOUNT_HINT in table}
+    for account in sorted(there - own if own else ()):
+        raise ConfigurationError(
+            f"The dataset {dataset} holds rows of another account at {host_of(account)}.\n"
+            "Load this one into a dataset of its own (--dataset), or correct the base_url and the "
+            f"company of sources.{source.name}: two accounts can have the same ids."
+        )
+
+
+def _drop_cursors(pipeline: Pipeline, source: str, names: Iterable[str]) -> None:
+    """Forget how far resources were read, here and in the destination."""
+    if not names:
+        return
+    pipeline.sync_destination()
+    known = _resource_states(pipeline.state, source)
+    lost = sorted(name for name in names if has_cursors(known.get(name, {})))
+    if not lost:
+        return
+    logger.warning(f"Rows were removed from the destination; loading again: {', '.join(lost)}")
+    with pipeline.managed_state(extract_state=True) as state:
+        for name in lost:
+            del _resource_states(state, source)[name]
+    pipeline.normalize()
+    pipeline.load()
+
+
+def _resource_states(state: TPipelineState, source: str) -> dict[str, Any]:
+    found: dict[str, Any] = state.get("sources", {}).get(source, {}).get("resources", {})
+    return found
 
 
 def own_error(error: BaseException) -> TextliftError | None:

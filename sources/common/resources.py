@@ -21,14 +21,19 @@ import pyarrow.compute as pc
 from dlt.common import logger
 from dlt.common.configuration.container import Container
 from dlt.common.destination import DestinationCapabilitiesContext
-from dlt.common.schema.typing import TColumnSchema
+from dlt.common.destination.capabilities import adjust_schema_to_capabilities
+from dlt.common.libs.pyarrow import py_arrow_to_table_schema_columns
+from dlt.common.schema.schema import DEFAULT_SCHEMA_CONTRACT_MODE
+from dlt.common.schema.typing import TColumnSchema, TSchemaContractDict
+from dlt.common.schema.utils import is_complete_column
 from dlt.extract import DltResource
+from dlt.extract.items import DataItemWithMeta
 
 from .endpoints import Endpoint
 from .errors import ConfigurationError, ServiceError
 from .reading import WindowRows
-from .rejects import REJECTED_RECORDS, Rejections, disposition, stored_rejects
-from .runs import Load, Run
+from .rejects import REJECTED_RECORDS, SCHEMA, Rejections, disposition, stored_rejects
+from .runs import ACCOUNT_HINT, Load, Run, account_state
 from .stored import current_load_id, stored_rows
 from .tables import (
     ROW,
@@ -47,6 +52,8 @@ DELETED = "_deleted"
 LIST_INDEX = "_dlt_list_idx"
 #: A package is committed after so many seconds also if it is not full: a crash costs no more.
 PACKAGE_SECONDS = 60
+#: Modes of a schema contract that leave out what is new.
+DISCARDS = ("discard_row", "discard_value")
 #: Rows handed to dlt at a time; handing over costs a millisecond for each table.
 BATCH_ROWS = 10_000
 #: In a resource's state: whether there are rejects that were not resolved.
@@ -151,7 +158,7 @@ class _Package:
         """What was added since the last batch; in the last one also the rejects that are resolved."""
         load = self._load
         self._take_holes()
-        page = concat_pages([empty, *self._pages])
+        page = _within_contract(load.endpoint, concat_pages([empty, *self._pages]))
         self._count(load.endpoint.name, page.table)
         for suffix, entries in page.children.items():
             self._count(f"{load.endpoint.name}__{suffix}", entries)
@@ -180,9 +187,12 @@ def build_resource(run: Run, endpoint: Endpoint) -> DltResource:
 
     def rows() -> Iterator[Any]:
         state = dlt.current.resource_state()
+        if endpoint.window:
+            state = account_state(state, run.settings.account)
         metrics = dlt.current.resource_metrics()
         this_resource = dlt.current.resource()
         lists = _known_lists(endpoint)
+        _declare(this_resource, endpoint)
         load = run.enter(endpoint, state, metrics, current_load_id())
         may_be_open = state.get(_MAY_BE_OPEN, True)
         rejections = Rejections(
@@ -255,6 +265,7 @@ def build_resource(run: Run, endpoint: Endpoint) -> DltResource:
     )
     if not run.settings.configured.get(endpoint.name):
         resource.custom_metrics["unset"] = endpoint.setting
+    resource.apply_hints(additional_table_hints={ACCOUNT_HINT: run.settings.account})
     return resource
 
 
@@ -326,6 +337,80 @@ def _known_lists(endpoint: Endpoint) -> list[str]:
     prefix = f"{endpoint.name}__"
     tables = dlt.current.source_schema().tables
     return [name.removeprefix(prefix) for name in tables if name.startswith(prefix)]
+
+
+def _contract(resource: DltResource) -> tuple[str, TSchemaContractDict]:
+    """The name of a resource's table, and the contract of that and the tables of its lists."""
+    own = resource.compute_table_schema()
+    name = str(own["name"])
+    return name, dlt.current.source_schema().resolve_contract_settings_for_table(name, own)
+
+
+def _declare(resource: DltResource, endpoint: Endpoint) -> None:
+    """Add what the endpoint declares to the schema, if a contract would not let it in.
+
+    A contract is about what nobody has declared, also in the first load.
+    """
+    root, contract = _contract(resource)
+    if contract == DEFAULT_SCHEMA_CONTRACT_MODE:
+        return
+    container = Container()
+    capabilities = (
+        container[DestinationCapabilitiesContext]
+        if DestinationCapabilitiesContext in container
+        else DestinationCapabilitiesContext.generic_capabilities()
+    )
+    for item in _tables(Batch(endpoint, empty_page(endpoint), SCHEMA.empty_table())):
+        name, table = root, item
+        if isinstance(item, DataItemWithMeta):
+            name, table = item.meta.hints["table_name"], item.data
+        known = _known_columns(name)
+        columns = adjust_schema_to_capabilities(
+            py_arrow_to_table_schema_columns(table.schema), capabilities
+        )
+        new = {column: hints for column, hints in columns.items() if column not in known}
+        dlt.current.source_schema().update_table({"name": name, "columns": new})
+
+
+def _known_columns(table: str) -> set[str]:
+    """Columns that the schema has of a table; none if there is no such table."""
+    found = dlt.current.source_schema().tables.get(table)
+    columns = found["columns"] if found else {}
+    return {name for name, column in columns.items() if is_complete_column(column)}
+
+
+def _within_contract(endpoint: Endpoint, page: Page) -> Page:
+    """The page without what a schema contract discards.
+
+    dlt would look in the tables of lists, too, for the columns that it discards in their records.
+    """
+    root, contract = _contract(dlt.current.resource())
+    tables, columns = contract["tables"], contract["columns"]
+    kept = {
+        suffix: entries
+        for suffix, entries in page.children.items()
+        if tables not in DISCARDS or _known_columns(f"{endpoint.name}__{suffix}")
+    }
+    page = replace(page, children=kept)
+    if columns not in DISCARDS:
+        return page
+    keep, table = _without_new(page.table, root, columns)
+    page = filter_page(replace(page, table=table), keep) if keep else replace(page, table=table)
+    children = {}
+    for suffix, entries in page.children.items():
+        keep, table = _without_new(entries, f"{endpoint.name}__{suffix}", columns)
+        children[suffix] = table.filter(keep) if keep else table
+    return replace(page, children=children)
+
+
+def _without_new(table: pa.Table, name: str, mode: str) -> tuple[list[bool] | None, pa.Table]:
+    """The table without columns that the schema has not; which rows have none, if others go."""
+    known = _known_columns(name)
+    new = [column for column in table.column_names if known and column not in known | {ROW}]
+    keep = None
+    if new and mode == "discard_row":
+        keep = np.all([table[column].is_null().to_numpy() for column in new], axis=0).tolist()
+    return keep, table.drop_columns(new)
 
 
 def _with_lists(page: Page, lists: Iterable[str]) -> Page:

@@ -46,6 +46,12 @@ def full_refresh() -> Iterator[None]:
         _refreshing.reset(token)
 
 
+#: Hint of a table: the account whose rows it holds.
+ACCOUNT_HINT = "x-account"
+#: What a resource's state says of an account; before there were several, of the only one.
+_OF_ACCOUNT = ("cursors", "reached", "whole_at", "packages")
+
+
 @dataclass(frozen=True)
 class Settings:
     """What a run is asked to load.
@@ -59,6 +65,7 @@ class Settings:
         whole_every: How often resources whose old rows change unseen are read completely; the
             endpoint's own if ``None``.
         configured: Resource → the sets of parameters it is asked for.
+        account: Whose rows these are, see :func:`.settings.account_name`; another account has other cursors.
         scope: What the cursors belong to besides their parent; another scope has others.
         only: Column → the one value that it has in all rows which the service is asked for.
         package_rows: About how many rows of a resource go into one load package; ``None`` for all.
@@ -73,6 +80,7 @@ class Settings:
     lookback: Mapping[str, timedelta] = field(default_factory=dict)
     whole_every: timedelta | None = None
     configured: Mapping[str, Sequence[Mapping[str, int | str]]] = field(default_factory=dict)
+    account: str = ""
     scope: str = ""
     only: Mapping[str, str] = field(default_factory=dict)
     package_rows: int | None = None
@@ -665,6 +673,23 @@ class Load:
 
 def _format_times(times: Mapping[str, datetime]) -> dict[str, str]:
     return {name: format_time(time) for name, time in times.items()}
+
+
+def account_state(state: dict[str, Any], account: str) -> dict[str, Any]:
+    """The part of a resource's state that is the account's.
+
+    What is noted without an account, by a version that knew of none, is this account's.
+    """
+    accounts = state.setdefault("accounts", {})
+    if account not in accounts:
+        accounts[account] = {name: state.pop(name) for name in _OF_ACCOUNT if name in state}
+    found: dict[str, Any] = accounts[account]
+    return found
+
+
+def has_cursors(state: Mapping[str, Any]) -> bool:
+    """Whether a resource's state says of any account that rows were loaded."""
+    return any(part.get("cursors") for part in (state, *state.get("accounts", {}).values()))
 
 
 def _parse_times(texts: Mapping[str, str]) -> dict[str, datetime]:

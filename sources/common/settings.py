@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from inspect import signature
 from typing import Any, cast, get_args
+from urllib.parse import urlsplit
 
 import dlt
 from dlt.common.configuration import resolve_configuration
@@ -18,7 +20,7 @@ from dlt.extract import DltResource
 from requests.auth import AuthBase, HTTPBasicAuth
 
 from . import clock
-from .client import Retries
+from .client import Retries, check_base_url
 from .endpoints import Endpoint
 from .errors import ConfigurationError, CredentialsError
 from .runs import Settings
@@ -91,6 +93,23 @@ def check_names(name: str, source: Callable[..., Any], resources: Iterable[str])
         )
 
 
+def account_name(base_url: str, company: str | None = None) -> str:
+    """A name for an account, to be kept with its rows: the host, and a hash of the company's key.
+
+    Not the port, which is another for each sandbox.
+
+    Raises:
+        ConfigurationError: ``base_url`` cannot be used.
+    """
+    host = urlsplit(check_base_url(base_url)).hostname or ""
+    return f"{host}/{hashlib.sha256(company.encode()).hexdigest()[:12]}" if company else host
+
+
+def host_of(account: str) -> str:
+    """The host in the name of an account."""
+    return account.partition("/")[0]
+
+
 def read_settings(
     endpoints: Iterable[Endpoint],
     *,
@@ -102,6 +121,7 @@ def read_settings(
     configured: Mapping[str, Sequence[Mapping[str, int | str]]],
     package_rows: int | None,
     isolate_failures: bool,
+    account: str,
     whole_read_days: float | None = None,
     scope: str = "",
     only: Mapping[str, str] | None = None,
@@ -131,6 +151,7 @@ def read_settings(
         lookback={name: timedelta(hours=hours) for name, hours in (lookback_hours or {}).items()},
         whole_every=timedelta(days=whole_read_days) if whole_read_days is not None else None,
         configured=configured,
+        account=account,
         scope=scope,
         only=only or {},
         package_rows=package_rows,

@@ -26,7 +26,13 @@ from ..common.errors import ConfigurationError
 from ..common.reading import Service
 from ..common.resources import build_resource
 from ..common.runs import Run
-from ..common.settings import apply_contract, basic_auth, read_settings, runtime_retries
+from ..common.settings import (
+    account_name,
+    apply_contract,
+    basic_auth,
+    read_settings,
+    runtime_retries,
+)
 from .answers import check, decode
 from .endpoints import ENDPOINTS
 from .settings import BASE_URL, CONCURRENCY, PAGE_SIZE, START_DATE
@@ -134,6 +140,7 @@ def mcommons_source(
         },
         package_rows=package_rows,
         isolate_failures=isolate_failures,
+        account=account_name(base_url, company),
         whole_read_days=whole_read_days,
     )
     client = Client(

@@ -314,6 +314,7 @@ ENDPOINTS = (
             "result": TEXT,
             "error_log_body": TEXT,
             "query_location__street1": TEXT,
+            "query_location__street2": TEXT,
             "query_location__city": TEXT,
             "query_location__state": TEXT,
             "query_location__postal_code": TEXT,

@@ -25,7 +25,13 @@ from ..common.errors import ConfigurationError
 from ..common.reading import Service
 from ..common.resources import build_resource
 from ..common.runs import Run
-from ..common.settings import apply_contract, basic_auth, read_settings, runtime_retries
+from ..common.settings import (
+    account_name,
+    apply_contract,
+    basic_auth,
+    read_settings,
+    runtime_retries,
+)
 from .answers import check, decode
 from .endpoints import ENDPOINTS
 from .settings import BASE_URL, CONCURRENCY, PAGE_SIZE
@@ -117,6 +123,8 @@ def mgage_source(
         configured={"messages": [{"program_id": id} for id in _program_ids(programs)]},
         package_rows=package_rows,
         isolate_failures=isolate_failures,
+        # Not the login: programs are named by their ids, and two logins can read the same one.
+        account=account_name(base_url),
         # What one type was read up to says nothing of the other.
         scope=message_type or "",
         only={"type": message_type} if message_type else {},
