@@ -149,7 +149,11 @@ def test_the_state_says_of_rejects_only_whether_there_are_any(account: Open) -> 
     for count in ("many", 5):
         warehouse.box.service.update("broadcasts", 1, replies_count=count)
         warehouse.load("broadcasts")
-        states.append(warehouse.pipeline().state["sources"]["mcommons"]["resources"]["broadcasts"])
+        states.append(
+            warehouse.pipeline().state["sources"]["mcommons"]["resources"]["broadcasts"][
+                "accounts"
+            ]["127.0.0.1"]
+        )
     assert [state["open_rejects"] for state in states] == [True, False]
     assert "many" not in repr(states)
 
