@@ -118,10 +118,10 @@ def _is_usual(body: bytes, endpoint: Endpoint) -> bool:
     """Whether a glance tells that there is one list, with records in it; decoding tells the rest."""
     *containers, record = endpoint.rows.split("/")
     return (
-        all(len(_start_tag(name).findall(body)) == 1 for name in containers)
+        all(body.count(b"<" + name.encode()) == 1 for name in containers)
         and _start_tag(record).search(body) is not None
-        and b"<!--" not in body
-        and body.find(b"<?", 1) < 0
+        and b"-->" not in body
+        and body.find(b"?>", body.find(b">")) < 0
     )
 
 
