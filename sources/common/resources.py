@@ -29,6 +29,7 @@ from .endpoints import Endpoint
 from .errors import ConfigurationError, ServiceError
 from .reading import Unit, WindowRows
 from .runs import Load, Run
+from .spool import Spool, Spooled
 from .tables import (
     ROW,
     Page,
@@ -94,7 +95,8 @@ class _Package:
         self._load = load
         self._until = until
         self._seen: dict[Any, int | None] = {}
-        self._pages: list[Page] = []
+        self._spool = Spool()
+        self._pages: list[Spooled] = []
         self._rejects: dict[str, dict[str, Any]] = {}
         self._whole_parents: list[Any] = []
         self._waiting = 0
@@ -120,11 +122,11 @@ class _Package:
                 page = self._from_start_date(page, load.endpoint.window.cursor)
             page, hold = self._unseen(page, load.endpoint.key, load.endpoint.window.cursor)
         load.advance(rows, hold)
-        if load.whole and load.endpoint.parent and rows.gone is None:
+        if load.whole and load.endpoint.parent and rows.gone is None and rows.is_last:
             self._whole_parents.append(rows.unit.values[load.endpoint.parent.column])
         for reject in rows.page.rejects:
             self._reject(reject, rows.unit, rows.page.table)
-        self._pages.append(page)
+        self._pages.append(self._spool.put(page))
         self.rows += page.table.num_rows
         self._waiting += page.table.num_rows
 
@@ -203,11 +205,22 @@ class _Package:
     def _count(self, name: str, table: pa.Table) -> None:
         self.table_rows[name] = self.table_rows.get(name, 0) + table.num_rows
 
-    def batch(self, empty: Page) -> Batch:
-        """What was added since the last batch."""
+    def batches(self, empty: Page) -> Iterator[Batch]:
+        """What was added since the last batch, so many rows at a time; one batch at least."""
+        pages, self._pages, self._waiting = self._pages, [], 0
+        together: list[Page] = []
+        for page in map(self._spool.get, pages):
+            if together and sum(each.table.num_rows for each in together) >= BATCH_ROWS:
+                yield self._batch([empty, *together])
+                together = []
+            together.append(page)
+        self._spool.close()
+        yield self._batch([empty, *together])
+
+    def _batch(self, pages: Sequence[Page]) -> Batch:
         load = self._load
         self._take_holes()
-        page = concat_pages([empty, *self._pages])
+        page = concat_pages(pages)
         self._count(load.endpoint.name, page.table)
         for suffix, entries in page.children.items():
             self._count(f"{load.endpoint.name}__{suffix}", entries)
@@ -217,7 +230,7 @@ class _Package:
             list(self._rejects.values()),
             list(dict.fromkeys(self._whole_parents)) if load.whole else None,
         )
-        self._pages, self._rejects, self._whole_parents, self._waiting = [], {}, [], 0
+        self._rejects, self._whole_parents = {}, []
         return batch
 
 
@@ -257,15 +270,16 @@ def build_resource(run: Run, endpoint: Endpoint) -> DltResource:
                 package.add(found)
                 # What is replaced as a set goes into one package, and only when it is complete.
                 divisible = endpoint.window and (found.ends_parent or not load.whole)
+                divisible = divisible and found.is_last
                 if not divisible:
                     continue
                 if package.is_full(run.settings.package_rows) and not load.finished:
                     break
                 if package.has_batch:
-                    yield from _tables(package.batch(empty))
+                    yield from _batch_tables(package, empty)
                     # Saved when dlt has taken all of the batch, and not where a limit cuts it.
                     load.save(state)
-            yield from _tables(package.batch(empty))
+            yield from _batch_tables(package, empty)
             load.save(state)
             load.end_package(state)
             # What is free now would else be kept beside what the destination needs.
@@ -289,7 +303,7 @@ def build_resource(run: Run, endpoint: Endpoint) -> DltResource:
                 )
             if endpoint.window and not load.whole:
                 # The windows before the one that failed are complete.
-                yield from _tables(package.batch(empty))
+                yield from _batch_tables(package, empty)
                 load.save(state)
             else:
                 # dlt empties the table of a snapshot that brought nothing, if it was selected.
@@ -333,6 +347,11 @@ def _with_lists(page: Page, lists: Iterable[str]) -> Page:
     """The page with at least an empty table for each of ``lists``."""
     nothing = pa.table({ROW: pa.array([], pa.int64())})
     return replace(page, children={**dict.fromkeys(lists, nothing), **page.children})
+
+
+def _batch_tables(package: _Package, empty: Page) -> Iterator[Any]:
+    for batch in package.batches(empty):
+        yield from _tables(batch)
 
 
 def _tables(batch: Batch) -> Iterator[Any]:
