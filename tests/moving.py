@@ -33,9 +33,9 @@ class Row:
     cursor: int | None
 
     @property
-    def digest(self) -> str:
+    def digest(self) -> int:
         """What a plan compares rows by."""
-        return f"{self.id} {self.cursor}"
+        return hash((self.id, self.cursor))
 
 
 @dataclass

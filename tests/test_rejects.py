@@ -11,7 +11,7 @@ import pytest
 from sandbox.faults import rehearse
 from sources.common.reading import Unit
 from sources.common.rejects import SCHEMA, Rejections
-from sources.common.tables import Reject, empty_page, superseded
+from sources.common.tables import Reject, empty_page, without_repeats
 from sources.common.windows import Window
 from sources.mcommons.endpoints import ENDPOINTS
 from tests.conftest import Open, Warehouse
@@ -138,8 +138,8 @@ def test_a_bad_record_that_two_windows_or_two_readings_met_is_one_reject() -> No
     for page in (once, twice, once):
         rejections.add(page, Unit())
     assert rejections.take(last=True).num_rows == len(rejections.keys) == 2
-    assert superseded(twice, [once]).rejects == []
-    assert superseded(twice, [good]).rejects == [bad, bad]
+    assert list(without_repeats([once, twice]))[1].rejects == []
+    assert list(without_repeats([good, twice]))[1].rejects == [bad, bad]
 
 
 def test_the_state_says_of_rejects_only_whether_there_are_any(account: Open) -> None:

@@ -66,7 +66,7 @@ _OVERLAP = 4
 #: have longer ones.
 _SHORTEST_OVERLAPPING, _SHORTEST_ANYWHERE = 10, 50
 #: Rows at each end of a page by which it is compared with its neighbours.
-EDGE_ROWS = 128
+EDGE_ROWS = 64
 #: Numbers of pages to choose from for the page that goes farthest.
 _CHOICES = 40
 #: Pages whose first rows are asked for at once in a part of a window.
@@ -120,8 +120,8 @@ class PageMetadata:
     rows: int
     loaded: int
     fingerprint: str
-    head: tuple[str, ...] = ()
-    tail: tuple[str, ...] = ()
+    head: tuple[int, ...] = ()
+    tail: tuple[int, ...] = ()
     page_count: int | None = None
     next_link: str | None = None
     dated: int = 0
@@ -772,7 +772,7 @@ class Budget:
 
     def __init__(self) -> None:
         self._fruitless = 0
-        self._seen: set[tuple[str, ...]] = set()
+        self._seen: set[tuple[int, ...]] = set()
 
     def spend(self, page: PageMetadata | None) -> None:
         """Count an answer; one without a page is a refusal of so large a window.

@@ -8,12 +8,14 @@ else, until so much has been read ahead.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import Any, Generic
 
+import numpy as np
+import pyarrow as pa
 from dlt.common import logger
 
 from .client import Client, Content, parse_number
@@ -37,7 +39,9 @@ from .paging import (
     PageSize,
     plan_for,
 )
+from .spool import Spool, Spooled
 from .tables import (
+    ROW,
     Layout,
     Page,
     Reject,
@@ -48,11 +52,10 @@ from .tables import (
     empty_page,
     filter_page,
     join_pieces,
-    key_values,
     row_digests,
-    superseded,
     times,
     unreadable_page,
+    without_repeats,
 )
 from .windows import SECOND, Window
 
@@ -62,6 +65,8 @@ MAX_CUTS = 5
 #: are more, it is not single records that are broken.
 MAX_BROKEN = 64
 MAX_BROKEN_PIECES = 16
+#: Rows of a larger read that are handed out at a time.
+PIECE_ROWS = 20_000
 #: Rows read ahead of those that are asked for; more would take more memory than they save time.
 AHEAD_ROWS = 30_000
 _CUT_OFF = "the service answers every page with the same rows, and there may be more"
@@ -93,19 +98,21 @@ class Unit:
 
 @dataclass(frozen=True)
 class WindowRows:
-    """All rows of one unit, or of one part of a unit that was cut.
+    """All rows of one unit, or of one part of a unit that was cut; of many rows, a piece.
 
     Attributes:
         unit: What was read.
         page: Its rows.
         gone: Why there are no rows, if the service says that what they belong to is not there.
         ends_parent: Whether what comes next belongs to another parent.
+        is_last: Whether there is no further piece of these rows.
     """
 
     unit: Unit
     page: Page
     gone: str | None
     ends_parent: bool
+    is_last: bool = True
 
 
 @dataclass(frozen=True)
@@ -150,7 +157,8 @@ class _Read:
         self.wanted: deque[Ask] = deque()
         self.started = False
         self.replaced = False
-        self.pages: list[Page] = []
+        self.spool = Spool()
+        self.pages: list[Spooled] = []
         #: Rows of the pages that have come so far.
         self.rows = 0
         self.gone: str | None = None
@@ -188,6 +196,7 @@ class Reader:
         limit = min(page_size, endpoint.page_limit) if endpoint.page_limit else None
         self._size = PageSize(limit)
         self._lessons = 0
+        self._pieces: Iterator[WindowRows] | None = None
         self._units = iter(units)
         self._order: list[_Read] = []
         self._lock = Lock()
@@ -204,7 +213,7 @@ class Reader:
     @property
     def finished(self) -> bool:
         """Whether every unit has been handed out."""
-        return self._exhausted and not self._order
+        return self._exhausted and not self._order and self._pieces is None
 
     def poll(self) -> WindowRows | None:
         """The next rows if they are there, without waiting.
@@ -212,6 +221,8 @@ class Reader:
         Raises:
             ServiceError: The service could not be read; the message says where.
         """
+        if self._pieces is not None:
+            return self._next_piece(self._pieces)
         with self._lock:
             self._session = self._service.client.session
             self._ask_on()
@@ -222,7 +233,26 @@ class Reader:
             read = self._order.pop(0)
             self._ask_on()
             ends_parent = not self._order or self._order[0].unit.cursor != read.unit.cursor
-        return WindowRows(read.unit, self._rows(read), read.gone, ends_parent)
+        pages = self._rows(read)
+        self._pieces = self._cut_up(read, pages, ends_parent)
+        return self._next_piece(self._pieces)
+
+    def _next_piece(self, pieces: Iterator[WindowRows]) -> WindowRows:
+        piece = next(pieces)
+        if piece.is_last:
+            self._pieces = None
+        return piece
+
+    def _cut_up(
+        self, read: _Read, pages: Iterator[Page], ends_parent: bool
+    ) -> Iterator[WindowRows]:
+        """The rows of a read, the last ones marked as that."""
+        page = next(pages)
+        for following in pages:
+            yield WindowRows(read.unit, page, read.gone, ends_parent=False, is_last=False)
+            page = following
+        read.spool.close()
+        yield WindowRows(read.unit, page, read.gone, ends_parent)
 
     def _ask_on(self) -> None:
         """Ask for as much as may be asked for at a time, until enough has been read ahead."""
@@ -417,7 +447,7 @@ class Reader:
             metadata = self._describe(page, len(read.pages), read.unit.window)
             read.budget.spend(metadata)
             if not ask.probe:
-                read.pages.append(page)
+                read.pages.append(read.spool.put(page))
                 read.rows += page.table.num_rows
             asked = read.plan.receive(ask, metadata)
         except (WindowTooLarge, AnswerTimeout) as error:
@@ -468,7 +498,7 @@ class Reader:
         if read.version != self._size.version:
             self._begin_again(read)
         elif read.plan.unpaged:
-            self._judge_unpaged(read, read.pages[-1], window)
+            self._judge_unpaged(read, window)
         elif read.plan.parts:
             assert window is not None
             parts, looks = window.split(read.plan.parts), read.plan.looks
@@ -500,8 +530,9 @@ class Reader:
         """Read a unit anew, because pages turned out to have another size."""
         self._put_in_place_of(read, [read.unit], read.cuts, read.broken, ())
 
-    def _judge_unpaged(self, read: _Read, page: Page, window: Window | None) -> None:
+    def _judge_unpaged(self, read: _Read, window: Window | None) -> None:
         """Tell whether the one answer that can be had is cut off; one with fewer rows is not."""
+        page = read.spool.get(read.pages[read.plan.kept()[-1].place])
         if page.rows < self._most_unpaged:
             return
         if window is not None and window.splittable:
@@ -546,19 +577,19 @@ class Reader:
             for unit in units
         ]
 
-    def _rows(self, read: _Read) -> Page:
-        endpoint = self._endpoint
-        if read.gone or not read.pages:
-            return empty_page(endpoint)
-        pages = [clip_page(read.pages[kept.place], kept.skip) for kept in read.plan.kept()]
+    def _rows(self, read: _Read) -> Iterator[Page]:
+        """The rows of a read, in pieces if there are many."""
+        endpoint, kept = self._endpoint, () if read.gone else read.plan.kept()
+        pages: Iterable[Page] = (
+            clip_page(read.spool.get(read.pages[each.place]), each.skip) for each in kept
+        )
         if not endpoint.identity or isinstance(read.plan, OverlapPlan):
-            # The same unreadable record can be on several of these pages.
-            pages = [
-                superseded(page, pages[n + 1 :]) if page.rejects else page
-                for n, page in enumerate(pages)
-            ]
-        page = concat_pages([_with_shared(page, read.unit) for page in pages])
-        if endpoint.identity:
+            pages = without_repeats(pages)
+        if not kept:
+            yield empty_page(endpoint)
+        elif endpoint.identity:
+            # A row is numbered among all that are equal to it.
+            page = concat_pages([_with_shared(page, read.unit) for page in pages])
             cursor = endpoint.window.cursor if endpoint.window else None
             undated = {
                 reject.row: reject.payload
@@ -568,9 +599,15 @@ class Reader:
             page.table = add_row_keys(
                 page.table, endpoint.key[0], endpoint.identity, undated, self._undated
             )
-        elif endpoint.key and not endpoint.repeats:
-            page = _newest(page, endpoint.key)
-        return page
+            yield page
+        else:
+            keys = () if endpoint.repeats else endpoint.record_key
+            newest = (
+                _newest(read.spool.get(read.pages[each.place]).table.select(keys) for each in kept)
+                if keys
+                else None
+            )
+            yield from _pieces((_with_shared(page, read.unit) for page in pages), newest)
 
     def _where(self, read: _Read, ask: Ask) -> str:
         parts = [self._endpoint.name, str(read.unit), f"page {ask.number}"]
@@ -588,12 +625,32 @@ def _with_shared(page: Page, unit: Unit) -> Page:
     return replace(page, table=table)
 
 
-def _newest(page: Page, key: Sequence[str]) -> Page:
-    """Of records with the same key only the last one, with what is rejected of it."""
-    last = {value: n for n, value in enumerate(key_values(page.table, key))}
-    if len(last) == page.table.num_rows:
-        return page
-    kept = set(last.values())
-    rejects = [reject for reject in page.rejects if reject.row is None or reject.row in kept]
-    page = replace(page, rejects=rejects)
-    return filter_page(page, [n in kept for n in range(page.table.num_rows)])
+def _newest(keys: Iterable[pa.Table]) -> np.ndarray | None:
+    """Of rows with the same key the last one: whether each row is that; ``None`` if all are."""
+    table = pa.concat_tables(keys)
+    numbered = table.append_column(ROW, pa.array(np.arange(table.num_rows)))
+    last = numbered.group_by(table.column_names).aggregate([(ROW, "max")])[f"{ROW}_max"]
+    if len(last) == table.num_rows:
+        return None
+    newest = np.zeros(table.num_rows, bool)
+    newest[last.to_numpy()] = True
+    return newest
+
+
+def _pieces(pages: Iterable[Page], wanted: np.ndarray | None) -> Iterator[Page]:
+    """The wanted rows of some pages and their rejects, so many at a time; one piece at least."""
+    waiting: list[Page] = []
+    rows = at = 0
+    for page in pages:
+        if waiting and rows + page.table.num_rows > PIECE_ROWS:
+            yield concat_pages(waiting)
+            waiting, rows = [], 0
+        count = page.table.num_rows
+        if wanted is not None and not wanted[at : at + count].all():
+            keep = wanted[at : at + count].tolist()
+            rejects = [one for one in page.rejects if one.row is None or keep[one.row]]
+            page = filter_page(replace(page, rejects=rejects), keep)
+        at += count
+        waiting.append(page)
+        rows += count
+    yield concat_pages(waiting)

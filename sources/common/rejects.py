@@ -107,10 +107,12 @@ class Rejections:
         """Note rows that nobody can read any more."""
         self._note(row_key, None, reason, None, window)
 
-    def add_loaded(self, page: Page, unit: Unit) -> None:
-        """Note which records go into the package, and what was read for them."""
+    def add_loaded(self, page: Page, unit: Unit, is_last: bool) -> None:
+        """Note which records go into the package, and, with the last of them, what was read."""
         prefix = _prefix(unit)
-        if unit.window is None:
+        if not is_last:
+            pass
+        elif unit.window is None:
             self._undated.add(prefix)
             undated = (self._endpoint.window and self._endpoint.window.undated) or {}
             if not undated or not undated.items() <= unit.params.items():

@@ -34,6 +34,7 @@ from .errors import ConfigurationError, ServiceError
 from .reading import WindowRows
 from .rejects import REJECTED_RECORDS, SCHEMA, Rejections, disposition, stored_rejects
 from .runs import ACCOUNT_HINT, Load, Run, account_state
+from .spool import Spool, Spooled
 from .stored import current_load_id, stored_rows
 from .tables import (
     ROW,
@@ -89,7 +90,8 @@ class _Package:
         self._load = load
         self.until = until
         self._seen: dict[Any, int | None] = {}
-        self._pages: list[Page] = []
+        self._spool = Spool()
+        self._pages: list[Spooled] = []
         self._waiting = 0
         self._started = time.monotonic()
 
@@ -115,8 +117,8 @@ class _Package:
         load.advance(rows, hold)
         self.rejections.add(rows.page, rows.unit)
         if rows.gone is None:
-            self.rejections.add_loaded(rows.page, rows.unit)
-        self._pages.append(page)
+            self.rejections.add_loaded(rows.page, rows.unit, rows.is_last)
+        self._pages.append(self._spool.put(page))
         self.rows += page.table.num_rows
         self._waiting += page.table.num_rows
 
@@ -154,17 +156,31 @@ class _Package:
     def _count(self, name: str, table: pa.Table) -> None:
         self.table_rows[name] = self.table_rows.get(name, 0) + table.num_rows
 
-    def batch(self, empty: Page, last: bool = True) -> Batch:
-        """What was added since the last batch; in the last one also the rejects that are resolved."""
+    def batches(self, empty: Page, last: bool = True) -> Iterator[Batch]:
+        """What was added since the last batch, so many rows at a time; one batch at least.
+
+        Args:
+            empty: A page with all known columns and lists.
+            last: Whether nothing more comes; the last batch has the rejects that are resolved.
+        """
+        pages, self._pages, self._waiting = self._pages, [], 0
+        together: list[Page] = []
+        for page in map(self._spool.get, pages):
+            if together and sum(each.table.num_rows for each in together) >= BATCH_ROWS:
+                yield self._batch([empty, *together], last=False)
+                together = []
+            together.append(page)
+        self._spool.close()
+        yield self._batch([empty, *together], last)
+
+    def _batch(self, pages: Sequence[Page], last: bool) -> Batch:
         load = self._load
         self._take_holes()
-        page = _within_contract(load.endpoint, concat_pages([empty, *self._pages]))
+        page = _within_contract(load.endpoint, concat_pages(pages))
         self._count(load.endpoint.name, page.table)
         for suffix, entries in page.children.items():
             self._count(f"{load.endpoint.name}__{suffix}", entries)
-        batch = Batch(load.endpoint, page, self.rejections.take(last))
-        self._pages, self._waiting = [], 0
-        return batch
+        return Batch(load.endpoint, page, self.rejections.take(last))
 
 
 def build_resource(run: Run, endpoint: Endpoint) -> DltResource:
@@ -210,16 +226,16 @@ def build_resource(run: Run, endpoint: Endpoint) -> DltResource:
                     yield None
                     continue
                 package.add(found)
-                # A snapshot goes into one package, and only when it is complete.
-                if not endpoint.window:
+                # A snapshot goes into one package, and only when it is complete; so does a window.
+                if not endpoint.window or not found.is_last:
                     continue
                 if package.is_full(run.settings.package_rows) and not load.finished:
                     break
                 if package.has_batch:
-                    yield from _tables(package.batch(empty, last=False))
+                    yield from _batch_tables(package, empty, last=False)
                     # Saved when dlt has taken all of the batch, and not where a limit cuts it.
                     load.save(state)
-            yield from _tables(package.batch(empty))
+            yield from _batch_tables(package, empty)
             if load.complete and load.finished:
                 yield from _not_returned(load, package, empty)
             load.save(state)
@@ -246,7 +262,7 @@ def build_resource(run: Run, endpoint: Endpoint) -> DltResource:
                 )
             if endpoint.window:
                 # The windows before the one that failed are complete.
-                yield from _tables(package.batch(empty))
+                yield from _batch_tables(package, empty)
                 load.save(state)
                 state[_MAY_BE_OPEN] = rejections.any_open
             else:
@@ -417,6 +433,11 @@ def _with_lists(page: Page, lists: Iterable[str]) -> Page:
     """The page with at least an empty table for each of ``lists``."""
     nothing = pa.table({ROW: pa.array([], pa.int64())})
     return replace(page, children={**dict.fromkeys(lists, nothing), **page.children})
+
+
+def _batch_tables(package: _Package, empty: Page, last: bool = True) -> Iterator[Any]:
+    for batch in package.batches(empty, last):
+        yield from _tables(batch)
 
 
 def _tables(batch: Batch) -> Iterator[Any]:

@@ -22,7 +22,7 @@ from .endpoints import Endpoint, WindowParams
 from .errors import ConfigurationError, ServiceError
 from .reading import Reader, Service, Unit, WindowRows
 from .stored import Covered
-from .tables import latest, lost_records
+from .tables import concat_pages, latest, lost_records
 from .windows import SECOND, Window, format_time, parse_time
 
 #: Asked for beyond what a service keeps: a leap day, and clocks that are apart.
@@ -105,6 +105,7 @@ class Run:
         self._unfinished: dict[str, Load] = {}
         self._listings: dict[str, Reader] = {}
         self._listed: dict[str, WindowRows] = {}
+        self._pieces: dict[str, list[WindowRows]] = {}
         self._askers: dict[str, str] = {}
         self._failed_listings: dict[str, ServiceError] = {}
         self._active: set[str] = set()
@@ -138,7 +139,12 @@ class Run:
                 raise
             if rows is None:
                 return None
-            self._listed[name] = rows
+            pieces = self._pieces.setdefault(name, [])
+            pieces.append(rows)
+            if not rows.is_last:
+                return None
+            page = concat_pages([piece.page for piece in self._pieces.pop(name)])
+            self._listed[name] = replace(rows, page=page)
         return self._listed[name]
 
     def listing_requests(self, asker: Endpoint) -> int:
@@ -189,6 +195,7 @@ class Run:
             self._now = None
             self._listings.clear()
             self._listed.clear()
+            self._pieces.clear()
             self._failed_listings.clear()
 
 
@@ -293,6 +300,7 @@ class Load:
         self._cursors = _parse_times(state.get("cursors", {}))
         self._reached = _parse_times(state.get("reached", {}))
         self._holds: dict[str, datetime] = {}
+        self._newest: datetime | None = None
         self._holes: dict[str, Hole] = {}
         self._gone: set[str] = set()
         self._earlier_requests = 0
@@ -574,19 +582,25 @@ class Load:
         if window is None or rows.gone is not None:
             return
         cursors, reached = self._cursors, self._reached
-        if self.complete and self._phase is not _Phase.USUAL:
-            cursors, reached = self.complete.cursors, self.complete.reached
-            self.complete.unreadable |= lost_records(rows.page, self.endpoint)
-            if self._reads_sets and rows.ends_parent:
-                self.complete.done.append(unit.cursor)
-        newest = latest(rows.page.table, window.cursor)
+        again = None if self._phase is _Phase.USUAL else self.complete
+        if again:
+            cursors, reached = again.cursors, again.reached
+            again.unreadable |= lost_records(rows.page, self.endpoint)
+        times = (latest(rows.page.table, window.cursor), self._newest)
+        self._newest = newest = max((time for time in times if time), default=None)
+        if hold is not None:
+            self._holds[unit.cursor] = min(hold, self._holds.get(unit.cursor, hold))
+        if not rows.is_last:
+            # Rows that are still to come can be older.
+            return
+        self._newest = None
+        if again and self._reads_sets and rows.ends_parent:
+            again.done.append(unit.cursor)
         cursor = cursors.get(unit.cursor)
         if newest is not None:
             # A row from the future must not take the cursor past what is there to be read now.
             newest = min(newest.replace(microsecond=0), self._run.until, self._run.now)
             cursor = max(newest, cursor or newest)
-        if hold is not None:
-            self._holds[unit.cursor] = min(hold, self._holds.get(unit.cursor, hold))
         if cursor is not None:
             cursors[unit.cursor] = min(cursor, self._holds.get(unit.cursor, cursor))
         if window.kept and unit.window:

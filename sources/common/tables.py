@@ -577,11 +577,16 @@ def filter_page(page: Page, keep: list[bool]) -> Page:
     return replace(page, table=page.table.filter(mask), children=children, rejects=rejects)
 
 
-def superseded(page: Page, by: Sequence[Page]) -> Page:
-    """The page without the unreadable records that one of ``by`` has as well."""
-    again = {reject for newer in by for reject in newer.rejects}
-    rejects = [one for one in page.rejects if one.row is not None or one not in again]
-    return replace(page, rejects=rejects)
+def without_repeats(pages: Iterable[Page]) -> Iterator[Page]:
+    """The pages of one list, each without the unreadable records that one before it has as well."""
+    met: set[Reject] = set()
+    for page in pages:
+        lost = [one for one in page.rejects if one.row is None]
+        if met.intersection(lost):
+            rejects = [one for one in page.rejects if one.row is not None or one not in met]
+            page = replace(page, rejects=rejects)
+        met.update(lost)
+        yield page
 
 
 def clip_page(page: Page, first: int, count: int | None = None) -> Page:
@@ -594,11 +599,9 @@ def clip_page(page: Page, first: int, count: int | None = None) -> Page:
     return replace(clipped, rows=page.rows - rows + clipped.table.num_rows)
 
 
-def row_digests(table: pa.Table) -> tuple[str, ...]:
-    """A digest of the values of each row."""
-    return tuple(
-        _digest(repr(row)) for row in zip(*(column.to_pylist() for column in table.columns))
-    )
+def row_digests(table: pa.Table) -> tuple[int, ...]:
+    """A digest of the values of each row, to compare rows within a run."""
+    return tuple(hash(row) for row in zip(*(column.to_pylist() for column in table.columns)))
 
 
 def concat_pages(pages: Sequence[Page]) -> Page:
