@@ -102,7 +102,7 @@ EARLIER, LATER = (
     {"messageType": "MO", "startDate": start, "endDate": end, "pageSize": "500"}
     for start, end in ((START, MIDDLE), (MIDDLE, END))
 )
-DAY = {"startDate": "2025-05-31T00:00:00", "endDate": "2025-06-01T00:00:00", "pageSize": "500"}
+DAY = {"startDate": "2025-05-31T00:00:00", "endDate": "2025-06-01T23:59:59", "pageSize": "500"}
 REQUESTS |= {
     "mgage_messages": [
         (FIRST, PAGE),

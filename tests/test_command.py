@@ -165,7 +165,7 @@ def test_check_says_what_account_it_sees_and_loads_nothing(account: Open, tmp_pa
     assert "credentials are accepted" in ended.out
     assert "duckdb: mcommons can be written to" in ended.out
     assert [request.endpoint for request in warehouse.box.requests] == ["campaigns"]
-    assert not list(tmp_path.rglob("*.duckdb*"))
+    assert not list(tmp_path.rglob("*.duckdb"))
 
 
 def test_check_accepts_a_token_in_place_of_a_login(account: Open) -> None:

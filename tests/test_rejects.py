@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from sandbox.clock import Clock
 from sandbox.faults import rehearse
 from sources.common.reading import Unit
 from sources.common.rejects import SCHEMA, Rejections
@@ -32,7 +33,7 @@ def times(warehouse: Warehouse) -> list[tuple[Any, ...]]:
 
 
 def test_a_value_that_loads_well_later_is_resolved_and_one_that_does_not_stays(
-    account: Open,
+    account: Open, clock: Clock
 ) -> None:
     warehouse = account(empty=True)
     for id in (1, 2):
@@ -40,6 +41,7 @@ def test_a_value_that_loads_well_later_is_resolved_and_one_that_does_not_stays(
         warehouse.box.service.update("broadcasts", id, replies_count="many", throttled="perhaps")
     assert warehouse.load("broadcasts").rejected == 4
     noted = times(warehouse)
+    clock.advance(60)
     warehouse.box.service.update("broadcasts", 1, replies_count=5)
     assert warehouse.load("broadcasts").rejected == 3
     assert shown(warehouse) == [
@@ -60,7 +62,9 @@ def test_a_value_that_loads_well_later_is_resolved_and_one_that_does_not_stays(
     assert times(warehouse) == resolved
 
 
-def test_a_value_that_is_rejected_again_after_it_was_resolved_is_open_again(account: Open) -> None:
+def test_a_value_that_is_rejected_again_after_it_was_resolved_is_open_again(
+    account: Open, clock: Clock
+) -> None:
     warehouse = account(empty=True)
     warehouse.box.service.put("broadcasts", {"id": 1})
     noted = []
@@ -68,6 +72,7 @@ def test_a_value_that_is_rejected_again_after_it_was_resolved_is_open_again(acco
         warehouse.box.service.update("broadcasts", 1, replies_count=count)
         warehouse.load("broadcasts")
         noted += times(warehouse)
+        clock.advance(60)
     (first, never), (_, resolved), (again, open_) = noted
     assert (first, never, open_) == (again, None, None)
     assert resolved > first

@@ -66,11 +66,14 @@ def checked(pipeline: Pipeline) -> Iterator[Any]:
 def _open(pipeline: Pipeline, opened: ExitStack) -> Any:
     with installed(pipeline.destination.destination_name):
         client: Any = pipeline.destination_client()
+        is_new = False
         if isinstance(client, DuckDbClient):
             file = Path(str(client.config.credentials.database))
-            if not file.exists():
-                opened.callback(file.unlink, missing_ok=True)
+            is_new = not file.exists()
         opened.enter_context(client)
+        if is_new:
+            # While it is open: another run that waits for it makes its own.
+            opened.callback(file.unlink, missing_ok=True)
         if isinstance(client, SqlJobClientBase):
             _check_database(client)
         elif isinstance(client, FilesystemClient):
