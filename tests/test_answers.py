@@ -806,6 +806,17 @@ def test_a_row_is_read_as_the_service_prints_it(name: str, inner: str, row: dict
 # Nothing disappears
 
 
+@pytest.mark.parametrize("copies", [1, 2000])
+def test_an_object_that_holds_only_a_line_break_is_not_there(copies: int) -> None:
+    records = "".join(
+        f'<profile id="{n}"><last_saved_districts>\n</last_saved_districts></profile>'
+        for n in range(copies)
+    )
+    page = read("profiles", respond(f'<profiles num="{copies}" page="1">{records}</profiles>'))
+    assert "last_saved_districts" not in page.table.column_names
+    assert page.rejects == []
+
+
 def loose(page: Page) -> list[tuple[Any, ...]]:
     return [(one.row_key, one.table, one.column, one.payload) for one in page.rejects]
 

@@ -397,8 +397,8 @@ def _walk(element: etree._Element, node: Node, rows: Rows) -> None:
                     put(place.column, text)
         elif not place.skip:
             text = child.text
-            # An empty element that can hold others is an object that is not there.
-            if text or not place.nodes:
+            # An element that can hold others and holds no more than layout is an object that is not there.
+            if not place.nodes or (text and not text.isspace()):
                 put(place.column, text)
         tail = child.tail
         if tail and not tail.isspace() and not node.skip:

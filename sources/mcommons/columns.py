@@ -454,8 +454,8 @@ class _Reading:
         _expect(not (plan.is_flat[places] & has_elements).any())
         _expect(not (plan.is_text[places] & has_attributes).any())
         is_entry = plan.is_entry[places]
-        # Blanks between elements are layout; alone in an element they are its text.
-        is_layout = has_elements | (has_attributes & ~is_entry)
+        # Blanks between elements are layout, also where there could be elements; elsewhere they are text.
+        is_layout = has_elements | (has_attributes & ~is_entry) | plan.holds[places]
         slots = plan.slots[places]
         self._expect_no_loose_text((slots < 0) & (places != _IGNORED))
         is_bare = plan.is_bare[places]
