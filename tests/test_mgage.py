@@ -144,16 +144,21 @@ def written(time: datetime) -> str:
 
 
 def state_of(warehouse: Warehouse) -> dict[str, Any]:
-    state: Any = warehouse.pipeline().state
-    resource: dict[str, Any] = state["sources"]["mgage"]["resources"]["messages"]
-    return resource
+    return of_account(warehouse.pipeline().state)
+
+
+def of_account(state: Any) -> dict[str, Any]:
+    """What a pipeline's state says of the account in the sandbox."""
+    resource = state["sources"]["mgage"]["resources"]["messages"]
+    found: dict[str, Any] = resource["accounts"]["127.0.0.1"]
+    return found
 
 
 def rewind(warehouse: Warehouse, **times: datetime) -> None:
     """Have the state say, here and in the warehouse, that reading got as far as these times."""
     pipeline = warehouse.pipeline()
     with pipeline.managed_state(extract_state=True) as state:
-        resource = state["sources"]["mgage"]["resources"]["messages"]["accounts"]["127.0.0.1"]
+        resource = of_account(state)
         for name, time in times.items():
             resource[name] = dict.fromkeys(resource[name], written(time))
     pipeline.normalize()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +74,8 @@ def _open(pipeline: Pipeline, opened: ExitStack) -> Any:
         if is_new:
             # While it is open: another run that waits for it makes its own.
             opened.callback(file.unlink, missing_ok=True)
-        if isinstance(client, SqlJobClientBase):
+        # A DuckDB file that is open can be written to.
+        if isinstance(client, SqlJobClientBase) and not isinstance(client, DuckDbClient):
             _check_database(client)
         elif isinstance(client, FilesystemClient):
             _check_files(client)
@@ -110,13 +111,14 @@ def reason(error: BaseException) -> str:
     return quote(lines[0].partition(" However, you would")[0]) if lines else type(error).__name__
 
 
-def _check_database(client: SqlJobClientBase) -> None:
-    is_there = client.is_storage_initialized()
+def _check_database(client: Any) -> None:
     if not client.capabilities.supports_ddl_transactions:
         return
-    sql: Any = client.sql_client
-    with suppress(_Undo), sql.begin_transaction():
-        if not is_there:
+    sql = client.sql_client
+    # Another run that makes the same dataset is no reason to give up.
+    alone = getattr(client, "alone", nullcontext)
+    with alone(), suppress(_Undo), sql.begin_transaction():
+        if not client.is_storage_initialized():
             sql.create_dataset()
         sql.execute_sql(f"CREATE TABLE {sql.make_qualified_table_name(_PROBE)} (id INT)")
         raise _Undo

@@ -37,7 +37,7 @@ class _Merge(SqlMergeFollowupJob):
 
 class _Client(PostgresClient):
     @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def alone(self) -> Iterator[None]:
         """Wait for other runs that change the dataset's tables, and keep them out."""
         client = self.sql_client
         # A connection of its own: an error resets dlt's, and gives up every lock that it holds.
@@ -53,12 +53,12 @@ class _Client(PostgresClient):
 
     def initialize_storage(self, *args: Any, **settings: Any) -> None:
         """Make the dataset that is not there."""
-        with self._alone():
+        with self.alone():
             super().initialize_storage(*args, **settings)
 
     def update_stored_schema(self, *args: Any, **settings: Any) -> TSchemaTables | None:
         """Make and alter tables."""
-        with self._alone():
+        with self.alone():
             return super().update_stored_schema(*args, **settings)
 
     def _create_merge_followup_jobs(
