@@ -529,7 +529,8 @@ def test_full_refresh_loads_everything_from_the_start_and_deletes_what_is_gone(
     assert_same(warehouse)
     # A column that is there stays.
     assert warehouse.query("SELECT count(shoe_size) FROM profiles") == [(0,)]
-    windows = [request.params.get("from") for request in asked(warehouse.box, "profiles")]
+    found = [request.params.get("from") for request in asked(warehouse.box, "profiles")]
+    windows = list(dict.fromkeys(found))
     # At the end the list of all, which has also those without a time.
     assert windows == ["2024-01-01T00:00:00Z", None]
     warehouse.load("profiles", "outgoing_messages")

@@ -478,7 +478,7 @@ def test_a_program_that_cannot_be_read_fails_the_run_and_nothing_is_committed(
     before = warehouse.everything()
     warehouse.box.service.put(PROGRAM, {"body": "one more"})
     warehouse.box.faults.append(fails("messages/program/121812"))
-    with pytest.raises(PipelineStepFailed, match=r"program_id 121812.* HTTP 500"):
+    with pytest.raises(PipelineStepFailed, match=r"program_id 121812.*down \(HTTP 500\)"):
         warehouse.pipeline().run(warehouse.source())
     assert warehouse.everything() == before
     warehouse.box.faults.clear()
