@@ -125,7 +125,7 @@ class Listing:
 
 
 Change = Callable[[Listing, Random], None]
-#: What can happen to a list; to one whose rows never leave, only the last.
+#: What can happen to a list; to one that only grows, the last.
 CHANGES: Sequence[Change] = (Listing.leave, Listing.move, Listing.arrive)
 
 
@@ -218,7 +218,9 @@ def _read_while_it_moves(
     size = PageSize(_LIMIT if endpoint.page_limit else None)
     answers = 2 + 2 * len(listing.rows) // _LIMIT
     moments = sorted(random.randrange(answers) for _ in range(random.randrange(1, 5)))
-    kinds = CHANGES[2:] if endpoint.settled else CHANGES
+    # A message that was sent keeps its date, and a click its place: both lists only grow.
+    only_grows = endpoint.settled or endpoint.paging is Paging.LINKED
+    kinds = CHANGES[2:] if only_grows else CHANGES
 
     def change(answers: int) -> None:
         while moments and moments[0] <= answers:

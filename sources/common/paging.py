@@ -12,8 +12,9 @@ reading notice that:
   both are read again.
 - :class:`SequencePlan`, where the service names the next page, or its pages have a size of their
   own. One page is read after the other; then those before the last are read again. If they are the
-  same, nothing moved. A row is missed only if the list moves and then moves back while it is read,
-  in both readings, which takes three changes at certain moments.
+  same, nothing moved. Where rows only come, late ones too, that is certain. Where they go as well, a
+  list that moves up and then down again, between certain answers of both readings, can hide a row:
+  in one of 10,000 readings with up to four changes each. The lookback reads recent rows again.
 
 A short page ends a list only where that has been seen to be true: see :class:`PageSize`.
 """
