@@ -23,6 +23,7 @@ from dlt.common.configuration.specs import known_sections
 from dlt.common.destination.exceptions import DestinationException, UnknownDestinationModule
 from dlt.common.exceptions import SignalReceivedException
 from dlt.common.runtime.collector import NULL_COLLECTOR, TqdmCollector
+from dlt.destinations import duckdb
 from dlt.extract import DltSource
 from dlt.pipeline.configuration import PipelineConfiguration
 from dlt.pipeline.exceptions import PipelineStepFailed
@@ -420,9 +421,9 @@ def _mention_earlier_file(pipeline: dlt.Pipeline, service: str) -> None:
 
 def _earlier_file(pipeline: dlt.Pipeline, service: str) -> tuple[Path, Path] | None:
     """The file of an earlier version, and that which takes its place, if it did not yet."""
-    client: Any = pipeline.destination_client()
-    if client.config.destination_type != "duckdb":
+    if not isinstance(pipeline.destination, duckdb):
         return None
+    client: Any = pipeline.destination_client()
     now = Path(str(client.config.credentials.database))
     earlier = now.with_name(now.name.replace(WAREHOUSE, service, 1))
     ours = now.name in (f"{WAREHOUSE}.duckdb", f"{WAREHOUSE}_sandbox.duckdb")

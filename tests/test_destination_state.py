@@ -17,7 +17,7 @@ from sources.common.destinations import destination
 from sources.common.errors import ConfigurationError
 from sources.common.loading import load
 from tests.conftest import Open, Warehouse
-from tests.test_command import LOADED, UNUSABLE, asked, run, two_lines
+from tests.test_command import LOADED, UNUSABLE, asked, names_in, run, two_lines
 from tests.test_contract import PROFILES, assert_same
 from tests.test_mgage import PROGRAM
 
@@ -160,8 +160,8 @@ def test_relative_paths_stay_those_of_the_first_run(account: Open, tmp_path: Pat
                 dataset_name="raw",
             )
             load(pipeline, warehouse.source(package_rows=1000), ["keywords"])
-    assert [path.name for path in first.iterdir()] == ["own.duckdb"]
-    assert list(second.iterdir()) == []
+    assert names_in(first) == ["own.duckdb"]
+    assert names_in(second) == []
 
 
 # Accounts.

@@ -314,7 +314,7 @@ def test_check_names_each_program_and_loads_nothing(export: Open, tmp_path: Path
         assert all(name in line for name in info.values()), line
     assert "the credentials are accepted. Nothing was loaded." in accepted
     assert last == "duckdb: mgage can be written to."
-    assert not list(tmp_path.rglob("*.duckdb*"))
+    assert not list(tmp_path.rglob("*.duckdb"))
 
 
 def test_check_prints_a_name_with_brackets_as_it_is(export: Open) -> None:

@@ -152,6 +152,7 @@ def test_a_run_that_was_killed_leaves_the_file_to_the_next(export: Open) -> None
 # Files of an earlier version
 
 
+@pytest.mark.real_clock
 def test_a_file_of_an_earlier_version_is_named_and_moves_with_one_command(
     services: tuple[Services, Warehouse, Warehouse], folder: Path
 ) -> None:

@@ -181,7 +181,8 @@ def hour(number: int) -> datetime:
         ("10", None, [(10, (1, 2))], False),
         ("10", None, [(10, (1, 2)), (10, (3, 4))], False),
         ("10", None, [(11, (1, 4))], False),
-        ("10", None, [(10, None)], False),
+        ("10", None, [(10, None)], True),
+        ("10", None, [(11, None)], False),
         ("10/garbled", None, [(10, (1, 4))], True),
         ("101/garbled", None, [(10, (1, 4))], False),
         ("7", "duration", [(10, (1, 4))], False),
@@ -208,7 +209,7 @@ def test_an_unreadable_record_is_resolved_by_its_own_window_only(
     for parent, hours in windows:
         window = Window(*map(hour, hours)) if hours else None
         unit = Unit(window, values={"mconnect_id": parent})
-        rejections.add_loaded(empty_page(CALLS), unit)
+        rejections.add_loaded(empty_page(CALLS), unit, is_last=True)
     expected = [{**stored, "resolved_at": RUN}] if resolved else []
     assert rejections.take(last=True).to_pylist() == expected
     assert rejections.any_open is not resolved

