@@ -370,7 +370,8 @@ class Reader:
                         raise error
                     page = clip_page(page, over, stop - start)
                 pieces[start] = page
-            if len(broken) > MAX_BROKEN_PIECES or (len(pieces) > 1 and unreadable == len(pieces)):
+            met = sum(page.rows > 0 for page in pieces.values())
+            if len(broken) > MAX_BROKEN_PIECES or (met > 1 and unreadable == met):
                 raise ServiceError(f"{error}, also to smaller questions")
         joined = join_pieces(self._endpoint, [pieces[at] for at in sorted(pieces)], counted)
         last = pieces[max(pieces)]

@@ -43,6 +43,7 @@ from .tables import (
     empty_page,
     filter_page,
     key_values,
+    split_page,
     with_column,
 )
 from .windows import format_time
@@ -55,10 +56,11 @@ LIST_INDEX = "_dlt_list_idx"
 PACKAGE_SECONDS = 60
 #: Modes of a schema contract that leave out what is new.
 DISCARDS = ("discard_row", "discard_value")
-#: Rows handed to dlt at a time; handing over costs a millisecond for each table.
-BATCH_ROWS = 10_000
-#: In a resource's state: whether there are rejects that were not resolved.
-_MAY_BE_OPEN = "open_rejects"
+#: Rows of all tables handed to dlt at a time; handing over costs a millisecond for each table.
+BATCH_ROWS = 50_000
+#: In the source's state, for each resource, because dlt clears that of a snapshot: whether there are
+#: rejects that were not resolved.
+_OPEN_REJECTS = "open_rejects"
 
 
 @dataclass(frozen=True)
@@ -118,9 +120,10 @@ class _Package:
         self.rejections.add(rows.page, rows.unit)
         if rows.gone is None:
             self.rejections.add_loaded(rows.page, rows.unit, rows.is_last)
-        self._pages.append(self._spool.put(page))
+        # Each with tables of its own: a slice of a table keeps all of it.
+        self._pages += map(self._spool.put, split_page(page, BATCH_ROWS))
         self.rows += page.table.num_rows
-        self._waiting += page.table.num_rows
+        self._waiting += page.num_rows
 
     def _take_holes(self) -> None:
         """Note the holes that were found, in the package that moves the cursor past them."""
@@ -166,7 +169,7 @@ class _Package:
         pages, self._pages, self._waiting = self._pages, [], 0
         together: list[Page] = []
         for page in map(self._spool.get, pages):
-            if together and sum(each.table.num_rows for each in together) >= BATCH_ROWS:
+            if sum(each.num_rows for each in [*together, page]) > BATCH_ROWS and together:
                 yield self._batch([empty, *together], last=False)
                 together = []
             together.append(page)
@@ -210,9 +213,12 @@ def build_resource(run: Run, endpoint: Endpoint) -> DltResource:
         lists = _known_lists(endpoint)
         _declare(this_resource, endpoint)
         load = run.enter(endpoint, state, metrics, current_load_id())
-        may_be_open = state.get(_MAY_BE_OPEN, True)
+        open_rejects = dlt.current.source_state().setdefault(_OPEN_REJECTS, {})
         rejections = Rejections(
-            endpoint, run.now, may_be_open, lambda: stored_rejects(endpoint.name)
+            endpoint,
+            run.now,
+            open_rejects.get(endpoint.name, True),
+            lambda: stored_rejects(endpoint.name),
         )
         package = _Package(load, rejections, run.now)
         empty = _with_lists(empty_page(endpoint), lists)
@@ -240,7 +246,7 @@ def build_resource(run: Run, endpoint: Endpoint) -> DltResource:
                 yield from _not_returned(load, package, empty)
             load.save(state)
             load.end_package(state)
-            state[_MAY_BE_OPEN] = rejections.any_open
+            open_rejects[endpoint.name] = rejections.any_open
             # What is free now would else be kept beside what the destination needs.
             pa.default_memory_pool().release_unused()
             unfinished = not load.finished
@@ -264,7 +270,7 @@ def build_resource(run: Run, endpoint: Endpoint) -> DltResource:
                 # The windows before the one that failed are complete.
                 yield from _batch_tables(package, empty)
                 load.save(state)
-                state[_MAY_BE_OPEN] = rejections.any_open
+                open_rejects[endpoint.name] = rejections.any_open
             else:
                 # dlt empties the table of a snapshot that brought nothing, if it was selected.
                 this_resource.selected = False

@@ -99,6 +99,11 @@ class Page:
     pieced: bool = False
     fingerprint: str = ""
 
+    @property
+    def num_rows(self) -> int:
+        """Rows of all tables."""
+        return sum(table.num_rows for table in (self.table, *self.children.values()))
+
 
 @lru_cache(maxsize=10_000)
 def column_name(name: str) -> str:
@@ -604,8 +609,14 @@ def row_digests(table: pa.Table) -> tuple[int, ...]:
     return tuple(hash(row) for row in zip(*(column.to_pylist() for column in table.columns)))
 
 
-def concat_pages(pages: Sequence[Page]) -> Page:
-    """All records of ``pages`` in one, in their order."""
+def concat_pages(pages: Sequence[Page], copy: bool = True) -> Page:
+    """All records of ``pages`` in one, in their order.
+
+    Args:
+        pages: One or more.
+        copy: Whether to bring the columns together, which is faster to work with and takes twice
+            the memory for a moment.
+    """
     if len(pages) == 1:
         return pages[0]
     children: dict[str, list[pa.Table]] = {}
@@ -622,11 +633,43 @@ def concat_pages(pages: Sequence[Page]) -> Page:
         offset += page.table.num_rows
     return Page(
         sum(page.rows for page in pages),
-        _concat([page.table for page in pages]),
-        {suffix: _concat(tables) for suffix, tables in children.items()},
+        _concat([page.table for page in pages], copy),
+        {suffix: _concat(tables, copy) for suffix, tables in children.items()},
         rejects,
         shared=pages[-1].shared,
     )
+
+
+def split_page(page: Page, most: int) -> Iterator[Page]:
+    """The records of a page in pages of about ``most`` rows, entries of lists included."""
+    count = page.table.num_rows
+    numbers = {suffix: entries[ROW].to_numpy() for suffix, entries in page.children.items()}
+    if page.num_rows <= most or count < 2:
+        yield page
+        return
+    entries = sum(np.bincount(each, minlength=count) for each in numbers.values())
+    piece = (np.cumsum(1 + entries) - 1) // most
+    ends = [*(np.flatnonzero(np.diff(piece)) + 1).tolist(), count]
+    for start, end in zip([0, *ends], ends):
+        children = {}
+        for suffix, each in numbers.items():
+            first, last = np.searchsorted(each, [start, end])
+            part = page.children[suffix].slice(first, last - first)
+            index = part.schema.get_field_index(ROW)
+            children[suffix] = part.set_column(index, ROW, pc.subtract(part[ROW], start))
+        yield replace(
+            page,
+            rows=end - start,
+            table=page.table.slice(start, end - start),
+            children=children,
+            rejects=[],
+        )
+
+
+def has_repeats(page: Page, key: Sequence[str]) -> bool:
+    """Whether two records have the same key."""
+    keys = page.table.select(key)
+    return bool(keys.group_by(list(key)).aggregate([]).num_rows < keys.num_rows)
 
 
 def join_pieces(endpoint: Endpoint, pieces: Sequence[Page], page_count: int | None) -> Page:
@@ -641,8 +684,9 @@ def join_pieces(endpoint: Endpoint, pieces: Sequence[Page], page_count: int | No
     return page
 
 
-def _concat(tables: Sequence[pa.Table]) -> pa.Table:
-    return pa.concat_tables(tables, promote_options="default").combine_chunks()
+def _concat(tables: Sequence[pa.Table], copy: bool) -> pa.Table:
+    table = pa.concat_tables(tables, promote_options="default")
+    return table.combine_chunks() if copy else table
 
 
 def constant(table: pa.Table, column: str, value: int | str | None) -> pa.Table:

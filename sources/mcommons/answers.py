@@ -38,12 +38,16 @@ from ..common.tables import (
     Rows,
     build_page,
     column_name,
+    concat_pages,
+    has_repeats,
 )
 from . import columns
 from .endpoints import ENDPOINTS, ENVELOPE
 
 #: Smaller answers are decoded record by record: there is not enough to gain.
 MIN_BYTES = 32 * 1024
+#: Larger answers are decoded as several: arrays of numbers take many times the memory of the text.
+SLICE_BYTES = 8 * 2**20
 #: Broken records of one answer; one with more is none of records.
 MAX_PIECES = 10_000
 INVALID_COMPANY = 4
@@ -63,7 +67,8 @@ _EPILOG = re.compile(rb"(?:\s|<!--(?:(?!-->).)*-->|<\?(?:(?!\?>).)*\?>)*", re.DO
 _ERROR = re.compile(rb"<error\b[^>]*>")
 _ATTRIBUTE = re.compile(rb"""\b(id|message)\s*=\s*(?:"([^"]*)"|'([^']*)')""")
 _NESTED = "a record inside of another"
-_BETWEEN = "text between the records"
+_TEXT_BETWEEN = "text between the records"
+_ELEMENT_BETWEEN = "an element between the records"
 _BESIDE = "text beside elements"
 _GARBLED = "the answer is garbled"
 
@@ -119,7 +124,7 @@ def _is_usual(body: bytes, endpoint: Endpoint) -> bool:
     *containers, record = endpoint.rows.split("/")
     return (
         all(body.count(b"<" + name.encode()) == 1 for name in containers)
-        and _start_tag(record).search(body) is not None
+        and _start_tag(record.encode()).search(body) is not None
         and b"-->" not in body
         and body.find(b"?>", body.find(b">")) < 0
     )
@@ -138,9 +143,9 @@ def _in_utf8(body: bytes) -> bytes:
     return _DECLARATION.sub("", text).encode("utf-8", "surrogatepass")
 
 
-def _start_tag(name: str) -> re.Pattern[bytes]:
+def _start_tag(name: bytes) -> re.Pattern[bytes]:
     """A pattern for where an element begins."""
-    return re.compile(rb"<%b(?=[\s/>])" % re.escape(name).encode())
+    return re.compile(rb"<%b(?=[\s/>])" % re.escape(name))
 
 
 def _saying(problem: str, body: bytes) -> str:
@@ -206,20 +211,69 @@ def decode(body: bytes, endpoint: Endpoint, layout: Layout) -> Page:
     """
     body = body.lstrip()
     is_large = len(body) >= MIN_BYTES and "/" in endpoint.rows
-    found = columns.read(body, endpoint, layout) if is_large else None
-    if found is not None and found[0].count >= (parse_number(found[1].get("num")) or 0):
-        texts, envelope = found
-        # Parsed once, and only where the text of a record is wanted.
-        records = cache(lambda: _records(body, endpoint))
-        page = build_page(endpoint, texts, lambda n: _text(records()[n]))
-    else:
-        page, envelope = _tolerantly(body, endpoint, layout)
+    found = _in_slices(body, endpoint, layout) if is_large else None
+    page, envelope = found or _tolerantly(body, endpoint, layout)
+    if page.rows < (parse_number(envelope.get("num")) or 0):
+        raise BrokenAnswer(_GARBLED, _printable(body))
     page.page_count = parse_number(envelope.get("page_count"))
     if endpoint.identity:
         # Without the numbers of the page, which tell nothing of its records.
         holder = endpoint.rows.split("/")[-2].encode()
         page.fingerprint = hashlib.sha256(re.sub(rb"<%b\b[^>]*>" % holder, b"", body)).hexdigest()
     return page
+
+
+def _in_slices(
+    body: bytes, endpoint: Endpoint, layout: Layout
+) -> tuple[Page, dict[str, str]] | None:
+    """What :func:`_tolerantly` returns, in less time and memory; ``None`` if that has to read it."""
+    slices = list(_slices(body, endpoint))
+    pages: list[Page] = []
+    envelope: dict[str, str] = {}
+    for start, end in slices:
+        part = body[: slices[0][0]] + body[start:end] + body[slices[-1][1] :]
+        found = _by_columns(part, endpoint, layout)
+        if found is None:
+            # A slice that is not well-formed was cut elsewhere than between two records.
+            if len(slices) == 1 or _parse(part) is None:
+                return None
+            found = _tolerantly(part, endpoint, layout)
+        page, envelope = found
+        pages.append(page)
+    if len(pages) == 1:
+        return pages[0], envelope
+    page = concat_pages(pages, copy=False)
+    if endpoint.record_key and not endpoint.repeats and has_repeats(page, endpoint.record_key):
+        return None
+    page.fingerprint = hashlib.sha256("".join(p.fingerprint for p in pages).encode()).hexdigest()
+    return page, envelope
+
+
+def _by_columns(
+    body: bytes, endpoint: Endpoint, layout: Layout
+) -> tuple[Page, dict[str, str]] | None:
+    found = columns.read(body, endpoint, layout)
+    if found is None:
+        return None
+    # Parsed once, and only where the text of a record is wanted.
+    records = cache(lambda: _records(body, endpoint))
+    return build_page(endpoint, found[0], lambda n: _text(records()[n])), found[1]
+
+
+def _slices(body: bytes, endpoint: Endpoint) -> Iterator[tuple[int, int]]:
+    """Where to cut a large body between records: starts and ends of slices that follow one another."""
+    *_, holder, record = endpoint.rows.encode().split(b"/")
+    end_tag = re.compile(rb"</%b\s*>" % re.escape(record))
+    first, end = _start_tag(record).search(body), body.rfind(b"</" + holder)
+    at = first.start() if first and end >= 0 else 0
+    if not at or len(body) <= SLICE_BYTES:
+        yield 0, len(body)
+        return
+    while at < end:
+        cut = end_tag.search(body, at + SLICE_BYTES, end)
+        stop = cut.end() if cut else end
+        yield at, stop
+        at = stop
 
 
 def _records(body: bytes, endpoint: Endpoint) -> list[etree._Element]:
@@ -250,10 +304,8 @@ def _tolerantly(body: bytes, endpoint: Endpoint, layout: Layout) -> tuple[Page, 
                 raise BrokenAnswer(_GARBLED, _printable(body))
         if not records and not rejects and parse_number(envelope.get("num")) is None:
             raise BrokenAnswer(_GARBLED, _printable(body))
-    between = [] if root is None else _texts_between(records)
+    between = [] if root is None else list(_between(records))
     nested = _take_out_nested(records)
-    if len(records) + len(rejects) + len(nested) < (parse_number(envelope.get("num")) or 0):
-        raise BrokenAnswer(_GARBLED, _printable(body))
     too_wide = []
     for record in records:
         _walk(record, layout.root, rows)
@@ -264,7 +316,7 @@ def _tolerantly(body: bytes, endpoint: Endpoint, layout: Layout) -> tuple[Page, 
         rows.end_row()
     page = build_page(endpoint, rows.texts(), lambda n: _text(records[n]), rejects, too_wide)
     page.rejects += [Reject(None, None, _NESTED, _text(record)) for record in nested]
-    page.rejects += [Reject(None, None, _BETWEEN, text) for text in between]
+    page.rejects += [Reject(None, None, reason, text) for reason, text in between]
     # Without them a full page would pass for the last one.
     page.rows += len(nested)
     page.salvaged = root is None
@@ -292,13 +344,17 @@ def _locate_all(
     return _locate(root, endpoint)
 
 
-def _texts_between(records: Sequence[etree._Element]) -> list[str]:
-    """What stands around the records that is no record and no layout."""
+def _between(records: Sequence[etree._Element]) -> Iterator[tuple[str, str]]:
+    """What stands around the records that is no record and no layout: what it is, and its text."""
     holder = records[0].getparent() if records else None
     if holder is None:
-        return []
-    texts = [holder.text, *(child.tail for child in holder)]
-    return [text for text in texts if text and not text.isspace()]
+        return
+    for text in (holder.text, *(child.tail for child in holder)):
+        if text and not text.isspace():
+            yield _TEXT_BETWEEN, text
+    for child in holder:
+        if child.tag != records[0].tag:
+            yield _ELEMENT_BETWEEN, _text(child)
 
 
 def _take_out_nested(records: Sequence[etree._Element]) -> list[etree._Element]:
@@ -496,7 +552,7 @@ def _chunks(body: bytes, endpoint: Endpoint) -> Iterator[_Chunk]:
     encoding = declared[1] if declared else b"UTF-8"
     record = endpoint.rows.split("/")[-1].encode()
     end_tag = b"</" + record + b">"
-    starts = [found.start() for found in _start_tag(record.decode()).finditer(body)]
+    starts = [found.start() for found in _start_tag(record).finditer(body)]
     remains = [_behind_holder(body[: starts[0]], endpoint)] if starts else []
     for start, end in zip(starts, [*starts[1:], len(body)]):
         chunk = body[start:end]
