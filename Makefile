@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup demo test test-chaos test-schedulers check bench clean
+.PHONY: setup demo test test-chaos test-schedulers test-all check bench clean
 
 setup: $(STAMP)
 
@@ -25,11 +25,18 @@ demo: $(STAMP)
 	$(call SHOW,$(BROADCASTS))
 	$(call SHOW,$(MESSAGES))
 
+SUITE := -m pytest -n 2 --ignore tests/chaos --ignore tests/schedulers
+
 test: check
-	$(BIN)/python -m pytest -n 2 --ignore tests/chaos --ignore tests/schedulers
+	$(BIN)/python $(SUITE) -m "not slow"
+
+# Every kind of what the faster suites try one or two of.
+test-all: check test-schedulers
+	$(BIN)/python $(SUITE)
+	$(BIN)/python -m pytest -n 2 tests/chaos
 
 test-chaos: $(STAMP)
-	$(BIN)/python -m pytest -n 2 tests/chaos
+	$(BIN)/python -m pytest -n 2 -m "not slow" tests/chaos
 
 # Each scheduler has an environment of its own: what they need does not go together.
 test-schedulers: $(STAMP) .venv-airflow/.installed .venv-dagster/.installed

@@ -6,7 +6,7 @@ import logging
 import os
 import re
 from base64 import b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
@@ -36,6 +36,17 @@ PHONE = re.compile(r"(?<!\d)(?:1|44)[2-9]\d\d555\d{4}(?!\d)")
 PROJECT = Path(__file__).resolve().parents[1]
 #: When the tests take place, whatever the real date is. The accounts of Mobile Commons end a year before.
 TODAY = datetime(2026, 6, 1, 12, tzinfo=timezone.utc)
+
+
+def slow_but(fast: slice, cases: Sequence[Any]) -> list[Any]:
+    """Values of a parameter, or tuples of several; all but the ``fast`` ones are marked as slow."""
+    kept = range(len(cases))[fast]
+    return [
+        case
+        if number in kept
+        else pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=pytest.mark.slow)
+        for number, case in enumerate(cases)
+    ]
 
 
 class Warehouse:

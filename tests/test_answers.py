@@ -869,6 +869,13 @@ def test_text_between_the_records_is_a_reject() -> None:
     assert loose(page) == [(None, None, None, "one"), (None, None, None, "two")]
 
 
+def test_an_element_between_the_records_is_a_reject() -> None:
+    page = read("groups", respond("<groups><group id='1'/><grp id='2'/><group id='3'/></groups>"))
+    assert [row["id"] for row in rows(page)] == [1, 3]
+    assert page.rows == 2
+    assert loose(page) == [(None, None, None, '<grp id="2"/>')]
+
+
 def test_the_attributes_of_a_list_are_columns_of_the_record_that_holds_it() -> None:
     page = read(
         "profiles",

@@ -16,7 +16,7 @@ from sandbox import Response
 from sources.common.destinations import destination
 from sources.common.errors import ConfigurationError
 from sources.common.loading import load
-from tests.conftest import Open, Warehouse
+from tests.conftest import Open, Warehouse, slow_but
 from tests.test_command import LOADED, UNUSABLE, asked, names_in, run, two_lines
 from tests.test_contract import PROFILES, assert_same
 from tests.test_mgage import PROGRAM
@@ -81,18 +81,25 @@ def test_a_file_that_was_deleted_is_filled_from_the_start(account: Open) -> None
 
 @pytest.mark.parametrize(
     "statements",
-    [
-        ["DELETE FROM profiles"],
-        ["DROP TABLE profiles"],
-        ["DROP TABLE profiles__subscriptions"],
-        ["DROP TABLE profiles", "DROP TABLE profiles__subscriptions", "DROP TABLE campaigns"],
-        ["DROP TABLE rejected_records", "DROP TABLE campaigns__tags", "DROP TABLE campaigns"],
-        ["DROP TABLE campaign_subscribers", "DELETE FROM mdata_queries", "DELETE FROM clicks"],
-        ["DROP TABLE _dlt_version"],
-        ["DROP TABLE _dlt_pipeline_state"],
-        ["USE memory", "DROP SCHEMA warehouse.mcommons CASCADE"],
-        ["USE memory", "DROP SCHEMA warehouse.mcommons_staging CASCADE", "USE warehouse.mcommons"],
-    ],
+    slow_but(
+        slice(4),
+        [
+            ["DROP TABLE profiles", "DROP TABLE profiles__subscriptions", "DROP TABLE campaigns"],
+            ["DROP TABLE campaign_subscribers", "DELETE FROM mdata_queries", "DELETE FROM clicks"],
+            ["DROP TABLE _dlt_pipeline_state"],
+            ["USE memory", "DROP SCHEMA warehouse.mcommons CASCADE"],
+            ["DELETE FROM profiles"],
+            ["DROP TABLE profiles"],
+            ["DROP TABLE profiles__subscriptions"],
+            ["DROP TABLE rejected_records", "DROP TABLE campaigns__tags", "DROP TABLE campaigns"],
+            ["DROP TABLE _dlt_version"],
+            [
+                "USE memory",
+                "DROP SCHEMA warehouse.mcommons_staging CASCADE",
+                "USE warehouse.mcommons",
+            ],
+        ],
+    ),
     ids=lambda statements: "; ".join(statements),
 )
 def test_what_was_removed_is_loaded_again(account: Open, statements: list[str]) -> None:
@@ -102,11 +109,9 @@ def test_what_was_removed_is_loaded_again(account: Open, statements: list[str]) 
         connection.execute("ATTACH ':memory:' AS memory; USE warehouse.mcommons")
         for statement in statements:
             connection.execute(statement)
-    ended = run(warehouse)
-    assert ended.code == LOADED, ended.err
-    assert_same(warehouse)
-    assert run(warehouse).code == LOADED
-    assert_same(warehouse)
+    for _ in range(2):
+        assert warehouse.load().failed == {}
+        assert_same(warehouse)
 
 
 def test_all_tables_emptied_are_filled_again(account: Open) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from sandbox import rehearse
 from sources.mcommons.endpoints import ENDPOINTS
-from tests.conftest import Open, Warehouse
+from tests.conftest import Open, Warehouse, slow_but
 from tests.test_command import FAILED, LOADED, run
 from tests.test_contract import assert_same
 
@@ -24,8 +24,8 @@ CHILDREN = {endpoint.name: endpoint.path for endpoint in ENDPOINTS if endpoint.p
 NUMBERED = {"profiles", "calls", "clicks", "campaign_subscribers"}
 SINGLE = {"call_counts", "donation_summaries"}
 
-NO_DATA = ["text", "bare", "body", "heading", "empty", "maintenance-200"]
-NO_LIST = ["other-list", "other-rows", "two-lists", "comment", "short-list"]
+NO_DATA = ["text", "empty", "bare", "body", "heading", "maintenance-200"]
+NO_LIST = ["short-list", "other-rows", "other-list", "two-lists", "comment"]
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +46,7 @@ def rows(warehouse: Warehouse) -> dict[str, list[tuple[Any, ...]]]:
     return {table: found[table] for table in found if table != "rejected_records"}
 
 
-@pytest.mark.parametrize("kind", NO_DATA + NO_LIST)
+@pytest.mark.parametrize("kind", [*slow_but(slice(1), NO_DATA), *slow_but(slice(1), NO_LIST)])
 def test_no_table_loses_a_row_to_an_answer_without_its_list(
     warehouse: Warehouse, kind: str
 ) -> None:
@@ -72,7 +72,7 @@ def test_an_answer_without_data_that_passes_costs_nothing_but_time(account: Open
     assert_same(warehouse)
 
 
-@pytest.mark.parametrize("kind", ["text", *NO_LIST])
+@pytest.mark.parametrize("kind", slow_but(slice(2), ["text", *NO_LIST]))
 @pytest.mark.parametrize("resource", ["profiles", "clicks"])
 def test_a_first_load_of_no_lists_fails_and_asks_for_no_end_of_pieces(
     account: Open, kind: str, resource: str

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from itertools import product
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from sandbox import Request, Response
 from sandbox.clock import Clock
 from sources.common import paging
 from sources.common.windows import SECOND
-from tests.conftest import PROJECT, TODAY, Open, Warehouse
+from tests.conftest import PROJECT, TODAY, Open, Warehouse, slow_but
 from tests.test_command import (
     FAILED,
     LOADED,
@@ -366,12 +367,6 @@ def test_rows_from_before_the_start_date_stay(account: Open) -> None:
 # Killed
 
 
-@pytest.fixture(params=["complete", "refresh"])
-def kind(request: pytest.FixtureRequest) -> str:
-    """What is killed."""
-    return str(request.param)
-
-
 def drive(warehouse: Warehouse, kind: str) -> Sequence[str]:
     return ["-c", DRIVER, warehouse.name, "20", kind, "profiles"]
 
@@ -392,11 +387,22 @@ def assert_done(warehouse: Warehouse, kind: str, gone: dict[str, Any]) -> None:
         assert removed(warehouse) == [gone["id"]]
         warehouse.box.service.put("profiles", gone)
     assert_same(warehouse, *PROFILES)
-    assert state_of(warehouse, "profiles").keys() == {"cursors", "open_rejects", "whole_at"}
+    assert state_of(warehouse, "profiles").keys() == {"cursors", "whole_at"}
 
 
 @pytest.mark.real_clock
-@pytest.mark.parametrize("moment", ["first page", "second package", "loading", "last package"])
+@pytest.mark.parametrize(
+    ("moment", "kind"),
+    slow_but(
+        slice(3),
+        [
+            *product(
+                ["last package", "loading", "first page", "second package"],
+                ["refresh", "complete"],
+            )
+        ],
+    ),
+)
 def test_killed_it_goes_on_and_everything_is_there_once(
     account: Open, kind: str, moment: str
 ) -> None:

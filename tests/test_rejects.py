@@ -10,6 +10,7 @@ import pytest
 
 from sandbox.clock import Clock
 from sandbox.faults import rehearse
+from sources.common import resources
 from sources.common.reading import Unit
 from sources.common.rejects import SCHEMA, Rejections
 from sources.common.tables import Reject, empty_page, without_repeats
@@ -147,6 +148,17 @@ def test_a_bad_record_that_two_windows_or_two_readings_met_is_one_reject() -> No
     assert list(without_repeats([good, twice]))[1].rejects == [bad, bad]
 
 
+def test_a_snapshot_without_rejects_asks_the_destination_for_none(
+    account: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warehouse = account()
+    warehouse.load("tags")
+    asked: list[str] = []
+    monkeypatch.setattr(resources, "stored_rejects", asked.append)
+    warehouse.load("tags")
+    assert asked == []
+
+
 def test_the_state_says_of_rejects_only_whether_there_are_any(account: Open) -> None:
     warehouse = account(empty=True)
     warehouse.box.service.put("broadcasts", {"id": 1})
@@ -154,12 +166,11 @@ def test_the_state_says_of_rejects_only_whether_there_are_any(account: Open) -> 
     for count in ("many", 5):
         warehouse.box.service.update("broadcasts", 1, replies_count=count)
         warehouse.load("broadcasts")
-        states.append(
-            warehouse.pipeline().state["sources"]["mcommons"]["resources"]["broadcasts"][
-                "accounts"
-            ]["127.0.0.1"]
-        )
-    assert [state["open_rejects"] for state in states] == [True, False]
+        states.append(warehouse.pipeline().state["sources"]["mcommons"])
+    assert [state["open_rejects"] for state in states] == [
+        {"broadcasts": True},
+        {"broadcasts": False},
+    ]
     assert "many" not in repr(states)
 
 

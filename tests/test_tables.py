@@ -31,6 +31,7 @@ from sources.common.tables import (
     constant,
     convert,
     filter_page,
+    split_page,
     with_column,
 )
 
@@ -702,3 +703,34 @@ def test_a_record_with_too_many_new_columns_is_a_reject_and_the_next_one_is_not(
         layout.root.node(f"new{n}")
     assert layout.take_excess()
     assert not layout.take_excess()
+
+
+@given(
+    lists=st.lists(st.tuples(st.integers(0, 4), st.integers(0, 3)), max_size=12),
+    most=st.integers(1, 20),
+)
+def test_a_page_is_split_between_records_and_its_pieces_are_that_page(
+    lists: list[tuple[int, int]], most: int
+) -> None:
+    children = {
+        name: pa.table(
+            {
+                ROW: pa.array(
+                    [n for n, counts in enumerate(lists) for _ in range(counts[at])], pa.int64()
+                ),
+                "value": [
+                    f"{n} {each}" for n, counts in enumerate(lists) for each in range(counts[at])
+                ],
+            },
+            pa.schema([(ROW, pa.int64()), ("value", pa.string())]),
+        )
+        for at, name in enumerate(("paths", "pets"))
+    }
+    page = Page(len(lists), pa.table({"id": pa.array(range(len(lists)), pa.int64())}), children, [])
+    pieces = list(split_page(page, most))
+    joined = concat_pages(pieces)
+    assert joined.table == page.table
+    assert joined.children == page.children
+    largest = max((1 + sum(counts) for counts in lists), default=0)
+    assert all(piece.num_rows < most + largest for piece in pieces)
+    assert all(piece.table.num_rows for piece in pieces) or not lists

@@ -12,7 +12,7 @@ import pytest
 from sandbox.mcommons.store import ORDERS as PROFILE_ORDERS
 from sandbox.mgage.service import ORDERS as MESSAGE_ORDERS
 from sources.common.loading import Summary
-from tests.conftest import TODAY, Open, Warehouse
+from tests.conftest import TODAY, Open, Warehouse, slow_but
 from tests.test_contract import assert_same
 from tests.test_mgage import PROGRAMS, assert_holds, between_pages, served
 
@@ -24,7 +24,7 @@ MOVES, LATE = 20, 30 * MINUTE
 AN_HOUR_AGO = TODAY - HOUR
 Change = Callable[[], object]
 #: The second asks one question at a time; the third loads in packages, and twice.
-seeds = pytest.mark.parametrize("seed", range(3))
+seeds = pytest.mark.parametrize("seed", slow_but(slice(1), range(3)))
 
 
 def load_while_it_changes(

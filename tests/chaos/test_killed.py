@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from sandbox import Request, Response
-from tests.conftest import PROJECT, Open, Warehouse
+from tests.conftest import PROJECT, Open, Warehouse, slow_but
 from tests.test_command import FAILED, LOADED, PATIENCE, environment, run, started, wait_until
 from tests.test_contract import TABLES
 from tests.test_crash import (
@@ -225,7 +225,9 @@ def test_uninterrupted_it_has_many_windows_and_packages(
 
 @pytest.mark.parametrize(
     ("service", "moment"),
-    [(service, moment) for service in SAME for moment in MOMENTS[service]],
+    slow_but(
+        slice(None, None, 5), [(service, moment) for service in SAME for moment in MOMENTS[service]]
+    ),
     ids=str,
 )
 def test_killed_at_any_moment_the_next_run_makes_it_whole(

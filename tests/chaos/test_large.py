@@ -41,6 +41,7 @@ def elsewhere(*options: str) -> Iterator[str]:
         process.stdin.close()
 
 
+@pytest.mark.slow
 def test_under_random_faults_a_load_of_200_000_profiles_is_whole(
     tmp_path: Path, log: pytest.LogCaptureFixture
 ) -> None:
