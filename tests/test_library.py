@@ -119,7 +119,7 @@ def test_a_limit_cuts_a_load_short_and_the_next_full_run_brings_the_rest(
     # 62 pages are too many for one window. A limit counts tables, and the rows come first.
     warehouse.pipeline().run(warehouse.source(page_size=1).with_resources("profiles").add_limit(1))
     rows = warehouse.box.service.rows("profiles")
-    assert 10 <= len(ids(warehouse, "profiles")) < len(rows)
+    assert 0 < len(ids(warehouse, "profiles")) < len(rows)
     warehouse.pipeline().run(warehouse.source())
     assert_same(warehouse)
 
