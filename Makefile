@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup demo test test-chaos test-schedulers test-all check bench clean
+.PHONY: setup install demo test test-chaos test-schedulers test-all check bench clean
 
 setup: $(STAMP)
 
@@ -11,19 +11,13 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-BROADCASTS := SELECT name, estimated_recipients_count AS recipients, opt_outs_count AS opt_outs \
-FROM mcommons.broadcasts ORDER BY opt_outs DESC LIMIT 5
-MESSAGES := SELECT program_name, delivery_status, count(*) AS messages \
-FROM mgage.messages WHERE type = 'MT' GROUP BY ALL ORDER BY ALL
-SHOW = $(BIN)/python -c "import duckdb; print(duckdb.connect('textlift_sandbox.duckdb').sql(\"$(1)\"))"
+# What a server needs: nothing for tests.
+install:
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
 
 demo: $(STAMP)
-	$(BIN)/python pipelines/mcommons.py --sandbox
-	$(BIN)/python pipelines/mgage.py --sandbox
-	@echo
-	@echo A query to try on each service, in textlift_sandbox.duckdb:
-	$(call SHOW,$(BROADCASTS))
-	$(call SHOW,$(MESSAGES))
+	$(BIN)/textlift demo
 
 SUITE := -m pytest -n 2 --ignore tests/chaos --ignore tests/schedulers
 

@@ -212,7 +212,7 @@ def clean_environment() -> dict[str, str]:
     """The environment without the settings of whoever measures."""
     settings = ("SOURCES__", "DESTINATION__", "RUNTIME__", "DLT_", "PIPELINES_DIR")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(settings)}
-    return {**kept, "PYTHONPATH": str(PROJECT), "RUNTIME__DLTHUB_TELEMETRY": "false"}
+    return {**kept, "PYTHONPATH": str(PROJECT / "sources"), "RUNTIME__DLTHUB_TELEMETRY": "false"}
 
 
 def say(line: str) -> None:

@@ -53,8 +53,10 @@ class Parts:
 
 def watch_textlift() -> Parts:
     """Timers around the parts of the pipeline that run before dlt has the rows."""
-    from sources.common import client, resources, tables
-    from sources.mcommons import answers, columns
+    from textlift.arrow import tables
+    from textlift.http import client
+    from textlift.load import resources
+    from textlift.mcommons import answers, columns
 
     parts = Parts()
     parts.watch(client.Client, "_ask", "HTTP")

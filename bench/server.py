@@ -19,14 +19,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from sandbox import Request, Response, Sandbox
-from sandbox.clock import moment, seconds
-from sandbox.mcommons import MobileCommons, shapes
-from sandbox.mcommons.answers import document
-from sandbox.mcommons.kinds import complete
-from sandbox.mcommons.parameters import Query
-from sandbox.mcommons.xml import attributes
-from sandbox.server import Service
+from textlift.sandbox import Request, Response, Sandbox
+from textlift.sandbox.clock import moment, seconds
+from textlift.sandbox.mcommons import MobileCommons, shapes
+from textlift.sandbox.mcommons.answers import document
+from textlift.sandbox.mcommons.kinds import complete
+from textlift.sandbox.mcommons.parameters import Query
+from textlift.sandbox.mcommons.xml import attributes
+from textlift.sandbox.server import Service
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -74,9 +74,9 @@ def _textlift(kinds: list[str] | None, url: str, start: str, until: str) -> Figu
     import dlt
     from dlt.common.runtime.collector import NullCollector
 
-    from sources.common.destinations import destination
-    from sources.common.loading import PACKAGE_ROWS, load
-    from sources.mcommons import MobileCommonsCredentials, mcommons_source
+    from textlift.destinations import destination
+    from textlift.load.loading import PACKAGE_ROWS, load
+    from textlift.mcommons import MobileCommonsCredentials, mcommons_source
 
     steps: Counter[str] = Counter()
 

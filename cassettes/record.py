@@ -30,15 +30,15 @@ import yaml
 from dlt.extract import DltSource
 from vcr.request import Request
 
-from sandbox import Response, Sandbox
-from sandbox.mcommons import MobileCommons
-from sandbox.mgage import MGage, failure
-from sources.common.runs import Run
-from sources.mcommons import MobileCommonsCredentials, mcommons_source
-from sources.mcommons.endpoints import ENDPOINTS
-from sources.mcommons.settings import BASE_URL as MCOMMONS_URL
-from sources.mgage import MGageCredentials, mgage_source
-from sources.mgage.settings import BASE_URL as MGAGE_URL
+from textlift.extract.runs import Run
+from textlift.mcommons import MobileCommonsCredentials, mcommons_source
+from textlift.mcommons.endpoints import ENDPOINTS
+from textlift.mcommons.settings import BASE_URL as MCOMMONS_URL
+from textlift.mgage import MGageCredentials, mgage_source
+from textlift.mgage.settings import BASE_URL as MGAGE_URL
+from textlift.sandbox import Response, Sandbox
+from textlift.sandbox.mcommons import MobileCommons
+from textlift.sandbox.mgage import MGage, failure
 
 #: When the clock of the sandboxes stands still.
 NOW = datetime(2025, 6, 1, 12, tzinfo=timezone.utc)

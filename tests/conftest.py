@@ -18,14 +18,14 @@ import pytest
 from dlt.common import logger
 from dlt.extract import DltSource
 
-from sandbox import Sandbox
-from sandbox.clock import Clock
-from sandbox.mcommons import MobileCommons
-from sandbox.mgage import MGage
-from sources.common.destinations import destination
-from sources.common.loading import Summary, load
-from sources.mcommons import mcommons_source
-from sources.mgage import mgage_source
+from textlift.destinations import destination
+from textlift.load.loading import Summary, load
+from textlift.mcommons import mcommons_source
+from textlift.mgage import mgage_source
+from textlift.sandbox import Sandbox
+from textlift.sandbox.clock import Clock
+from textlift.sandbox.mcommons import MobileCommons
+from textlift.sandbox.mgage import MGage
 
 USERNAME = "sandbox@example.org"
 PASSWORD = "sandbox-password"
@@ -147,7 +147,7 @@ def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, clock: Clock) -> N
         if name.startswith(("SOURCES__", "DESTINATION__", "RUNTIME__", "DLT_")):
             monkeypatch.delenv(name)
     monkeypatch.chdir(PROJECT)
-    monkeypatch.setattr("sources.common.clock.now", clock.now)
+    monkeypatch.setattr("textlift.clock.now", clock.now)
     for service in ("MCOMMONS", "MGAGE"):
         monkeypatch.setenv(f"SOURCES__{service}__CREDENTIALS__USERNAME", USERNAME)
         monkeypatch.setenv(f"SOURCES__{service}__CREDENTIALS__PASSWORD", PASSWORD)

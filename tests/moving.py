@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from random import Random
 
-from sources.common.endpoints import Endpoint, Paging
-from sources.common.errors import ServiceError
-from sources.common.paging import EDGE_ROWS, Ask, PageMetadata, PageSize, Plan, plan_for
-from sources.common.windows import Window
-from sources.mcommons.endpoints import ENDPOINTS as MCOMMONS
-from sources.mgage.endpoints import ENDPOINTS as MGAGE
+from textlift.declare import Endpoint, Paging
+from textlift.errors import ServiceError
+from textlift.extract.paging import EDGE_ROWS, Ask, PageMetadata, PageSize, Plan, plan_for
+from textlift.mcommons.endpoints import ENDPOINTS as MCOMMONS
+from textlift.mgage.endpoints import ENDPOINTS as MGAGE
+from textlift.windows import Window
 
 #: How a list can be sorted: by its cursor or by its ids, ascending or descending.
 ORDERS = ("cursor", "-cursor", "id", "-id")

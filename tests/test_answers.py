@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sources.common.client import Answer
-from sources.common.errors import (
+from textlift.arrow.tables import Layout, Page
+from textlift.errors import (
     BrokenAnswer,
     CredentialsError,
     Refusal,
@@ -23,9 +23,9 @@ from sources.common.errors import (
     TransientError,
     WindowTooLarge,
 )
-from sources.common.tables import Layout, Page
-from sources.mcommons.answers import MIN_BYTES, check, decode
-from sources.mcommons.endpoints import ENDPOINTS
+from textlift.http.client import Answer
+from textlift.mcommons.answers import MIN_BYTES, check, decode
+from textlift.mcommons.endpoints import ENDPOINTS
 
 UTC = timezone.utc
 BY_NAME = {endpoint.name: endpoint for endpoint in ENDPOINTS}
@@ -1280,9 +1280,9 @@ def test_no_entity_is_expanded_and_one_costs_only_the_record_that_uses_it(
 def test_no_answer_keeps_the_check_busy_for_ever(body: str) -> None:
     # In a process of its own: a regular expression that has run away cannot be stopped otherwise.
     code = (
-        "from sources.common.client import Answer\n"
-        "from sources.common.errors import TransientError\n"
-        "from sources.mcommons.answers import check\n"
+        "from textlift.http.client import Answer\n"
+        "from textlift.errors import TransientError\n"
+        "from textlift.mcommons.answers import check\n"
         "try:\n"
         f"    check(Answer(200, 'application/xml', {body}))\n"
         "except TransientError:\n"

@@ -8,8 +8,8 @@ import pytest
 
 from bench.report import render
 from bench.server import CROWDED_DAY, Crowded, Remembered
-from sandbox import Request
-from sandbox.mcommons import MobileCommons
+from textlift.sandbox import Request
+from textlift.sandbox.mcommons import MobileCommons
 
 
 def question(endpoint: str, **params: str) -> Request:

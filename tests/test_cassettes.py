@@ -21,7 +21,7 @@ import pytest
 import yaml
 
 from cassettes import record
-from sources.mcommons.endpoints import ENDPOINTS
+from textlift.mcommons.endpoints import ENDPOINTS
 
 CASSETTES = list(record.TAPES)
 Row = dict[str, Any]

@@ -29,10 +29,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from requests.auth import AuthBase, HTTPBasicAuth
 
-from sandbox import Sandbox, rehearse
-from sandbox.mcommons import MobileCommons
-from sources.common.client import MAX_CONCURRENCY, Client, Retries, check_base_url
-from sources.common.errors import (
+from textlift.errors import (
     AnswerTimeout,
     ConfigurationError,
     CredentialsError,
@@ -40,8 +37,11 @@ from sources.common.errors import (
     TextliftError,
     TransientError,
 )
-from sources.mcommons import MobileCommonsCredentials
-from sources.mcommons.answers import check
+from textlift.http.client import MAX_CONCURRENCY, Client, Retries, check_base_url
+from textlift.mcommons import MobileCommonsCredentials
+from textlift.mcommons.answers import check
+from textlift.sandbox import Sandbox, rehearse
+from textlift.sandbox.mcommons import MobileCommons
 
 GOOD = b'<response success="true"><groups/></response>'
 USERNAME = "ada@example.org"

@@ -22,9 +22,9 @@ import duckdb as duckdb_client
 import psutil
 import pytest
 
-from sandbox import Request, Response, Sandbox
 from tests.conftest import PASSWORD, PROJECT, USERNAME, Open, Warehouse
 from tests.test_contract import PROFILES, TABLES, assert_same
+from textlift.sandbox import Request, Response, Sandbox
 
 pytestmark = pytest.mark.real_clock
 SCRIPTS = {name: PROJECT / "pipelines" / f"{name}.py" for name in ("mcommons", "mgage")}
@@ -139,7 +139,16 @@ def fails(endpoint: str) -> Callable[[Request], Response | None]:
 def test_help_names_every_option_and_every_exit_code(account: Open) -> None:
     ended = run(account(empty=True), "--help")
     assert (ended.code, ended.err) == (0, "")
-    for option in ("sandbox", "check", "resources", "since", "until", "destination", "dataset"):
+    for option in (
+        "sandbox",
+        "check",
+        "resources",
+        "exclude",
+        "since",
+        "until",
+        "destination",
+        "dataset",
+    ):
         assert f"--{option}" in ended.out
     assert "--full-refresh" in ended.out
     text = " ".join(ended.out.split())
@@ -294,7 +303,7 @@ def test_options_that_make_no_sense_together_are_a_usage_error(
     account: Open, options: list[str]
 ) -> None:
     ended = run(account(empty=True), *options)
-    assert ended.err.startswith("usage: python pipelines/mcommons.py")
+    assert ended.err.startswith("usage: textlift load")
     assert (ended.code, ended.out) == (UNUSABLE, "")
 
 
@@ -478,6 +487,22 @@ def test_lists_that_are_read_beside_a_range_are_named(account: Open) -> None:
     assert "incoming_messages: " in ended.out
     ended = run(warehouse, *days, "--resources", "incoming_messages")
     assert "without a range" not in ended.out
+
+
+def test_exclude_loads_all_but_these_and_needs_no_setting_of_theirs(account: Open) -> None:
+    warehouse = account()
+    ended = run(warehouse, "--exclude", "profiles,group_members", "--exclude", "clicks")
+    assert (ended.code, ended.err) == (LOADED, "")
+    loaded = warehouse.tables()
+    assert {"campaigns", "outgoing_messages", "call_counts"} <= loaded
+    assert not {"profiles", "group_members", "clicks"} & loaded
+    assert not asked(warehouse.box, "profiles")
+    ended = run(warehouse, "--exclude", "nosuch")
+    assert ended.code == UNUSABLE
+    assert "Unknown resource: nosuch" in ended.err
+    ended = run(warehouse, "--exclude", "tags", "--resources", "groups")
+    assert ended.code == UNUSABLE
+    assert "--exclude" in ended.err
 
 
 def test_resources_can_be_named_one_by_one(account: Open) -> None:

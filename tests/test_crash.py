@@ -16,7 +16,6 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import Request, Response, Sandbox
 from tests.conftest import PROJECT, Open, Warehouse
 from tests.test_command import (
     FAILED,
@@ -33,6 +32,7 @@ from tests.test_command import (
 )
 from tests.test_contract import PROFILES, assert_same
 from tests.test_mgage import assert_same as assert_same_messages
+from textlift.sandbox import Request, Response, Sandbox
 
 pytestmark = pytest.mark.real_clock
 #: The command line with packages of another size: ``-c DRIVER <service> <rows> [<resource> …]``.
@@ -40,10 +40,10 @@ DRIVER = """
 import sys
 from importlib import import_module
 import dlt
-from sources.common.destinations import destination
-from sources.common.loading import load
+from textlift.destinations import destination
+from textlift.load.loading import load
 name, rows, *resources = sys.argv[1:]
-make_source = getattr(import_module(f"sources.{name}"), f"{name}_source")
+make_source = getattr(import_module(f"textlift.{name}"), f"{name}_source")
 pipeline = dlt.pipeline(name, destination=destination("duckdb"), dataset_name=name)
 load(pipeline, make_source(package_rows=int(rows), isolate_failures=True), resources or None)
 """

@@ -12,14 +12,14 @@ import dlt
 import duckdb as duckdb_client
 import pytest
 
-from sandbox import Response
-from sources.common.destinations import destination
-from sources.common.errors import ConfigurationError
-from sources.common.loading import load
 from tests.conftest import Open, Warehouse, slow_but
 from tests.test_command import LOADED, UNUSABLE, asked, names_in, run, two_lines
 from tests.test_contract import PROFILES, assert_same
 from tests.test_mgage import PROGRAM
+from textlift.destinations import destination
+from textlift.errors import ConfigurationError
+from textlift.load.loading import load
+from textlift.sandbox import Response
 
 A, B = "COMPANYA", "COMPANYB"
 

@@ -11,10 +11,10 @@ import pyarrow as pa
 import pytest
 from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 
-from sources.common.destinations import _duckdb
-from sources.common.destinations._duckdb import duckdb
 from tests.conftest import Open
 from tests.test_contract import assert_same
+from textlift.destinations import _duckdb
+from textlift.destinations._duckdb import duckdb
 
 Rows = list[dict[str, Any]]
 

@@ -9,13 +9,13 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from sandbox import Request, Response, rehearse
-from sources.common.endpoints import Endpoint
-from sources.common.errors import ConfigurationError, CredentialsError
-from sources.common.tables import Layout, Page
-from sources.mcommons.answers import decode
 from tests.conftest import Open, Warehouse
 from tests.test_contract import PROFILES, assert_same
+from textlift.arrow.tables import Layout, Page
+from textlift.declare import Endpoint
+from textlift.errors import ConfigurationError, CredentialsError
+from textlift.mcommons.answers import decode
+from textlift.sandbox import Request, Response, rehearse
 
 REFUSED = '<?xml version="1.0"?><response success="false"><error id="{}" message="{}"/></response>'
 PAGE = b"<!DOCTYPE html><html><body><h4>Sorry</h4><p>We are down for repairs.</p></body></html>"
@@ -379,7 +379,7 @@ def test_what_nobody_foresaw_fails_the_resource_too_and_the_others_load(
             raise ValueError(f"{number} is no number")
         return decode(content, endpoint, layout)
 
-    monkeypatch.setattr("sources.mcommons.decode", broken)
+    monkeypatch.setattr("textlift.mcommons.decode", broken)
     summary = account().load("calls", "keywords")
     assert summary.failed == {"calls": "calls: unexpected ValueError, see the log"}
     assert summary.rows["keywords"]

@@ -13,16 +13,16 @@ import duckdb as duckdb_client
 import pytest
 from dlt.common.destination import Destination
 
-from sources.common.dlt_setup import STAGED_REPLACE
 from tests.conftest import PROJECT, Open, Warehouse
 from tests.test_command import PATIENCE, environment
+from textlift.dlt_setup import STAGED_REPLACE
 
 PIPELINE = 'pipeline = dlt.pipeline("texting", destination="duckdb", dataset_name="mcommons")'
 SOURCE = 'source = mcommons_source().with_resources("profiles", "campaigns")'
 #: As people write it, with the pipeline before the source or after it.
 SCRIPTS = {
-    "pipeline first": f"import dlt\n{PIPELINE}\nfrom sources.mcommons import mcommons_source\n{SOURCE}",
-    "source first": f"import dlt\nfrom sources.mcommons import mcommons_source\n{SOURCE}\n{PIPELINE}",
+    "pipeline first": f"import dlt\n{PIPELINE}\nfrom textlift.mcommons import mcommons_source\n{SOURCE}",
+    "source first": f"import dlt\nfrom textlift.mcommons import mcommons_source\n{SOURCE}\n{PIPELINE}",
 }
 #: What dlt finds for the settings that stand in its way at the end of the script.
 FOUND = """
@@ -47,7 +47,7 @@ def run_script(
         env=environment(
             warehouse,
             DESTINATION__DUCKDB__CREDENTIALS=None,
-            PYTHONPATH=str(PROJECT),
+            PYTHONPATH=str(PROJECT / "sources"),
             HOME=str(folder),
             **changes,
         ),
@@ -114,7 +114,7 @@ def test_they_come_back_when_dlt_reads_its_settings_anew(account: Open, tmp_path
 def test_the_providers_that_are_added_later_go_before_them() -> None:
     script = (
         "import dlt\nfrom dlt.common.configuration.providers import CustomLoaderDocProvider\n"
-        "from sources.common.dlt_setup import set_up_dlt\nset_up_dlt()\n"
+        "from textlift.dlt_setup import set_up_dlt\nset_up_dlt()\n"
         "later = CustomLoaderDocProvider('later', lambda: {'load': {'delete_completed_jobs': False}})\n"
         "dlt.config.register_provider(later)\nset_up_dlt()\n"
         "print(dlt.config['load.delete_completed_jobs'], dlt.config.config_providers[-1].name)"

@@ -9,16 +9,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from sandbox import Request
 from tests.conftest import PHONE, Open, Warehouse
 from tests.test_command import LOADED, SCRIPT, UNUSABLE, run, started, wait_until
 from tests.test_contract import PROFILES, assert_same
 from tests.test_crash import found, gate, kill
+from textlift.sandbox import Request
 
 #: Every batch is a file at once.
 AT_ONCE = {"DATA_WRITER__BUFFER_MAX_ITEMS": "1", "DATA_WRITER__FILE_MAX_ITEMS": "1"}
 ONLY = ("--resources", "profiles,broadcasts")
-TASK = "from pipelines.scheduled import run_task; run_task('mcommons', {!r}, resources={!r})"
+TASK = "from textlift.scheduled import run_task; run_task('mcommons', {!r}, resources={!r})"
 
 
 def broadcasts(request: Request) -> bool:

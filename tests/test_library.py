@@ -15,15 +15,15 @@ import pyarrow as pa
 import pytest
 from dlt.pipeline.exceptions import PipelineStepFailed
 
-from sandbox import Request, Response
-from sandbox.clock import Clock
-from sources.common.destinations import destination
-from sources.common.errors import ServiceError
-from sources.mgage import mgage_source
 from tests.conftest import PROJECT, TODAY, Open, Warehouse
 from tests.test_contract import assert_same
 from tests.test_mgage import PROGRAM, PROGRAMS
 from tests.test_mgage import assert_same as assert_same_messages
+from textlift.destinations import destination
+from textlift.errors import ServiceError
+from textlift.mgage import mgage_source
+from textlift.sandbox import Request, Response
+from textlift.sandbox.clock import Clock
 
 
 def ids(warehouse: Warehouse, table: str) -> list[int]:
@@ -114,7 +114,7 @@ def test_one_source_object_runs_as_often_as_one_likes(account: Open, clock: Cloc
 def test_a_limit_cuts_a_load_short_and_the_next_full_run_brings_the_rest(
     account: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sources.common.resources.BATCH_ROWS", 10)
+    monkeypatch.setattr("textlift.load.resources.BATCH_ROWS", 10)
     warehouse = account()
     # 62 pages are too many for one window. A limit counts tables, and the rows come first.
     warehouse.pipeline().run(warehouse.source(page_size=1).with_resources("profiles").add_limit(1))
@@ -500,13 +500,13 @@ assert look() == before
 """
 
 
-@pytest.mark.parametrize("module", ["sources.mcommons", "sources.mgage"])
+@pytest.mark.parametrize("module", ["textlift.mcommons", "textlift.mgage"])
 def test_an_import_does_nothing_but_import(tmp_path: Path, module: str) -> None:
     process = subprocess.run(
         [sys.executable, "-c", LOOK.format(module=module)],
         check=False,
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(PROJECT), "HOME": str(tmp_path)},
+        env={**os.environ, "PYTHONPATH": str(PROJECT / "sources"), "HOME": str(tmp_path)},
         capture_output=True,
         text=True,
     )

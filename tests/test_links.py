@@ -16,9 +16,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sources.common.endpoints import Paging
-from sources.common.errors import ServiceError
-from sources.common.paging import (
+from textlift.arrow.tables import Page, times
+from textlift.declare import Paging
+from textlift.errors import ServiceError
+from textlift.extract.paging import (
     MAX_DEPTH,
     MAX_PAGES,
     MAX_PARTS,
@@ -30,8 +31,7 @@ from sources.common.paging import (
     PageSize,
     SequencePlan,
 )
-from sources.common.tables import Page, times
-from sources.common.windows import SECOND, Window
+from textlift.windows import SECOND, Window
 
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")

@@ -22,13 +22,13 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from sandbox import Request, Response
-from sandbox.mgage import failure
-from sandbox.mgage.service import LINKS, ORDERS
-from sources.common.errors import ConfigurationError
-from sources.common.tables import add_row_keys
 from tests.conftest import PASSWORD, TODAY, USERNAME, Open, Warehouse
 from tests.truth import Row, comparable, expected_messages
+from textlift.arrow.tables import add_row_keys
+from textlift.errors import ConfigurationError
+from textlift.sandbox import Request, Response
+from textlift.sandbox.mgage import failure
+from textlift.sandbox.mgage.service import LINKS, ORDERS
 
 PROGRAM = 121811
 PROGRAMS = (121811, 121812, 121813)
@@ -78,8 +78,8 @@ def program(export: Open, monkeypatch: pytest.MonkeyPatch) -> Open:
 @pytest.fixture
 def short_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Windows are cut after few pages."""
-    monkeypatch.setattr("sources.common.paging.MAX_PAGES", 3)
-    monkeypatch.setattr("sources.common.paging.PART_PAGES", 1)
+    monkeypatch.setattr("textlift.extract.paging.MAX_PAGES", 3)
+    monkeypatch.setattr("textlift.extract.paging.PART_PAGES", 1)
 
 
 def put(warehouse: Warehouse, age: timedelta = NOTHING, times: int = 1, **row: Any) -> None:

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sources.common.client import Answer
-from sources.common.errors import (
+from tests.test_answers import entries, rows
+from textlift.arrow.tables import Layout, Page
+from textlift.errors import (
     BrokenAnswer,
     CredentialsError,
     Refusal,
@@ -21,10 +22,9 @@ from sources.common.errors import (
     TextliftError,
     TransientError,
 )
-from sources.common.tables import Layout, Page
-from sources.mgage.answers import MAX_DEPTH, check, decode
-from sources.mgage.endpoints import ENDPOINTS
-from tests.test_answers import entries, rows
+from textlift.http.client import Answer
+from textlift.mgage.answers import MAX_DEPTH, check, decode
+from textlift.mgage.endpoints import ENDPOINTS
 
 (ENDPOINT,) = ENDPOINTS
 LINK = "https://communicatepro.mgage.com/api/messages/program/121811?page=2"

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import Request, Response, Sandbox
-from sandbox.mgage import MGage
 from tests.conftest import PASSWORD, PROJECT, USERNAME, Open, Warehouse
 from tests.test_command import (
     FAILED,
@@ -24,6 +22,8 @@ from tests.test_command import (
     two_lines,
 )
 from tests.test_mgage import PROGRAM, asked, assert_same, parsed, rewind, served, written
+from textlift.sandbox import Request, Response, Sandbox
+from textlift.sandbox.mgage import MGage
 
 pytestmark = pytest.mark.real_clock
 UNCONFIGURED = {

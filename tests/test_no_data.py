@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from sandbox import rehearse
-from sources.mcommons.endpoints import ENDPOINTS
 from tests.conftest import Open, Warehouse, slow_but
 from tests.test_command import FAILED, LOADED, run
 from tests.test_contract import assert_same
+from textlift.mcommons.endpoints import ENDPOINTS
+from textlift.sandbox import rehearse
 
 CONFIGURED: dict[str, Any] = {
     "fundraising_ids": [501, 502],

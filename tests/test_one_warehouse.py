@@ -13,7 +13,6 @@ from pathlib import Path
 import duckdb as duckdb_client
 import pytest
 
-from pipelines.move import main as move
 from tests.conftest import PROJECT, Open, Warehouse
 from tests.test_command import (
     LOADED,
@@ -27,20 +26,20 @@ from tests.test_command import (
     two_lines,
 )
 from tests.test_contract import assert_same
+from textlift.cli.move import main as move
 
 #: The command line, not patient with a file that anybody has open.
 IMPATIENT = """
 import sys
-from sources.common.destinations import _duckdb
-from pipelines.command import main
-from pipelines.mgage import JOB
+from textlift.destinations import _duckdb
+from textlift.cli.command import main
 _duckdb.LOCK_SECONDS = 0.2
-sys.exit(main(JOB, []))
+sys.exit(main(["mgage"]))
 """
 #: A run of ours that has the file open until its standard input is closed.
 LOADING = """
 import sys, dlt
-from sources.common.destinations import destination
+from textlift.destinations import destination
 pipeline = dlt.pipeline(
     "other", sys.argv[2], destination=destination("duckdb", credentials=sys.argv[1]), dataset_name="other"
 )

@@ -12,9 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sources.common.endpoints import Endpoint, Paging
-from sources.common.errors import ServiceError
-from sources.common.paging import (
+from tests.moving import ORDERS, Listing, Reading, Row, describe, read, readings_that_lose_a_row
+from tests.moving import PAGED as DECLARED
+from textlift.declare import Endpoint, Paging
+from textlift.errors import ServiceError
+from textlift.extract.paging import (
     MAX_FRUITLESS,
     MAX_PAGES,
     MAX_READINGS,
@@ -26,9 +28,7 @@ from sources.common.paging import (
     SequencePlan,
     plan_for,
 )
-from sources.common.windows import Window
-from tests.moving import ORDERS, Listing, Reading, Row, describe, read, readings_that_lose_a_row
-from tests.moving import PAGED as DECLARED
+from textlift.windows import Window
 
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
@@ -464,7 +464,7 @@ def test_a_new_row_gives_answers_without_one_another_chance() -> None:
 def test_a_list_of_which_every_page_is_new_has_an_end(
     limit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sources.common.paging.MAX_DEPTH", 100)
+    monkeypatch.setattr("textlift.extract.paging.MAX_DEPTH", 100)
     size = PageSize(limit)
     plan: Plan = plan_for(endpoint(OPEN), size, None)
     asked: list[Ask] = list(plan.first)

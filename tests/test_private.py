@@ -19,7 +19,7 @@ OPEN_TO_ALL = 0o022
 
 def clone(folder: Path) -> Path:
     """A clone of the project, as far as it runs."""
-    for name in ("pipelines", "sources", "sandbox"):
+    for name in ("pipelines", "sources"):
         shutil.copytree(PROJECT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     (folder / ".dlt").mkdir()
     shutil.copy(PROJECT / ".dlt" / "config.toml", folder / ".dlt")

@@ -9,14 +9,14 @@ from datetime import datetime, timezone
 import pytest
 import requests.auth
 
-from sandbox import Sandbox
-from sandbox.mcommons import MobileCommons
-from sources.common import reading
-from sources.common.client import Client
-from sources.common.reading import Reader, Service, Unit, WindowRows
-from sources.common.windows import Window
-from sources.mcommons.answers import check, decode
-from sources.mcommons.endpoints import ENDPOINTS
+from textlift.extract import reading
+from textlift.extract.reading import Reader, Service, Unit, WindowRows
+from textlift.http.client import Client
+from textlift.mcommons.answers import check, decode
+from textlift.mcommons.endpoints import ENDPOINTS
+from textlift.sandbox import Sandbox
+from textlift.sandbox.mcommons import MobileCommons
+from textlift.windows import Window
 
 PROFILES = next(endpoint for endpoint in ENDPOINTS if endpoint.name == "profiles")
 START = datetime(2024, 1, 1, tzinfo=timezone.utc)

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from dlt.extract import DltSource
 
-from sources.mcommons import mcommons_source
-from sources.mgage import mgage_source
 from tests.conftest import PROJECT, Open, Warehouse
+from textlift.mcommons import mcommons_source
+from textlift.mgage import mgage_source
 
 README = (PROJECT / "README.md").read_text()
 *QUERIES, (_, DELIVERED) = re.findall(

@@ -16,10 +16,6 @@ from typing import Any
 import pytest
 from dlt.common.versioned_state import decompress_state
 
-from sandbox import Request, Response
-from sandbox.clock import Clock
-from sources.common import paging
-from sources.common.windows import SECOND
 from tests.conftest import PROJECT, TODAY, Open, Warehouse, slow_but
 from tests.test_command import (
     FAILED,
@@ -36,18 +32,22 @@ from tests.test_command import (
 )
 from tests.test_contract import PROFILES, assert_same
 from tests.test_crash import after, committed, found, gate, kill, settings_of
+from textlift.extract import paging
+from textlift.sandbox import Request, Response
+from textlift.sandbox.clock import Clock
+from textlift.windows import SECOND
 
 #: A load in small windows and packages: ``-c DRIVER <service> <rows> <refresh> [<resource> …]``.
 DRIVER = """
 import sys
 from importlib import import_module
 import dlt
-from sources.common import paging
-from sources.common.destinations import destination
-from sources.common.loading import load
+from textlift.extract import paging
+from textlift.destinations import destination
+from textlift.load.loading import load
 paging.MAX_PAGES, paging.PART_PAGES = 4, 2
 name, rows, refresh, *resources = sys.argv[1:]
-make_source = getattr(import_module(f"sources.{name}"), f"{name}_source")
+make_source = getattr(import_module(f"textlift.{name}"), f"{name}_source")
 pipeline = dlt.pipeline(name, destination=destination("duckdb"), dataset_name=name)
 source = make_source(package_rows=int(rows), isolate_failures=True)
 load(pipeline, source, resources or None, refresh == "refresh")

@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from sandbox.clock import Clock
-from sandbox.faults import rehearse
-from sources.common import resources
-from sources.common.reading import Unit
-from sources.common.rejects import SCHEMA, Rejections
-from sources.common.tables import Reject, empty_page, without_repeats
-from sources.common.windows import Window
-from sources.mcommons.endpoints import ENDPOINTS
 from tests.conftest import Open, Warehouse
 from tests.test_hazards import corrupted
+from textlift.arrow.tables import Reject, empty_page, without_repeats
+from textlift.extract.reading import Unit
+from textlift.load import resources
+from textlift.load.rejects import SCHEMA, Rejections
+from textlift.mcommons.endpoints import ENDPOINTS
+from textlift.sandbox.clock import Clock
+from textlift.sandbox.faults import rehearse
+from textlift.windows import Window
 
 GROUPS = next(endpoint for endpoint in ENDPOINTS if endpoint.name == "groups")
 CALLS = next(endpoint for endpoint in ENDPOINTS if endpoint.name == "calls")

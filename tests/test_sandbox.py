@@ -10,9 +10,9 @@ import pytest
 import requests
 from lxml import etree
 
-from sandbox import Sandbox
-from sandbox.mcommons import MobileCommons
-from sandbox.mcommons.parameters import parse_time
+from textlift.sandbox import Sandbox
+from textlift.sandbox.mcommons import MobileCommons
+from textlift.sandbox.mcommons.parameters import parse_time
 
 NOW = "2025-06-01T12:00:00Z"
 BASIC = ("sandbox@example.org", "sandbox-password")

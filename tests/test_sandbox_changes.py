@@ -6,8 +6,6 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from sandbox.mcommons import MobileCommons
-from sandbox.mcommons.endpoints import ENDPOINTS
 from tests.test_sandbox import (
     Open,
     row_id,
@@ -18,6 +16,8 @@ from tests.test_sandbox import (
     world_fixture,
 )
 from tests.test_sandbox_world import everything
+from textlift.sandbox.mcommons import MobileCommons
+from textlift.sandbox.mcommons.endpoints import ENDPOINTS
 
 __all__ = ["sandbox_fixture", "service_fixture", "world_fixture"]
 

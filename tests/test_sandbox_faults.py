@@ -22,11 +22,11 @@ import pytest
 import requests
 from lxml import etree
 
-from sandbox import Faults, Request, Response, Sandbox, rehearse
-from sandbox.faults import kinds
-from sandbox.mcommons import MobileCommons
-from sandbox.mgage import MGage
 from tests.conftest import PROJECT
+from textlift.sandbox import Faults, Request, Response, Sandbox, rehearse
+from textlift.sandbox.faults import kinds
+from textlift.sandbox.mcommons import MobileCommons
+from textlift.sandbox.mgage import MGage
 
 NOW = "2025-06-01T12:00:00Z"
 BASIC = ("sandbox@example.org", "sandbox-password")
@@ -894,7 +894,7 @@ def test_every_kind_that_is_listed_is_there(name: str) -> None:
 
 def run(*arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "sandbox", "--port", "0", *arguments],
+        [sys.executable, "-m", "textlift", "sandbox", *arguments, "--port", "0"],
         cwd=PROJECT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -905,7 +905,7 @@ def run(*arguments: str) -> subprocess.Popen[str]:
 
 def test_the_command_rehearses() -> None:
     faults = ["--faults", "503=2@2,html@tags", "--faults", "transient@30%", "--fault-seed", "5"]
-    with run("--profiles", "20", "--now", NOW, *faults) as process:
+    with run("mcommons", "--profiles", "20", "--now", NOW, *faults) as process:
         assert process.stdout
         url = process.stdout.readline().strip().partition(": ")[2]
         assert requests.get(url + "tags", auth=BASIC, timeout=20).text.startswith("<!DOCTYPE")
@@ -918,8 +918,8 @@ def test_the_command_rehearses() -> None:
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["--faults", "teapot"], "no fault 'teapot' here; there are 400-599"),
-        (["--service", "mgage", "--faults", "503@1,no-id"], "no fault 'no-id' here"),
+        (["mcommons", "--faults", "teapot"], "no fault 'teapot' here; there are 400-599"),
+        (["mgage", "--faults", "503@1,no-id"], "no fault 'no-id' here"),
     ],
 )
 def test_the_command_says_which_spec_is_wrong(arguments: list[str], text: str) -> None:

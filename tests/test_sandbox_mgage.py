@@ -14,11 +14,11 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 import requests
 
-from sandbox import Request, Response, Sandbox
-from sandbox.mgage import MGage, failure
-from sandbox.mgage.history import History
-from sandbox.mgage.words import NEWS
 from tests.conftest import PROJECT
+from textlift.sandbox import Request, Response, Sandbox
+from textlift.sandbox.mgage import MGage, failure
+from textlift.sandbox.mgage.history import History
+from textlift.sandbox.mgage.words import NEWS
 
 NOW = "2025-06-01T12:00:00Z"
 BASIC = ("sandbox@example.org", "sandbox-password")
@@ -795,7 +795,7 @@ def test_an_unknown_order_is_refused() -> None:
 
 def run(*arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "sandbox", "--service", "mgage", "--port", "0", *arguments],
+        [sys.executable, "-m", "textlift", "sandbox", "mgage", "--port", "0", *arguments],
         cwd=PROJECT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -827,7 +827,7 @@ def test_the_command() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--profiles", "5"), "--profiles does not go with --service mgage"),
+        (("--profiles", "5"), "--profiles does not go with mgage"),
         (("--order", "id"), "no order 'id'"),
         (("--now", "tomorrow"), "not an ISO-8601 time"),
     ],

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from sandbox import Sandbox
-from sandbox.mcommons import MobileCommons
+from textlift.sandbox import Sandbox
+from textlift.sandbox.mcommons import MobileCommons
 
 parsons = pytest.importorskip("parsons.mobilecommons.mobilecommons")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from lxml import etree
 
-from sandbox import rehearse
 from tests.test_sandbox import Client, Open, sandbox_fixture, service_of, time
+from textlift.sandbox import rehearse
 
 __all__ = ["sandbox_fixture"]
 

@@ -7,8 +7,6 @@ from typing import Any
 
 from lxml import etree
 
-from sandbox import Sandbox
-from sandbox.mcommons import MobileCommons
 from tests.test_sandbox import (
     MASTER_CAMPAIGN,
     Client,
@@ -21,6 +19,8 @@ from tests.test_sandbox import (
     world_fixture,
     written,
 )
+from textlift.sandbox import Sandbox
+from textlift.sandbox.mcommons import MobileCommons
 
 __all__ = ["sandbox_fixture", "service_fixture", "world_fixture"]
 

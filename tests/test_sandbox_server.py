@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 import requests
 
-from sandbox import Request, Response
 from tests.test_sandbox import (
     BASIC,
     NOW,
@@ -24,6 +23,7 @@ from tests.test_sandbox import (
     service_fixture,
     world_fixture,
 )
+from textlift.sandbox import Request, Response
 
 __all__ = ["sandbox_fixture", "service_fixture", "world_fixture"]
 
@@ -180,7 +180,18 @@ def test_it_listens_on_loopback_only(world: Client) -> None:
 
 def run(*arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "sandbox", "--port", "0", "--profiles", "20", *arguments],
+        [
+            sys.executable,
+            "-m",
+            "textlift",
+            "sandbox",
+            "mcommons",
+            "--port",
+            "0",
+            "--profiles",
+            "20",
+            *arguments,
+        ],
         cwd=Path(__file__).resolve().parents[1],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

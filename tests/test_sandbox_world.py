@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from sandbox.mcommons import MobileCommons
 from tests.test_sandbox import (
     NOW,
     Open,
@@ -19,6 +18,7 @@ from tests.test_sandbox import (
     service_of,
     world_fixture,
 )
+from textlift.sandbox.mcommons import MobileCommons
 
 __all__ = ["sandbox_fixture", "service_fixture", "world_fixture"]
 

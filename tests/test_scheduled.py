@@ -13,9 +13,9 @@ import duckdb
 import pytest
 from dlt.common.versioned_state import decompress_state
 
-from pipelines.scheduled import open_warehouse, run_task
-from sources.common.errors import ConfigurationError, CredentialsError, DestinationFailed
 from tests.conftest import PROJECT, Open, Warehouse, leaks, readable_by_others
+from textlift.errors import ConfigurationError, CredentialsError, DestinationFailed
+from textlift.scheduled import open_warehouse, run_task
 
 FIRST_MONTH = {"since": "2025-01-01", "until": "2025-01-31"}
 
@@ -162,8 +162,8 @@ def test_settings_of_another_project_do_not_take_the_place_of_ours(warehouse: Wa
     (elsewhere / ".dlt").mkdir(parents=True)
     (elsewhere / ".dlt" / "config.toml").write_text("[sources.other]\nkey = 1\n")
     program = (
-        f"import sys; sys.path.insert(0, {str(PROJECT)!r})\n"
-        "from pipelines.scheduled import run_task; run_task('mcommons', 'clicks')"
+        f"import sys; sys.path.insert(0, {str(PROJECT / 'sources')!r})\n"
+        "from textlift.scheduled import run_task; run_task('mcommons', 'clicks')"
     )
     subprocess.run([sys.executable, "-c", program], cwd=elsewhere, check=True)
     assert "_dlt_load_id" in warehouse.columns("clicks")
@@ -175,8 +175,8 @@ def test_our_settings_are_read_once(tmp_path: Path, settings: bool) -> None:
         (tmp_path / ".dlt").mkdir()
         (tmp_path / ".dlt" / "config.toml").write_text("[sources.other]\nkey = 1\n")
     program = (
-        f"import sys; sys.path.insert(0, {str(PROJECT)!r})\n"
-        "import dlt; from pipelines.scheduled import use_own_settings; use_own_settings()\n"
+        f"import sys; sys.path.insert(0, {str(PROJECT / 'sources')!r})\n"
+        "import dlt; from textlift.scheduled import use_own_settings; use_own_settings()\n"
         "print(*(place for one in dlt.config.config_providers for place in one.present_locations))"
     )
     done = subprocess.run(
@@ -189,8 +189,8 @@ def test_our_settings_are_read_once(tmp_path: Path, settings: bool) -> None:
 def test_our_settings_are_read_once_where_they_are_mounted_as_a_link(tmp_path: Path) -> None:
     (tmp_path / ".dlt").symlink_to(PROJECT / ".dlt")
     program = (
-        f"import sys; sys.path.insert(0, {str(PROJECT)!r})\n"
-        "import dlt, pathlib; from pipelines import command; command.PROJECT = pathlib.Path.cwd()\n"
+        f"import sys; sys.path.insert(0, {str(PROJECT / 'sources')!r})\n"
+        "import dlt, pathlib; from textlift.cli import command; command.PROJECT = pathlib.Path.cwd()\n"
         "command.use_own_settings(); command.use_own_settings()\n"
         "print(*(place for one in dlt.config.config_providers for place in one.present_locations))"
     )

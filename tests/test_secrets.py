@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import rehearse
-from sources.common.errors import quote
 from tests.conftest import PROJECT, Open, Warehouse, leaks
 from tests.test_command import PATIENCE, environment
+from textlift.errors import quote
+from textlift.sandbox import rehearse
 
 pytestmark = pytest.mark.real_clock
 COMPANY = "COSANDBOX00000000000000000000000001"
@@ -24,10 +24,9 @@ INPUT = "12025550177"
 #: The command line with all that any library logs, on standard error.
 LOUD = """
 import logging, sys
-from importlib import import_module
 logging.basicConfig(level=logging.DEBUG)
-from pipelines.command import main
-sys.exit(main(import_module(f"pipelines.{sys.argv[1]}").JOB, sys.argv[2:]))
+from textlift.cli.command import main
+sys.exit(main(sys.argv[1:]))
 """
 FAULTS = {
     "well": [],

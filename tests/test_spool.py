@@ -8,12 +8,14 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from sandbox import Request, Response, rehearse
-from sources.common import reading, resources, spool
-from sources.common.spool import Spool
-from sources.common.tables import ROW, Page, Reject
-from tests.conftest import Open
+from tests.conftest import Open, slow_but
 from tests.test_contract import assert_same
+from textlift.arrow import spool
+from textlift.arrow.spool import Spool
+from textlift.arrow.tables import ROW, Page, Reject
+from textlift.extract import reading
+from textlift.load import resources
+from textlift.sandbox import Request, Response, rehearse
 
 MEGABYTE = 2**20
 
@@ -56,7 +58,7 @@ def test_pages_take_no_more_memory_than_they_may() -> None:
 
 
 @pytest.mark.usefixtures("nothing_in_memory")
-@pytest.mark.parametrize("page_size", [7, 50])
+@pytest.mark.parametrize("page_size", slow_but(slice(1), [50, 7]))
 def test_rows_that_come_in_pieces_are_all_loaded(account: Open, page_size: int) -> None:
     warehouse = account(profiles=120)
     warehouse.load(page_size=page_size)

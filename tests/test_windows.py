@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sources.common.errors import ConfigurationError
-from sources.common.windows import SECOND, Window, format_time, parse_time
+from textlift.errors import ConfigurationError
+from textlift.windows import SECOND, Window, format_time, parse_time
 
 UTC = timezone.utc
 

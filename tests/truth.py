@@ -13,8 +13,8 @@ from decimal import Decimal
 from functools import cache, partial
 from typing import Any
 
-from sandbox.mcommons import MobileCommons
-from sandbox.mgage import MGage
+from textlift.sandbox.mcommons import MobileCommons
+from textlift.sandbox.mgage import MGage
 
 Row = dict[str, Any]
 

@@ -13,7 +13,6 @@ from contextlib import ExitStack, contextmanager
 import duckdb
 import pytest
 
-from sources.common.errors import AlreadyRunning, DestinationFailed
 from tests.conftest import Open, Warehouse
 from tests.test_command import (
     FAILED,
@@ -28,17 +27,17 @@ from tests.test_command import (
 )
 from tests.test_contract import assert_same
 from tests.test_crash import SAME, after, gate
+from textlift.errors import AlreadyRunning, DestinationFailed
 
 pytestmark = pytest.mark.real_clock
 ONE_AT_A_TIME = {"SOURCES__MCOMMONS__CONCURRENCY": "1", "SOURCES__MGAGE__CONCURRENCY": "1"}
 #: The command line, not patient with a file that is locked.
 IMPATIENT = """
 import sys
-from sources.common.destinations import _duckdb
-from pipelines.command import main
-from pipelines.mcommons import JOB
+from textlift.destinations import _duckdb
+from textlift.cli.command import main
 _duckdb.LOCK_SECONDS = 0.2
-sys.exit(main(JOB, []))
+sys.exit(main(["mcommons"]))
 """
 READER = """
 import sys, duckdb

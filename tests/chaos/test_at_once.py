@@ -33,7 +33,7 @@ def test_runs_at_the_same_time_merge_into_the_same_table(
     else:
         there = {"DESTINATION__POSTGRES__CREDENTIALS": warehouse.uri}
     program = (
-        "import sys; from pipelines.scheduled import run_task\n"
+        "import sys; from textlift.scheduled import run_task\n"
         "summary = run_task('mcommons', 'profiles', since='2024-01-01', until=sys.argv[1],"
         " destination_name=sys.argv[2])\n"
         "assert not summary.failed"

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from sandbox import Request, Response, rehearse
-from sandbox.mcommons.parameters import ERRORS
-from sources.common.errors import CredentialsError
-from sources.common.loading import Summary
 from tests.conftest import Open, Warehouse
 from tests.test_contract import assert_same as assert_same_account
 from tests.test_mgage import assert_same as assert_same_messages
+from textlift.errors import CredentialsError
+from textlift.load.loading import Summary
+from textlift.sandbox import Request, Response, rehearse
+from textlift.sandbox.mcommons.parameters import ERRORS
 
 TABLES = ("profiles", "profiles__subscriptions", "incoming_messages", "calls", "keywords")
 RESOURCES = ("profiles", "incoming_messages", "calls", "keywords")

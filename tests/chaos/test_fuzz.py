@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sources.common.client import Answer
-from sources.common.endpoints import Endpoint
-from sources.common.errors import BrokenAnswer, TextliftError
-from sources.common.tables import Layout, Page
-from sources.mcommons import answers
-from sources.mcommons.answers import check, decode
-from sources.mcommons.endpoints import ENDPOINTS
 from tests.conftest import PROJECT
+from textlift.arrow.tables import Layout, Page
+from textlift.declare import Endpoint
+from textlift.errors import BrokenAnswer, TextliftError
+from textlift.http.client import Answer
+from textlift.mcommons import answers
+from textlift.mcommons.answers import check, decode
+from textlift.mcommons.endpoints import ENDPOINTS
 
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
@@ -170,7 +170,7 @@ HOSTILE = {
     "one long laugh": "doctype(b'<!ENTITY a \"' + b'a' * 100_000 + b'\">', b'&a;' * 100_000)",
 }
 DECODE = """
-from sources.common.errors import TextliftError
+from textlift.errors import TextliftError
 from tests.chaos.test_fuzz import page_of, profile, read
 
 def page(inside):
@@ -203,11 +203,11 @@ HOSTILE_JSON = {
     "escapes": "page('\"' + '\\\\ud83d' * 500_000 + '\"')",
 }
 DECODE_JSON = """
-from sources.common.client import Answer
-from sources.common.errors import TextliftError
-from sources.common.tables import Layout
-from sources.mgage.answers import check, decode
-from sources.mgage.endpoints import ENDPOINTS
+from textlift.http.client import Answer
+from textlift.errors import TextliftError
+from textlift.arrow.tables import Layout
+from textlift.mgage.answers import check, decode
+from textlift.mgage.endpoints import ENDPOINTS
 from tests.test_mgage_answers import answer_of, compact, message
 
 def page(inside):

@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 
-from sandbox import Request, Response
 from tests.conftest import PROJECT, Open, Warehouse, slow_but
 from tests.test_command import FAILED, LOADED, PATIENCE, environment, run, started, wait_until
 from tests.test_contract import TABLES
@@ -41,11 +40,12 @@ from tests.test_crash import (
     starts,
 )
 from tests.truth import comparable
+from textlift.sandbox import Request, Response
 
 pytestmark = pytest.mark.real_clock
 #: The driver with windows that are cut after a few pages: many windows cost few requests.
 SHORT_WINDOWS = f"""
-from sources.common import paging
+from textlift.extract import paging
 paging.MAX_PAGES, paging.PART_PAGES = 4, 2
 {DRIVER}"""
 #: Few at a time, so that a later package still has to ask for its rows.

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from sandbox import rehearse
-from sandbox.mcommons import MobileCommons
-from sources.mcommons import mcommons_source
 from tests.conftest import PROJECT, Open, Warehouse
 from tests.test_contract import assert_same
 from tests.test_mgage import assert_same as assert_messages
+from textlift.mcommons import mcommons_source
+from textlift.sandbox import rehearse
+from textlift.sandbox.mcommons import MobileCommons
 
 NOW = "2025-06-01T12:00:00Z"
 
@@ -31,7 +31,17 @@ def brief(monkeypatch: pytest.MonkeyPatch) -> None:
 @contextmanager
 def elsewhere(*options: str) -> Iterator[str]:
     """A sandbox in a process of its own, as a user starts it; gives its URL."""
-    command = [sys.executable, "-m", "sandbox", "--port", "0", "--exit-with-stdin", *options]
+    command = [
+        sys.executable,
+        "-m",
+        "textlift",
+        "sandbox",
+        "mcommons",
+        "--port",
+        "0",
+        "--exit-with-stdin",
+        *options,
+    ]
     with subprocess.Popen(
         command, cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:

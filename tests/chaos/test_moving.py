@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from sources.common.endpoints import Endpoint
 from tests.conftest import slow_but
 from tests.moving import ORDERS, PAGED, readings_that_lose_a_row
+from textlift.declare import Endpoint
 
 #: Of each endpoint in all orders.
 READINGS = [8_000, 200_000]

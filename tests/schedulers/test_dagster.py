@@ -10,7 +10,6 @@ from typing import Any
 import psycopg2
 import pytest
 
-from pipelines.tasks import SNAPSHOTS, TASKS
 from tests import test_mgage
 from tests.conftest import PROJECT
 from tests.conftest import Open as OpenAccount
@@ -32,6 +31,7 @@ from tests.test_warehouses import (  # noqa: F401 (fixtures are found by their n
     server,
 )
 from tests.test_warehouses import account as elsewhere  # noqa: F401
+from textlift.tasks import SNAPSHOTS, TASKS
 
 pytestmark = pytest.mark.real_clock
 INSTANCE = """
@@ -42,7 +42,7 @@ concurrency:
     max_concurrent_runs: 3
 """
 #: Not once an hour, but once a minute.
-DEFINITIONS = readme("dagster_definitions").replace("15 * * * *", "* * * * *")
+DEFINITIONS = readme("dagster").replace("15 * * * *", "* * * * *")
 #: Prints the runs, what each has materialized, and the checks that it has made.
 SHOW = """
 import json
@@ -123,7 +123,7 @@ def failed(run: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def test_types_hold_beside_dagster() -> None:
-    assert complaints("dagster", "pipelines/dagster_definitions.py") == []
+    assert complaints("dagster") == []
 
 
 def test_every_table_is_an_asset_that_has_to_be_fresh(environment: Open, tmp_path: Path) -> None:
@@ -149,7 +149,8 @@ ASK = """
 import json
 from datetime import datetime, timezone
 from dagster import DagsterInstance, DagsterRunStatus, build_schedule_context
-from pipelines.dagster_definitions import CURRENT, defs
+from pipelines.dagster_definitions import defs
+from textlift.dagster import CURRENT
 schedule = defs.resolve_schedule_def("mcommons_schedule")
 shown = []
 with DagsterInstance.local_temp() as instance:

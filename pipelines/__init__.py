@@ -1,1 +1,0 @@
-"""What gets scheduled: one script for each service."""

@@ -1,0 +1,5 @@
+"""``python -m textlift`` runs the command ``textlift``."""
+
+from textlift.cli import run
+
+run()

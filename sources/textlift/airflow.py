@@ -1,0 +1,143 @@
+"""Airflow 3: each service a task group, each of its resources that is read by time a task.
+
+    from textlift.airflow import textlift_dag
+
+    textlift = textlift_dag(services=["mcommons"], schedule="15 * * * *", destination="postgres")
+
+in a file among your DAGs makes one of your own; ``pipelines/airflow_dag.py`` loads all services. Each service
+needs a pool of its name, whose slots are the calls that all workers together may have under way:
+
+    airflow pools set mcommons 80 "calls to Mobile Commons"
+
+A scheduled run brings what is new since the last one. A run that was cleared or belongs to a backfill,
+or is triggered with ``since`` and ``until``, loads exactly that interval and leaves the cursors alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from airflow.sdk import DAG, Asset, CronDataIntervalTimetable, Param, TaskGroup, task
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+
+from textlift.tasks import SNAPSHOTS, TASKS
+
+SECOND = timedelta(seconds=1)
+
+
+def textlift_dag(
+    dag_id: str = "textlift",
+    *,
+    services: Sequence[str] = tuple(TASKS),
+    schedule: str = "@hourly",
+    destination: str = "duckdb",
+    concurrency: int = 16,
+    exact: bool = False,
+    **settings: Any,
+) -> DAG:
+    """A DAG that loads services into a warehouse.
+
+    Args:
+        dag_id: Its name.
+        services: Names of the services to load.
+        schedule: When, in cron's words and UTC. A run's data interval ends with it.
+        destination: Name of the destination, as on the command line.
+        concurrency: Calls under way at a time in one task, which takes as many slots of its pool.
+        exact: Whether each run loads exactly its data interval, also when it is scheduled.
+        settings: Other arguments of the DAG.
+    """
+    when: dict[str, Any] = {"type": ["null", "string"], "format": "date-time"}
+    settings = {
+        # Scheduled runs go on from one another; exact ones are strangers.
+        "max_active_runs": 16 if exact else 1,
+        "tags": ["textlift"],
+        "doc_md": __doc__,
+        **settings,
+        "default_args": {
+            "retries": 3,
+            "retry_delay": timedelta(minutes=5),
+            **settings.get("default_args", {}),
+        },
+    }
+    with DAG(
+        dag_id,
+        schedule=CronDataIntervalTimetable(schedule, timezone="UTC"),
+        start_date=datetime(2005, 1, 1, tzinfo=timezone.utc),
+        catchup=False,
+        # An import of this module is not meant to bring its own DAGs along.
+        auto_register=False,
+        params={
+            "since": Param(None, description="First second to load", **when),
+            "until": Param(None, description="Last second to load", **when),
+        },
+        **settings,
+    ) as dag:
+        for service in services:
+            with TaskGroup(service):
+                for name, resources in TASKS[service].items():
+                    load_task.override(
+                        task_id=name,
+                        pool=service,
+                        pool_slots=concurrency,
+                        outlets=[Asset(f"{service}.{resource}") for resource in resources],
+                    )(service, name, destination, concurrency, exact)
+    return dag
+
+
+@task
+def load_task(
+    service: str,
+    name: str,
+    destination: str,
+    concurrency: int,
+    exact: bool,
+    **context: Any,
+) -> dict[str, Any]:
+    """Load one task's resources, and return what was loaded."""
+    from textlift.cli import report
+    from textlift.errors import ConfigurationError
+    from textlift.scheduled import run_task
+
+    since, until = _interval(exact, context)
+    if (since or until) and name == SNAPSHOTS:
+        raise AirflowSkipException("Lists are of now and have no interval.")
+    try:
+        summary = run_task(
+            service,
+            name,
+            since=since,
+            until=until,
+            destination_name=destination,
+            concurrency=concurrency,
+        )
+    except ConfigurationError as error:
+        # Trying again cannot help.
+        raise AirflowFailException(str(error)) from error
+    problems = report.problems(summary)
+    if problems:
+        raise AirflowException("\n".join(problems))
+    for asset in context["task"].outlets:
+        table = asset.name.partition(".")[2]
+        context["outlet_events"][asset].extra = {"rows": summary.rows.get(table, 0)}
+    return {
+        "rows": summary.rows,
+        "windows": summary.windows,
+        "requests": summary.requests,
+        "rejected": summary.rejections,
+    }
+
+
+def _interval(exact: bool, context: Any) -> tuple[str | None, str | None]:
+    """First and last second to load; ``None`` each where the cursors say it."""
+    params, run = context["params"], context["dag_run"]
+    if params["since"] or params["until"]:
+        return params["since"], params["until"]
+    again = run.run_type == "backfill" or bool(run.clear_number)
+    if not exact and not again:
+        return None, None
+    if run.data_interval_start is None:
+        raise AirflowFailException("The run has no data interval; trigger it with since and until.")
+    # The end of an interval is the start of the next one.
+    return run.data_interval_start.isoformat(), (run.data_interval_end - SECOND).isoformat()

@@ -1,0 +1,99 @@
+"""Pages on disk, in a file without a name: nobody else can open it, and nothing of it stays.
+
+What people wrote must not stay on the disk of a machine. The file has no name from the moment it is
+made, so that it goes with the process, also with one that is killed.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from threading import Lock
+from typing import IO
+
+import pyarrow as pa
+
+from textlift.arrow.tables import Page
+
+#: Bytes of pages that are kept in memory; further ones go to disk.
+MEMORY = 32 * 2**20
+
+
+@dataclass(frozen=True)
+class _Place:
+    start: int
+    length: int
+
+
+@dataclass(frozen=True)
+class _OnDisk:
+    page: Page
+    table: _Place
+    children: Mapping[str, _Place]
+
+
+Spooled = Page | _OnDisk
+
+
+class Spool:
+    """Keeps pages until they are taken, the first ones in memory."""
+
+    def __init__(self) -> None:
+        self._held = 0
+        self._end = 0
+        self._file: IO[bytes] | None = None
+        self._lock = Lock()
+
+    def put(self, page: Page) -> Spooled:
+        """Keep a page; what is returned is for :meth:`get`."""
+        size = page.table.nbytes + sum(entries.nbytes for entries in page.children.values())
+        with self._lock:
+            if self._held + size <= MEMORY:
+                self._held += size
+                return page
+            # Not a slice of the table, which would keep all of it.
+            nothing = page.table.schema.empty_table()
+            return _OnDisk(
+                replace(page, table=nothing, children={}),
+                self._write(page.table),
+                {suffix: self._write(entries) for suffix, entries in page.children.items()},
+            )
+
+    def get(self, spooled: Spooled) -> Page:
+        """A page as it was put."""
+        if isinstance(spooled, Page):
+            return spooled
+        children = {suffix: self._read(place) for suffix, place in spooled.children.items()}
+        return replace(spooled.page, table=self._read(spooled.table), children=children)
+
+    def close(self) -> None:
+        """Forget all pages on disk."""
+        with self._lock:
+            if self._file is not None:
+                self._file.close()
+            self._file, self._held, self._end = None, 0, 0
+
+    def _write(self, table: pa.Table) -> _Place:
+        sink = pa.BufferOutputStream()
+        options = pa.ipc.IpcWriteOptions(compression="lz4")
+        with pa.ipc.new_stream(sink, table.schema, options=options) as writer:
+            writer.write_table(table)
+        data = sink.getvalue()
+        if self._file is None:
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the spool
+        place = _Place(self._end, data.size)
+        self._file.seek(self._end)
+        self._file.write(data)
+        self._file.flush()
+        self._end += data.size
+        return place
+
+    def _read(self, place: _Place) -> pa.Table:
+        assert self._file is not None
+        data, at = [], place.start
+        while at < place.start + place.length:
+            data.append(os.pread(self._file.fileno(), place.start + place.length - at, at))
+            at += len(data[-1])
+        return pa.ipc.open_stream(b"".join(data)).read_all()

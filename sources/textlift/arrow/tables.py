@@ -1,0 +1,793 @@
+"""Records to Arrow: text values, collected column by column, become typed Arrow tables.
+
+A value that does not fit its column, and a record without its key, are not lost: they come back as
+:class:`Reject`, with the original text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from dlt.common.normalizers.naming.snake_case import NamingConvention
+
+from textlift.declare import ChildList, Columns, ColumnType, Endpoint
+
+#: Number of the root row that an entry of a list belongs to; never loaded.
+ROW = "_row"
+
+ARROW_TYPES: Mapping[ColumnType, pa.DataType] = {
+    ColumnType.BIGINT: pa.int64(),
+    ColumnType.BOOLEAN: pa.bool_(),
+    ColumnType.DECIMAL: pa.decimal128(38, 9),
+    ColumnType.DOUBLE: pa.float64(),
+    ColumnType.TEXT: pa.string(),
+    ColumnType.TIMESTAMP: pa.timestamp("us", "UTC"),
+}
+
+#: Places that nobody declared that become columns or lists, of all the records of an endpoint.
+MAX_NEW_PLACES = 1000
+#: Characters of a table's name: PostgreSQL takes no more, and dlt names files by tables.
+MAX_TABLE_NAME = 63
+#: PostgreSQL has columns of its own of these names in every table.
+_SYSTEM_COLUMNS = frozenset({"cmax", "cmin", "ctid", "tableoid", "xmax", "xmin"})
+_NAMING = NamingConvention()
+#: Microseconds of the first and the last time that Python and every warehouse can hold.
+_FIRST_TIME, _LAST_TIME = -62135596800 * 10**6, 253402300800 * 10**6 - 1
+#: No time at all, as services write it: the zero date, with or without a zero time and a zone.
+_ZERO_TIME = r"^0000-00-00(?:[ T]00:00(?::00(?:\.0+)?)?)?\s*(?:Z|UTC|GMT|[+-]\d\d:?\d\d)?$"
+_FLAGS = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
+
+
+@dataclass(frozen=True)
+class Reject:
+    """A value or a record that could not be loaded as it should.
+
+    Attributes:
+        row: Number of the record in the page's table, if it is there.
+        row_key: Key of the record, as far as it could be read.
+        column: Column of the value; ``None`` if the whole record is meant.
+        reason: Why, for a person.
+        payload: The original text.
+        table: Suffix of the child table, if the value is an entry's of a list.
+    """
+
+    row_key: str | None
+    column: str | None
+    reason: str
+    payload: str
+    table: str | None = None
+    row: int | None = None
+
+
+@dataclass
+class Page:
+    """One decoded answer.
+
+    Attributes:
+        rows: Number of records the service put on the page, also those that cannot be loaded.
+        table: The records, in the types of the contract.
+        children: Suffix of the child table → entries; the column ``_row`` counts the records.
+        rejects: What could not be loaded as it should.
+        page_count: How many pages there are, where the service says so.
+        next_link: URL of the next page, where the service names it.
+        shared: Column → value that the answer gives once for all of its records.
+        salvaged: Whether the answer had to be taken apart, so that records may not have been counted.
+        pieced: Whether it was put together from several answers, between which rows may have moved.
+        fingerprint: Equal for two answers with the same records.
+    """
+
+    rows: int
+    table: pa.Table
+    children: dict[str, pa.Table]
+    rejects: list[Reject]
+    page_count: int | None = None
+    next_link: str | None = None
+    shared: Mapping[str, str | None] = field(default_factory=dict)
+    salvaged: bool = False
+    pieced: bool = False
+    fingerprint: str = ""
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of all tables."""
+        return sum(table.num_rows for table in (self.table, *self.children.values()))
+
+
+@lru_cache(maxsize=10_000)
+def column_name(name: str) -> str:
+    """The name of an attribute or element as dlt's default naming writes it.
+
+    Names that begin with an underscore are dlt's and ours, but for one before a digit.
+    """
+    normal = _NAMING.normalize_identifier(name) if name.strip() else "_"
+    if normal in _SYSTEM_COLUMNS:
+        return f"x_{normal}"
+    return f"x{normal}" if normal.startswith("_") and not normal[1:2].isdigit() else normal
+
+
+class _Room:
+    """How many more places that nobody declared may be found in an endpoint's records.
+
+    Attributes:
+        left: As many.
+        places: How many there are, declared ones included.
+    """
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+        self.places = 0
+        self._here = threading.local()
+
+    @property
+    def exceeded(self) -> bool:
+        """Whether this thread has found one too many."""
+        return getattr(self._here, "exceeded", False)
+
+    @exceeded.setter
+    def exceeded(self, value: bool) -> None:
+        self._here.exceeded = value
+
+
+@dataclass
+class Node:
+    """A place in a record: what becomes of the attributes, elements and text found there.
+
+    Attributes:
+        path: Where this is, below the record, joined with ``__``.
+        column: Column that takes the text found here.
+        list: Declaration, if this is a list that becomes a table.
+        skip: Whether the text found here is left out.
+        skip_below: Whether everything below that no endpoint declares is left out.
+        known: Whether an endpoint declares this place or one below it.
+        room: Shared by all places of an endpoint.
+    """
+
+    path: str
+    column: str
+    room: _Room
+    list: ChildList | None = None
+    skip: bool = False
+    skip_below: bool = False
+    known: bool = False
+    nodes: dict[str, Node] = field(default_factory=dict)
+
+    def node(self, name: str) -> Node:
+        """The place called ``name`` below this one; a place nobody declared becomes text."""
+        found = self.nodes.get(name)
+        if found is None:
+            if self.room.left <= 0 and not self.skip_below:
+                self.room.exceeded = True
+                return Node("", "", self.room, skip=True, skip_below=True)
+            self.room.left -= not self.skip_below
+            found = self._add(name)
+        return found
+
+    def _add(self, name: str) -> Node:
+        part = column_name(name)
+        path = f"{self.path}__{part}" if self.path else part
+        skip = self.skip_below
+        found = self.nodes[name] = Node(path, path, self.room, skip=skip, skip_below=skip)
+        self.room.places += 1
+        return found
+
+    def _reach(self, path: str) -> Node:
+        node = self
+        for part in path.split("__"):
+            node = node.nodes.get(part) or node._add(part)
+            node.known = True
+        return node
+
+
+@dataclass(eq=False)
+class Layout:
+    """The declaration of one table, made ready for walking records."""
+
+    root: Node
+    columns: Columns
+    text: str | None
+    lists: dict[str, Layout]
+    id_column: str | None = None
+    padded: bool = False
+
+    @classmethod
+    def of(cls, declared: Endpoint | ChildList, room: _Room | None = None) -> Layout:
+        """Compile an endpoint, or a list of an endpoint."""
+        room = room or _Room(MAX_NEW_PLACES)
+        root = Node("", "", room)
+        layout = cls(root, declared.columns, None, {})
+        if isinstance(declared, ChildList):
+            layout.text, layout.padded = declared.text, declared.padded
+            layout.id_column = declared.id_column
+        else:
+            for path in declared.skip:
+                node = root._reach(path)
+                node.skip = node.skip_below = True
+        for column in declared.columns:
+            if column not in declared.aliases.values():
+                root._reach(column).column = column
+        for path, column in declared.aliases.items():
+            node = root._reach(path)
+            node.column, node.skip = column, False
+        for path, child in declared.lists.items():
+            root._reach(path).list = child
+            layout.lists[child.table or path] = cls.of(child, room)
+        return layout
+
+    @property
+    def places(self) -> int:
+        """How many places in the endpoint's records are known; it grows as new ones are found."""
+        return self.root.room.places
+
+    def take_excess(self) -> bool:
+        """Whether there were too many places that nobody declared since this was last asked."""
+        exceeded, self.root.room.exceeded = self.root.room.exceeded, False
+        return exceeded
+
+    def suffix(self, node: Node) -> str:
+        """Suffix of the table for the list at ``node``; an undeclared list gets its layout here."""
+        suffix = (node.list.table if node.list else None) or node.path
+        if suffix not in self.lists:
+            self.lists[suffix] = Layout.of(node.list or ChildList("", {}), self.root.room)
+        return suffix
+
+
+@dataclass
+class Texts:
+    """The rows of one table as text, column by column.
+
+    Attributes:
+        layout: What is declared of the table.
+        count: How many rows there are.
+        columns: Column → its values; declared columns can be missing.
+        parents: For each row of a list, the number of the row that it belongs to.
+        lists: Suffix of a child table → its rows.
+        misfits: Row, column, reason and text of values that cannot be loaded.
+    """
+
+    layout: Layout
+    count: int
+    columns: Mapping[str, pa.Array]
+    parents: pa.Array
+    lists: Mapping[str, Texts] = field(default_factory=dict)
+    misfits: Sequence[tuple[int, str, str, str]] = ()
+
+    def column(self, name: str) -> pa.Array:
+        """The values of a column, NULL if no row has any."""
+        found = self.columns.get(name)
+        return pa.nulls(self.count, pa.string()) if found is None else found
+
+
+class Rows:
+    """The rows of one table while its records are walked: columns of text, ragged at the end."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self.count = 0
+        self.columns: dict[str, list[str | None]] = {}
+        self.parents: list[int] = []
+        self.lists: dict[str, Rows] = {}
+        self.misfits: list[tuple[int, str, str, str]] = []
+
+    def put(self, column: str, value: str | None) -> None:
+        """Set ``column`` of the current row; an empty value only makes the column exist."""
+        values = self.columns.get(column)
+        if values is None:
+            values = self.columns[column] = []
+        if not value:
+            return
+        gap = self.count - len(values)
+        if gap > 0:
+            values.extend([None] * gap)
+        if gap >= 0:
+            values.append(value)
+        elif values[-1] is None:
+            values[-1] = value
+        elif values[-1] != value:
+            self.misfit(column, "a second value for the same column", value)
+
+    def misfit(self, column: str, reason: str, payload: str) -> None:
+        """Note that a value of the current row cannot be loaded."""
+        self.misfits.append((self.count, column, reason, payload))
+
+    def entry(self, suffix: str) -> Rows:
+        """The rows of the list ``suffix``, ready for one more entry of the current row."""
+        rows = self.lists.get(suffix)
+        if rows is None:
+            rows = self.lists[suffix] = Rows(self.layout.lists[suffix])
+        rows.parents.append(self.count)
+        return rows
+
+    def end_row(self) -> None:
+        """Go on to the next row."""
+        self.count += 1
+
+    def texts(self) -> Texts:
+        """What was walked, column by column."""
+        return Texts(
+            self.layout,
+            self.count,
+            {name: self._filled(values) for name, values in self.columns.items()},
+            pa.array(self.parents, pa.int64()),
+            {suffix: rows.texts() for suffix, rows in self.lists.items()},
+            self.misfits,
+        )
+
+    def _filled(self, values: list[str | None]) -> pa.Array:
+        return pa.array(values + [None] * (self.count - len(values)), pa.string())
+
+
+def build_page(
+    endpoint: Endpoint,
+    rows: Texts,
+    originals: Callable[[int], str],
+    rejects: Iterable[Reject] = (),
+    too_wide: Iterable[int] = (),
+) -> Page:
+    """Turn records of text into a page of typed Arrow tables.
+
+    Args:
+        endpoint: Whose records they are.
+        rows: The records.
+        originals: Gives the original text of a record, for the rejects.
+        rejects: Records that could not even be walked.
+        too_wide: Numbers of the records with too many places that nobody declared.
+    """
+    found = list(rejects)
+    total = rows.count + len(found)
+    table, bad = _build(rows, rows.layout.columns, {})
+    key_texts = [rows.column(key).to_pylist() for key in endpoint.record_key]
+    keys = key_texts[0] if len(key_texts) == 1 else [_row_key(row) for row in zip(*key_texts)]
+    lost: set[int] = set()
+    for key in endpoint.record_key:
+        if table[key].null_count:
+            lost.update(np.flatnonzero(table[key].is_null()).tolist())
+    for row in sorted(lost):
+        found.append(Reject(keys[row], None, "the record has no usable key", originals(row)))
+    for row in too_wide:
+        if row not in lost:
+            lost.add(row)
+            reason = "more columns than a table can take"
+            found.append(Reject(keys[row] if keys else None, None, reason, originals(row)))
+    if endpoint.record_key and not endpoint.repeats:
+        for row in _doubled(key_values(table, endpoint.record_key), lost, originals):
+            lost.add(row)
+            found.append(Reject(keys[row], None, "another record has the same key", originals(row)))
+    for row, column, reason, payload in bad:
+        if row not in lost:
+            found.append(Reject(keys[row] if keys else None, column, reason, payload, row=row))
+    lists: dict[str, pa.Table] = {}
+    _build_lists(rows, None, "", lists, keys, lost, found)
+    children = {_list_name(endpoint, suffix): entries for suffix, entries in lists.items()}
+    page = Page(total, table, children, found, fingerprint=_digest(f"{total} {keys}"))
+    return filter_page(page, [n not in lost for n in range(rows.count)]) if lost else page
+
+
+def _doubled(keys: Sequence[Any], lost: set[int], originals: Callable[[int], str]) -> Iterator[int]:
+    """Records of an answer that another one with the same key and other values comes after."""
+    if len(set(keys)) == len(keys):
+        return
+    last: dict[Any, int] = {}
+    for row, key in enumerate(keys):
+        if row in lost:
+            continue
+        if key in last and originals(last[key]) != originals(row):
+            yield last[key]
+        last[key] = row
+
+
+def _list_name(endpoint: Endpoint, suffix: str) -> str:
+    """The suffix, shortened with a digest where the table's name would be too long."""
+    room = MAX_TABLE_NAME - len(f"{endpoint.name}__")
+    short: str = _NAMING.shorten_identifier(suffix, suffix, room)
+    return short
+
+
+def unreadable_page(endpoint: Endpoint, reason: str, payload: str) -> Page:
+    """A page of one record of which nothing can be read."""
+    return build_page(
+        endpoint, _nothing(Layout.of(endpoint)), str, [Reject(None, None, reason, payload)]
+    )
+
+
+def empty_page(endpoint: Endpoint) -> Page:
+    """A page without records, with all known columns."""
+    page = build_page(endpoint, _nothing(Layout.of(endpoint)), str)
+    if endpoint.identity:
+        page.table = add_row_keys(page.table, endpoint.key[0], endpoint.identity)
+    return page
+
+
+def _nothing(layout: Layout) -> Texts:
+    return Texts(layout, 0, {}, pa.array([], pa.int64()))
+
+
+def _row_key(values: Sequence[str | None]) -> str | None:
+    return "/".join(value or "" for value in values).strip("/") or None
+
+
+def _build_lists(
+    rows: Texts,
+    roots: pa.Array | None,
+    prefix: str,
+    children: dict[str, pa.Table],
+    keys: list[str | None],
+    lost: set[int],
+    found: list[Reject],
+) -> None:
+    for suffix in {**rows.layout.lists, **rows.lists}:
+        entries = rows.lists.get(suffix) or _nothing(rows.layout.lists[suffix])
+        name = prefix + suffix
+        entry_roots = entries.parents if roots is None else roots.take(entries.parents)
+        table, bad = _build(entries, entries.layout.columns, {ROW: entry_roots})
+        for row, column, reason, payload in bad:
+            root = entry_roots[row].as_py()
+            if root not in lost:
+                key = keys[root] if keys else None
+                found.append(Reject(key, column, reason, payload, name, row=root))
+        if roots is not None and rows.layout.id_column:
+            ids, _ = convert(rows.column("id"), rows.layout.columns.get("id", ColumnType.TEXT))
+            table = with_column(table, rows.layout.id_column, ids.take(entries.parents))
+        children[name] = table
+        _build_lists(entries, entry_roots, f"{name}__", children, keys, lost, found)
+
+
+def _build(
+    rows: Texts, types: Columns, arrays: dict[str, pa.Array]
+) -> tuple[pa.Table, list[tuple[int, str, str, str]]]:
+    bad = list(rows.misfits)
+    columns = list({**types, **rows.columns})
+    alike: dict[ColumnType, list[str]] = {}
+    for column in columns:
+        alike.setdefault(types.get(column, ColumnType.TEXT), []).append(column)
+    found: dict[str, pa.Array] = {}
+    for column_type, names in alike.items():
+        if column_type is ColumnType.TEXT:
+            found.update((name, rows.column(name)) for name in names)
+            continue
+        # All columns of a type at once: a call costs more than the values of one column.
+        texts = pa.concat_arrays([rows.column(name) for name in names])
+        values, unfit = convert(texts, column_type)
+        for n, name in enumerate(names):
+            found[name] = values.slice(n * rows.count, rows.count)
+        reason = f"not a value of type {column_type.value}"
+        for at in unfit:
+            bad.append((at % rows.count, names[at // rows.count], reason, texts[at].as_py()))
+    return pa.table({**arrays, **{column: found[column] for column in columns}}), bad
+
+
+def convert(texts: pa.Array, column_type: ColumnType) -> tuple[pa.Array, list[int]]:
+    """Text to an Arrow array of ``column_type``.
+
+    Returns:
+        The array, with NULL where a value does not fit, and the positions of those values.
+    """
+    if column_type is ColumnType.TEXT:
+        return texts, []
+    with suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return _CASTS[column_type](texts), []
+    array = pc.utf8_trim_whitespace(texts)
+    array = pc.if_else(pc.equal(array, ""), None, array)
+    unfit: list[int] = []
+    return pa.concat_arrays(list(_cast(array, 0, column_type, unfit))), unfit
+
+
+def _cast(
+    array: pa.Array, at: int, column_type: ColumnType, unfit: list[int]
+) -> Iterator[pa.Array]:
+    """The array in its type; one that does not fit in halves, down to the values that do not."""
+    try:
+        yield _CASTS[column_type](array)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        if len(array) == 1:
+            unfit.append(at)
+            yield pa.nulls(1, ARROW_TYPES[column_type])
+            return
+        half = len(array) // 2
+        yield from _cast(array[:half], at, column_type, unfit)
+        yield from _cast(array[half:], at + half, column_type, unfit)
+
+
+def _cast_timestamp(array: pa.Array) -> pa.Array:
+    with_zone = pc.replace_substring(array, " UTC", "Z")
+    try:
+        # As the services write it; patterns would take longer than all the rest.
+        times = _cast_timestamp_with_zone(with_zone)
+    except pa.ArrowInvalid:
+        times = _cast_any_timestamp(array)
+    known = times.drop_null()
+    if len(known) and not (
+        pc.min(known).value >= _FIRST_TIME and pc.max(known).value <= _LAST_TIME
+    ):
+        raise pa.ArrowInvalid("not in a year from 1 to 9999")
+    return times
+
+
+def _cast_timestamp_with_zone(array: pa.Array) -> pa.Array:
+    unknown = pc.starts_with(array, "0000-00-00")
+    if pc.any(unknown).as_py():
+        unknown = pc.match_substring_regex(array, _ZERO_TIME)
+    return pc.if_else(unknown, None, array).cast(ARROW_TYPES[ColumnType.TIMESTAMP])
+
+
+def _cast_any_timestamp(array: pa.Array) -> pa.Array:
+    array = pc.replace_substring_regex(array, r"^(\d{4}-\d\d-\d\d)$", r"\1 00:00:00")
+    array = pc.replace_substring_regex(array, r"\s*(UTC|GMT|Z)$", "")
+    offset = pc.match_substring_regex(array, r"[+-]\d\d:?\d\d$")
+    return _cast_timestamp_with_zone(
+        pc.if_else(offset, array, pc.binary_join_element_wise(array, "Z", ""))
+    )
+
+
+def _cast_bigint(array: pa.Array) -> pa.Array:
+    # Arrow alone would take hexadecimal digits as well.
+    if not pc.all(pc.match_substring_regex(array, r"^-?\d+$")).as_py() and array.drop_null():
+        raise pa.ArrowInvalid("not a whole number")
+    return array.cast(pa.int64())
+
+
+def _cast_boolean(array: pa.Array) -> pa.Array:
+    texts = array.to_pylist()
+    flags = [None if text is None else _FLAGS.get(text.lower()) for text in texts]
+    if flags.count(None) != texts.count(None):
+        raise pa.ArrowInvalid("not a flag")
+    return pa.array(flags, pa.bool_())
+
+
+def _cast_double(array: pa.Array) -> pa.Array:
+    numbers = array.cast(pa.float64())
+    if not pc.all(pc.is_finite(numbers)).as_py() and len(numbers) > numbers.null_count:
+        raise pa.ArrowInvalid("not a finite number")
+    return numbers
+
+
+_CASTS: Mapping[ColumnType, Callable[[pa.Array], pa.Array]] = {
+    ColumnType.BIGINT: _cast_bigint,
+    ColumnType.BOOLEAN: _cast_boolean,
+    ColumnType.DECIMAL: lambda array: array.cast(ARROW_TYPES[ColumnType.DECIMAL]),
+    ColumnType.DOUBLE: _cast_double,
+    ColumnType.TIMESTAMP: _cast_timestamp,
+}
+
+
+def filter_page(page: Page, keep: list[bool]) -> Page:
+    """The page with only the records for which ``keep`` is true, and the entries of their lists."""
+    mask = pa.array(keep, pa.bool_())
+    moved = pc.subtract(pc.cumulative_sum(mask.cast(pa.int64())), 1)
+    children = {}
+    for suffix, entries in page.children.items():
+        rows = entries[ROW]
+        kept = entries.filter(mask.take(rows))
+        children[suffix] = kept.set_column(
+            kept.schema.get_field_index(ROW), ROW, moved.take(kept[ROW])
+        )
+    numbers = moved.to_pylist()
+    rejects = [
+        replace(reject, row=numbers[reject.row] if keep[reject.row] else None)
+        if reject.row is not None
+        else reject
+        for reject in page.rejects
+    ]
+    return replace(page, table=page.table.filter(mask), children=children, rejects=rejects)
+
+
+def without_repeats(pages: Iterable[Page]) -> Iterator[Page]:
+    """The pages of one list, each without the unreadable records that one before it has as well."""
+    met: set[Reject] = set()
+    for page in pages:
+        lost = [one for one in page.rejects if one.row is None]
+        if met.intersection(lost):
+            rejects = [one for one in page.rejects if one.row is not None or one not in met]
+            page = replace(page, rejects=rejects)
+        met.update(lost)
+        yield page
+
+
+def clip_page(page: Page, first: int, count: int | None = None) -> Page:
+    """The page from a record on, with up to ``count`` of them, and what was rejected."""
+    rows = page.table.num_rows
+    end = rows if count is None else first + count
+    if first == 0 and end >= rows:
+        return page
+    clipped = filter_page(page, [first <= n < end for n in range(rows)])
+    return replace(clipped, rows=page.rows - rows + clipped.table.num_rows)
+
+
+def row_digests(table: pa.Table) -> tuple[int, ...]:
+    """A digest of the values of each row, to compare rows within a run."""
+    return tuple(hash(row) for row in zip(*(column.to_pylist() for column in table.columns)))
+
+
+def concat_pages(pages: Sequence[Page], copy: bool = True) -> Page:
+    """All records of ``pages`` in one, in their order.
+
+    Args:
+        pages: One or more.
+        copy: Whether to bring the columns together, which is faster to work with and takes twice
+            the memory for a moment.
+    """
+    if len(pages) == 1:
+        return pages[0]
+    children: dict[str, list[pa.Table]] = {}
+    rejects: list[Reject] = []
+    offset = 0
+    for page in pages:
+        for reject in page.rejects:
+            moved = None if reject.row is None else reject.row + offset
+            rejects.append(replace(reject, row=moved))
+        for suffix, entries in page.children.items():
+            numbers = pc.add(entries[ROW], offset)
+            index = entries.schema.get_field_index(ROW)
+            children.setdefault(suffix, []).append(entries.set_column(index, ROW, numbers))
+        offset += page.table.num_rows
+    return Page(
+        sum(page.rows for page in pages),
+        _concat([page.table for page in pages], copy),
+        {suffix: _concat(tables, copy) for suffix, tables in children.items()},
+        rejects,
+        shared=pages[-1].shared,
+    )
+
+
+def split_page(page: Page, most: int) -> Iterator[Page]:
+    """The records of a page in pages of about ``most`` rows, entries of lists included."""
+    count = page.table.num_rows
+    numbers = {suffix: entries[ROW].to_numpy() for suffix, entries in page.children.items()}
+    if page.num_rows <= most or count < 2:
+        yield page
+        return
+    entries = sum(np.bincount(each, minlength=count) for each in numbers.values())
+    piece = (np.cumsum(1 + entries) - 1) // most
+    ends = [*(np.flatnonzero(np.diff(piece)) + 1).tolist(), count]
+    for start, end in zip([0, *ends], ends):
+        children = {}
+        for suffix, each in numbers.items():
+            first, last = np.searchsorted(each, [start, end])
+            part = page.children[suffix].slice(first, last - first)
+            index = part.schema.get_field_index(ROW)
+            children[suffix] = part.set_column(index, ROW, pc.subtract(part[ROW], start))
+        yield replace(
+            page,
+            rows=end - start,
+            table=page.table.slice(start, end - start),
+            children=children,
+            rejects=[],
+        )
+
+
+def has_repeats(page: Page, key: Sequence[str]) -> bool:
+    """Whether two records have the same key."""
+    keys = page.table.select(key)
+    return bool(keys.group_by(list(key)).aggregate([]).num_rows < keys.num_rows)
+
+
+def join_pieces(endpoint: Endpoint, pieces: Sequence[Page], page_count: int | None) -> Page:
+    """The pages that together hold what one page of an endpoint would, as that page."""
+    page = concat_pages(pieces)
+    known = page.table.select([*(endpoint.identity or endpoint.record_key)]).to_pylist()
+    page.page_count = page_count
+    page.pieced = True
+    page.salvaged = any(piece.salvaged for piece in pieces)
+    page.shared = next((piece.shared for piece in pieces if piece.shared), {})
+    page.fingerprint = _digest(f"{page.rows} {known}")
+    return page
+
+
+def _concat(tables: Sequence[pa.Table], copy: bool) -> pa.Table:
+    table = pa.concat_tables(tables, promote_options="default")
+    return table.combine_chunks() if copy else table
+
+
+def constant(table: pa.Table, column: str, value: int | str | None) -> pa.Table:
+    """The table with ``column`` set to ``value`` in every row."""
+    column_type = pa.int64() if isinstance(value, int) else pa.string()
+    return with_column(table, column, pa.repeat(pa.scalar(value, column_type), table.num_rows))
+
+
+def with_column(table: pa.Table, column: str, values: Any) -> pa.Table:
+    """The table with ``column`` set to ``values``, in front if it is new.
+
+    Where the service itself sent another value under that name, its values are kept beside as
+    ``<column>_sent``.
+    """
+    if column not in table.column_names:
+        return table.add_column(0, column, values)
+    at, sent = table.schema.get_field_index(column), table[column]
+    differs = pc.not_equal(sent.cast(pa.string()), values.cast(pa.string()))
+    differs = pc.and_(pc.is_valid(sent), pc.fill_null(differs, True))
+    if pc.any(differs).as_py():
+        beside = f"{column}_sent"
+        while beside in table.column_names:
+            beside += "_sent"
+        table = table.append_column(beside, sent)
+    return table.set_column(at, column, values)
+
+
+def times(table: pa.Table, column: str) -> list[datetime]:
+    """The values of a column of times, without NULL."""
+    return [time for time in table[column].to_pylist() if time is not None]
+
+
+def latest(table: pa.Table, column: str) -> datetime | None:
+    """The latest of a column of times."""
+    time: datetime | None = pc.max(table[column]).as_py()
+    return time
+
+
+def key_values(table: pa.Table, key: Sequence[str]) -> list[Any]:
+    """The key of each row: a value, or a tuple of values."""
+    columns = [table[name].to_pylist() for name in key]
+    return columns[0] if len(columns) == 1 else list(zip(*columns))
+
+
+def lost_records(page: Page, endpoint: Endpoint) -> bool:
+    """Whether a page held records that are not in its table, and may be any."""
+    lost = [one.row_key for one in page.rejects if one.row is None and one.column is None]
+    if not lost:
+        return False
+    names = [name for name in endpoint.record_key if name in page.table.column_names]
+    rows = zip(*(page.table[name].to_pylist() for name in names))
+    return not set(lost) <= {_row_key([str(value) for value in row]) for row in rows}
+
+
+def add_row_keys(
+    table: pa.Table,
+    key: str,
+    identity: Sequence[str],
+    undated: Mapping[int, str] | None = None,
+    counts: Counter[str] | None = None,
+) -> pa.Table:
+    """Compute ``key`` for rows that have no id.
+
+    The key is a digest of the columns that never change and an ordinal among the rows that are
+    equal in all of them. The ordinal follows the other columns, not the order in which the service
+    sent the rows, so the same set of rows gets the same set of keys however it is paged.
+
+    Args:
+        table: The rows.
+        key: Name of the column for the key.
+        identity: The columns that never change.
+        undated: Row → the text of its time, where that is none: it tells rows apart as well.
+        counts: How many rows equal to one of ``undated`` there were in the tables before. Nobody
+            knows the time of such a row, so the ordinals go on from one table to the next.
+    """
+    undated = undated or {}
+    others = sorted(set(table.column_names) - set(identity))
+    rows = table.select(list(identity)).to_pylist()
+    groups: dict[str, list[int]] = {}
+    for n, row in enumerate(rows):
+        values = [_plain(row[name]) for name in identity]
+        values += [undated[n]] if n in undated else []
+        groups.setdefault(json.dumps(values, ensure_ascii=False), []).append(n)
+    keys = [""] * table.num_rows
+    for fixed, members in groups.items():
+        if len(members) > 1:
+            rest = table.select(others).take(pa.array(members)).to_pylist()
+            order = sorted(range(len(members)), key=lambda n: repr(list(rest[n].values())))
+            members = [members[n] for n in order]
+        first = 0
+        if counts is not None and members[0] in undated:
+            first = counts[fixed]
+            counts[fixed] += len(members)
+        for ordinal, n in enumerate(members, first):
+            keys[n] = _digest(f"{ordinal}:{fixed}")
+    return with_column(table, key, pa.array(keys, pa.string()))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _plain(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, datetime) else value

@@ -1,0 +1,465 @@
+"""``textlift load``, the same for every service."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+import dlt
+from dlt.common.configuration import resolve_configuration
+from dlt.common.configuration.exceptions import ConfigurationException
+from dlt.common.configuration.providers.toml import SettingsTomlProvider
+from dlt.common.configuration.specs import known_sections
+from dlt.common.destination.exceptions import DestinationException, UnknownDestinationModule
+from dlt.common.exceptions import SignalReceivedException
+from dlt.common.runtime.collector import NULL_COLLECTOR, TqdmCollector
+from dlt.destinations import duckdb
+from dlt.extract import DltSource
+from dlt.pipeline.configuration import PipelineConfiguration
+from dlt.pipeline.exceptions import PipelineStepFailed
+from rich.console import Console
+from rich.table import Table
+
+from textlift.cli import exit_now, report
+from textlift.destinations import check, destination, is_locked, reason
+from textlift.dlt_setup import set_up_dlt
+from textlift.errors import ConfigurationError, TextliftError
+from textlift.load.loading import PACKAGE_ROWS, Summary, load, own_error, require_known
+from textlift.registry import SERVICES, Job, job_of
+from textlift.settings import check_names
+from textlift.tasks import SNAPSHOTS, TASKS
+from textlift.windows import parse_time
+
+LOADED = 0
+FAILED = 1
+UNUSABLE = 2
+REJECTED = 3
+
+#: Where the package lies.
+_SOURCES = Path(__file__).resolve().parents[2]
+#: The clone that it is in; a package that was installed is in none, and finds no settings there.
+PROJECT = _SOURCES.parent
+#: Name of the DuckDB file of all services.
+WAREHOUSE = "textlift"
+#: That of all sandboxes.
+SANDBOX_FILE = f"{WAREHOUSE}_sandbox.duckdb"
+#: What this makes is for its owner to read: files without, folders with the right to enter them.
+PRIVATE = 0o077
+
+
+def main(argv: Sequence[str]) -> int:
+    """Load a service as the command line says.
+
+    Returns:
+        The exit code: 0 loaded; 1 failed; 2 usage, configuration or credentials; 3 loaded, with
+        rows in ``rejected_records``.
+    """
+    options = _parse(argv)
+    job = job_of(options.service)
+    os.umask(PRIVATE)
+    use_own_settings()
+    # A scheduler's way to stop a run is that of a person.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        if not options.sandbox:
+            return _run(job, options, job.source)
+        with _sandbox(job.name) as url:
+            return _run(job, options, lambda **settings: job.sandbox_source(url, **settings))
+    except (SignalReceivedException, KeyboardInterrupt):
+        _stop()
+    except Exception as error:  # noqa: BLE001 (what nobody foresaw is raised again)
+        if was_stopped(error):
+            _stop()
+        code, message = explain(error)
+        print(message, file=sys.stderr)
+        return code
+
+
+def use_own_settings() -> None:
+    """Let the project's settings count wherever this is started.
+
+    Those of a ``.dlt`` folder there go before them. This has to come before a source asks for a
+    setting: while one does, dlt finds none for its own providers.
+    """
+    own = PROJECT / ".dlt"
+    if not Path(".dlt").is_dir() and own.is_dir():
+        os.environ.setdefault("DLT_PROJECT_DIR", str(PROJECT))
+    set_up_dlt()
+    # Only where dlt has not read them itself: it looks for each setting in every provider there is.
+    read = [place for one in dlt.config.config_providers for place in one.present_locations]
+    if (own / "config.toml").resolve() not in [Path(place).resolve() for place in read]:
+        dlt.config.register_provider(
+            SettingsTomlProvider("textlift", False, "config.toml", [str(own)])
+        )
+
+
+def _stop() -> NoReturn:
+    """End the process without waiting for answers that are still under way."""
+    print(_STOPPED, file=sys.stderr)
+    exit_now(FAILED)
+
+
+def was_stopped(error: BaseException | None) -> bool:
+    """Whether a signal from outside made dlt fail."""
+    while error is not None:
+        if isinstance(error, (SignalReceivedException, KeyboardInterrupt)):
+            return True
+        error = error.__cause__
+    return False
+
+
+def explain(error: Exception) -> tuple[int, str]:
+    """The exit code for an error and what to tell the user; raises what nobody foresaw."""
+    cause: BaseException | None = own_error(error) or error
+    while cause is not None:
+        if isinstance(cause, ConfigurationError):
+            return UNUSABLE, str(cause)
+        if isinstance(cause, (ConfigurationException, UnknownDestinationModule)):
+            wrong = str(cause).strip().splitlines()[0]
+            where = "in .dlt/config.toml or .dlt/secrets.toml, or in the environment"
+            return UNUSABLE, f"{wrong}\nSet it {where}."
+        if isinstance(cause, TextliftError):
+            return FAILED, str(cause)
+        cause = cause.__cause__
+    if isinstance(error, PipelineStepFailed):
+        failed, where = error.exception, f"{error.step} failed: "
+    elif isinstance(error, (DestinationException, OSError)):
+        failed, where = error, ""
+    else:
+        raise error
+    advice = "Close the file there, and run this again." if is_locked(failed) else _COMMITTED
+    return FAILED, f"{where}{reason(failed)}\n{advice}"
+
+
+_COMMITTED = "What was committed stays; the next run goes on from there."
+_STOPPED = f"Stopped.\n{_COMMITTED}"
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="textlift load",
+        description="Load a service into a warehouse. Each run brings what is new.",
+        epilog="exit codes: 0 loaded; 1 failed; 2 usage, configuration or credentials; "
+        "3 loaded, with rows in rejected_records",
+    )
+    when = "ISO 8601, UTC unless it has an offset"
+    parser.add_argument("service", choices=SERVICES)
+    parser.add_argument(
+        "--sandbox",
+        action="store_true",
+        help=f"load invented data from a local sandbox into {SANDBOX_FILE}",
+    )
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="verify the credentials and the destination, say what account they see, and load "
+        "nothing",
+    )
+    parser.add_argument(
+        "--resources",
+        metavar="A,B",
+        type=_names,
+        action="extend",
+        help="load only these resources",
+    )
+    parser.add_argument(
+        "--exclude",
+        metavar="A,B",
+        type=_names,
+        action="extend",
+        help="load all resources but these",
+    )
+    parser.add_argument(
+        "--since",
+        metavar="WHEN",
+        type=_text,
+        help=f"load from here on ({when}; a date alone is its first second)",
+    )
+    parser.add_argument(
+        "--until",
+        metavar="WHEN",
+        type=_text,
+        help="load up to here (a date alone is its last second); with --since exactly that range, "
+        "and the cursors stay where they are",
+    )
+    parser.add_argument(
+        "--destination",
+        metavar="NAME",
+        type=_text,
+        help="dlt destination, or delta or iceberg for tables of that format in dlt's filesystem "
+        "(default: duckdb)",
+    )
+    parser.add_argument(
+        "--dataset", metavar="NAME", type=_text, help="dataset (default: the name of the service)"
+    )
+    parser.add_argument(
+        "--full-refresh",
+        action="store_true",
+        help="load everything again from start_date, and then delete what the service does not "
+        "list any more",
+    )
+    parser.add_argument(
+        "--yes",
+        action="store_true",
+        help="do not ask before a full refresh of what the service keeps only for a time",
+    )
+    options = parser.parse_args(argv)
+    if options.sandbox and options.destination not in (None, "duckdb"):
+        parser.error("--sandbox loads into a DuckDB file of its own; leave --destination out")
+    if options.resources and options.exclude:
+        parser.error("--exclude leaves out of all resources; leave --resources out")
+    if options.full_refresh and (options.since or options.until):
+        parser.error("--full-refresh loads everything; leave --since and --until out")
+    return options
+
+
+def _text(value: str) -> str:
+    """An option's value; an empty one is a variable that was not set."""
+    if not value.strip():
+        raise argparse.ArgumentTypeError("the value is empty")
+    return value
+
+
+def _names(value: str) -> list[str]:
+    return [_text(name).strip() for name in value.split(",")]
+
+
+def _run(job: Job, options: argparse.Namespace, source: Callable[..., DltSource]) -> int:
+    for name in ("since", "until"):
+        if getattr(options, name):
+            parse_time(getattr(options, name), f"--{name}")
+    named = options.resources or ()
+    every = [name for names in TASKS[job.name].values() for name in names]
+    if not options.sandbox:
+        check_names(job.name, job.source, every)
+    if options.exclude:
+        require_known(options.exclude, every)
+        options.resources = [name for name in every if name not in options.exclude]
+    without_range = _without_range(job, options)
+    console = Console()
+    if options.check:
+        for line in job.describe_account(source):
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
+        console.print(f"{job.title}: the credentials are accepted. Nothing was loaded.")
+        pipeline = _pipeline(job, options)
+        check(pipeline)
+        print(
+            f"{pipeline.destination.destination_name}: {pipeline.dataset_name} can be written to."
+        )
+        return LOADED
+
+    if options.full_refresh and not options.yes and not _confirmed(job, options.resources, console):
+        console.print("Nothing was loaded.")
+        return UNUSABLE
+    wanted = source(
+        since=options.since,
+        until=options.until,
+        package_rows=PACKAGE_ROWS,
+        isolate_failures=True,
+    )
+    _require_settings(job, wanted, named)
+    pipeline = _pipeline(job, options)
+    if options.sandbox:
+        _mention_earlier_file(pipeline, job.name)
+    else:
+        refuse_earlier_file(pipeline, job.name)
+    summary = load(pipeline, wanted, options.resources, options.full_refresh)
+    if without_range:
+        summary.notes.append(f"read as they are now, without a range: {', '.join(without_range)}")
+    _report(console, pipeline, summary)
+    if report.problems(summary):
+        return FAILED
+    return REJECTED if summary.rejected else LOADED
+
+
+def _confirmed(job: Job, resources: Sequence[str] | None, console: Console) -> bool:
+    """Whether a person agrees to a full refresh, where not all that is there can be read again.
+
+    Raises:
+        ConfigurationError: There is nobody to ask.
+    """
+    which = ", ".join(
+        f"{one.name} for {one.window.kept.days} days"
+        for one in job.endpoints
+        if one.window and one.window.kept and (resources is None or one.name in resources)
+    )
+    if not which:
+        return True
+    what = (
+        f"{job.title} keeps {which}. A full refresh replaces what is loaded of that time; "
+        "older rows cannot be read again and stay as they are."
+    )
+    if not (sys.stdin and sys.stdin.isatty() and console.is_terminal):
+        raise ConfigurationError(f"{what}\nSay --yes to do it.")
+    console.print(what, highlight=False, markup=False, soft_wrap=True)
+    return input("Go on? [y/N] ").strip().lower() in ("y", "yes")
+
+
+def _without_range(job: Job, options: argparse.Namespace) -> list[str]:
+    """What is to be read and has no range, if one is given.
+
+    Raises:
+        ConfigurationError: Nothing else is to be read.
+    """
+    if not options.since and not options.until:
+        return []
+    lists = TASKS[job.name].get(SNAPSHOTS, ())
+    found = [name for name in options.resources or lists if name in lists]
+    if options.resources and len(found) == len(options.resources):
+        raise ConfigurationError(
+            f"Read as they are now, without a range: {', '.join(found)}\n"
+            "Leave --since and --until out, or name resources that are read by time."
+        )
+    return found
+
+
+def _require_settings(job: Job, source: DltSource, named: Sequence[str]) -> None:
+    """Raises ConfigurationError if a resource is asked for by name and its setting is missing."""
+    for name in named:
+        resource = source.resources.get(name)
+        setting = resource.custom_metrics.get("unset") if resource else None
+        if setting:
+            raise ConfigurationError(
+                f"{name} reads what sources.{job.name}.{setting} lists, and that is not set.\n"
+                f"Set {setting} under [sources.{job.name}] in .dlt/config.toml, or in the "
+                "environment."
+            )
+
+
+def _pipeline(job: Job, options: argparse.Namespace) -> dlt.Pipeline:
+    name = f"{job.name}_sandbox" if options.sandbox else job.name
+    settings: dict[str, Any] = {}
+    if options.sandbox:
+        # Named, so that no configured credentials lead to real data.
+        settings["credentials"] = SANDBOX_FILE
+    return dlt.pipeline(
+        pipeline_name=name,
+        pipelines_dir=_pipelines_dir(name),
+        destination=warehouse(options.destination or "duckdb", **settings),
+        dataset_name=options.dataset or job.name,
+        progress=_Progress() if sys.stderr and sys.stderr.isatty() else NULL_COLLECTOR,
+    )
+
+
+def warehouse(name: str, **settings: Any) -> Any:
+    """The destination of that name; with DuckDB, one file for all services unless one is configured."""
+    if name == "duckdb":
+        settings["default_name"] = WAREHOUSE
+        # A file is meant from here, and not, as in dlt, from where the first run was started.
+        settings["local_dir"] = str(Path(dlt.current.run_context().local_dir).resolve())
+    return destination(name, **settings)
+
+
+def _pipelines_dir(pipeline: str) -> str:
+    """Where dlt keeps what it knows of a pipeline: beside the settings, so that no clone shares it."""
+    sections = (known_sections.PIPELINES, pipeline)
+    configured = resolve_configuration(PipelineConfiguration(), sections=sections).pipelines_dir
+    if configured:
+        return configured
+    folder = Path(dlt.current.run_context().settings_dir).resolve() / "pipelines"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{folder} cannot be made: {error.strerror}\n"
+            "Set PIPELINES_DIR to a folder that can be written to."
+        ) from None
+    return str(folder)
+
+
+def refuse_earlier_file(pipeline: dlt.Pipeline, service: str) -> None:
+    """Look for what an earlier version loaded into a file of the service's own.
+
+    Raises:
+        ConfigurationError: There is such a file, and the warehouse has nothing of it yet.
+    """
+    files = _earlier_file(pipeline, service)
+    if files:
+        earlier, now = files
+        move = [sys.executable, "-m", "textlift", "move", str(earlier), str(now)]
+        raise ConfigurationError(
+            f"{earlier} is of an earlier version, with a file for each service; {now.name} is for "
+            "all of them, and has nothing of it yet. Nothing was loaded.\n"
+            f"Move it there: {shlex.join(move)} (or rename it, to load everything anew)."
+        )
+
+
+def _mention_earlier_file(pipeline: dlt.Pipeline, service: str) -> None:
+    files = _earlier_file(pipeline, service)
+    if files:
+        print(f"{files[0].name} is of an earlier version and can be deleted.")
+
+
+def _earlier_file(pipeline: dlt.Pipeline, service: str) -> tuple[Path, Path] | None:
+    """The file of an earlier version, and that which takes its place, if it did not yet."""
+    if not isinstance(pipeline.destination, duckdb):
+        return None
+    client: Any = pipeline.destination_client()
+    now = Path(str(client.config.credentials.database))
+    earlier = now.with_name(now.name.replace(WAREHOUSE, service, 1))
+    ours = now.name in (f"{WAREHOUSE}.duckdb", SANDBOX_FILE)
+    if not ours or not earlier.is_file():
+        return None
+    if now.is_file():
+        with client:
+            if client.is_storage_initialized():
+                return None
+    return earlier, now
+
+
+class _Progress(TqdmCollector):
+    """dlt's progress bar, one at a time; while extracting it counts the rows of all tables."""
+
+    def __init__(self) -> None:
+        super().__init__(single_bar=True)
+
+    def update(self, name: str, inc: int = 1, *details: Any, **more: Any) -> None:
+        if not str(self.step).startswith("Extract"):
+            super().update(name, inc, *details, **more)
+        elif name != "Resources":
+            super().update("rows", inc)
+
+
+@contextmanager
+def _sandbox(service: str) -> Iterator[str]:
+    """A sandbox in a process of its own, on a free port; it ends with this process."""
+    command = [sys.executable, "-m", "textlift", "sandbox", service]
+    command += ["--port", "0", "--exit-with-stdin"]
+    process = subprocess.Popen(
+        command, cwd=_SOURCES, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdin and process.stdout
+    try:
+        line = process.stdout.readline()
+        if "http://" not in line:
+            raise ConfigurationError("The sandbox did not start.\nIts own message stands above.")
+        yield line[line.index("http://") :].strip()
+    finally:
+        process.stdin.close()
+        process.wait()
+
+
+def _report(console: Console, pipeline: dlt.Pipeline, summary: Summary) -> None:
+    """A table for a person at a terminal, plain lines for a scheduler's log."""
+    if console.is_terminal:
+        table = Table("table", "rows loaded", "window", "new columns")
+        table.columns[1].justify = "right"
+        for row in report.rows_of_tables(summary):
+            table.add_row(*row)
+        console.print(table)
+    else:
+        for line in report.plain(summary):
+            print(line)
+    lines = [*report.removed(summary), *report.rejected(summary)]
+    for line in [*summary.notes, report.total(summary, pipeline), *lines]:
+        print(line)
+    for line in [*summary.holes, *report.problems(summary)]:
+        print(line, file=sys.stderr)

@@ -1,0 +1,345 @@
+"""Dagster: each table an asset, those that are read by time in daily partitions.
+
+    from textlift.dagster import textlift_definitions
+
+    defs = textlift_definitions(services=["mcommons"], destination="postgres")
+
+makes definitions of your own; ``pipelines/dagster_definitions.py`` loads all services. The schedule brings what is new
+since its last run and marks the partition of the day. Any other run loads exactly the days of its
+partitions and leaves the cursors alone; a backfill of assets takes up to a month in each run, one of the
+job ``<service>_history`` a day. Each service has a pool of its name, whose slots times ``concurrency``
+are the calls that may be under way:
+
+    dagster instance concurrency set mcommons 5
+"""
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import dlt
+from dagster import (
+    AssetCheckExecutionContext,
+    AssetCheckResult,
+    AssetChecksDefinition,
+    AssetCheckSpec,
+    AssetExecutionContext,
+    AssetKey,
+    AssetsDefinition,
+    AssetSelection,
+    AssetSpec,
+    BackfillPolicy,
+    DagsterRunStatus,
+    DailyPartitionsDefinition,
+    Definitions,
+    Failure,
+    FreshnessPolicy,
+    MaterializeResult,
+    RunRequest,
+    RunsFilter,
+    ScheduleDefinition,
+    ScheduleEvaluationContext,
+    SkipReason,
+    define_asset_job,
+    multi_asset_check,
+)
+from dagster_dlt import DagsterDltTranslator, dlt_assets
+from dagster_dlt.translator import DltResourceTranslatorData
+from dlt.destinations.sql_client import SqlClientBase
+from dlt.extract import DltSource
+
+from textlift.cli import report
+from textlift.declare import ChildList, Columns, ColumnType, Endpoint
+from textlift.destinations import destination as make_destination
+from textlift.errors import ConfigurationError
+from textlift.load.rejects import REJECTED_RECORDS
+from textlift.load.resources import LIST_INDEX
+from textlift.registry import SERVICES, job_of
+from textlift.scheduled import open_warehouse, run_task
+from textlift.tasks import SNAPSHOTS, TASKS
+
+ENDPOINTS: Mapping[str, Mapping[str, Endpoint]] = {
+    service: {endpoint.name: endpoint for endpoint in job_of(service).endpoints}
+    for service in SERVICES
+}
+#: Marks the runs that go on from the cursors.
+CURRENT = "textlift/current"
+SECOND = timedelta(seconds=1)
+_UNDER_WAY = [
+    DagsterRunStatus.QUEUED,
+    DagsterRunStatus.NOT_STARTED,
+    DagsterRunStatus.STARTING,
+    DagsterRunStatus.STARTED,
+]
+
+
+@dataclass(frozen=True)
+class _Table:
+    """A table, and what the contract says of it.
+
+    Attributes:
+        resource: The resource that fills it.
+        key: Columns that tell its rows apart; none where the service has no such.
+        times: Columns that hold times.
+    """
+
+    resource: str
+    key: tuple[str, ...]
+    times: tuple[str, ...]
+
+
+def _tables(endpoint: Endpoint) -> dict[str, _Table]:
+    """The tables of an endpoint's rows and of their declared lists."""
+    entry_key = (*(endpoint.child_key(column) for column in endpoint.key), LIST_INDEX)
+
+    def below(prefix: str, lists: Mapping[str, ChildList]) -> Iterator[tuple[str, _Table]]:
+        for path, child in lists.items():
+            name = f"{prefix}__{child.table or path}"
+            yield name, _Table(endpoint.name, entry_key, _times(child.columns))
+            yield from below(name, child.lists)
+
+    key = () if endpoint.repeats else endpoint.key
+    own = _Table(endpoint.name, key, _times(endpoint.columns))
+    return {endpoint.name: own, **dict(below(endpoint.name, endpoint.lists))}
+
+
+def _times(columns: Columns) -> tuple[str, ...]:
+    return tuple(name for name, kind in columns.items() if kind is ColumnType.TIMESTAMP)
+
+
+class _Translator(DagsterDltTranslator):
+    def __init__(self, service: str, fresh: timedelta) -> None:
+        self.service = service
+        self.fresh = fresh
+
+    def get_asset_spec(self, data: DltResourceTranslatorData) -> AssetSpec:
+        """An asset named as its table is, below its service."""
+        spec = super().get_asset_spec(data)
+        return spec.replace_attributes(
+            key=AssetKey([self.service, data.resource.name]),
+            deps=[],
+            group_name=self.service,
+            freshness_policy=FreshnessPolicy.time_window(fail_window=self.fresh),
+        )
+
+
+def textlift_definitions(
+    *,
+    services: Sequence[str] = tuple(TASKS),
+    schedule: str = "0 * * * *",
+    destination: str = "duckdb",
+    concurrency: int = 16,
+    start: str = "2005-01-01",
+    fresh: timedelta = timedelta(hours=3),
+) -> Definitions:
+    """Definitions that load services into a warehouse.
+
+    Args:
+        services: Names of the services to load.
+        schedule: When, in cron's words and UTC.
+        destination: Name of the destination, as on the command line.
+        concurrency: Calls under way at a time in one task, which takes one slot of its pool.
+        start: Day of the first partition.
+        fresh: How old a table may be before its freshness fails.
+    """
+    # Today's partition is there before the day is over.
+    days = DailyPartitionsDefinition(start, end_offset=1)
+    assets: list[AssetsDefinition] = []
+    checks: list[AssetChecksDefinition] = []
+    jobs: list[Any] = []
+    schedules: list[ScheduleDefinition] = []
+    for service in services:
+        translator = _Translator(service, fresh)
+        loads = {
+            task: _task_assets(service, task, days, translator, destination, concurrency)
+            for task in TASKS[service]
+        }
+        assets += loads.values()
+        checks.append(_contract_checks(service, destination))
+        job = define_asset_job(service, AssetSelection.groups(service))
+        windowed = [load for task, load in loads.items() if task != SNAPSHOTS]
+        history = AssetSelection.assets(*windowed).without_checks()
+        jobs += [job, define_asset_job(f"{service}_history", history)]
+        schedules.append(_schedule(job, schedule))
+    return Definitions(assets=assets, asset_checks=checks, jobs=jobs, schedules=schedules)
+
+
+def _task_assets(
+    service: str,
+    task: str,
+    days: DailyPartitionsDefinition,
+    translator: _Translator,
+    destination: str,
+    concurrency: int,
+) -> AssetsDefinition:
+    """The tables of a task, which one step loads."""
+    tables = {
+        name: table
+        for resource in TASKS[service][task]
+        for name, table in _tables(ENDPOINTS[service][resource]).items()
+    }
+    windowed = task != SNAPSHOTS
+
+    @dlt_assets(
+        dlt_source=_named(service, tables),
+        dlt_pipeline=_named_pipeline(service, destination),
+        name=f"{service}_{task}",
+        dagster_dlt_translator=translator,
+        partitions_def=days if windowed else None,
+        backfill_policy=BackfillPolicy.multi_run(31) if windowed else None,
+        pool=service,
+    )
+    def load(context: AssetExecutionContext) -> Iterator[MaterializeResult[Any]]:
+        since, until = _interval(context) if windowed else (None, None)
+        wanted = {key.path[-1] for key in context.selected_asset_keys}
+        try:
+            summary = run_task(
+                service,
+                task,
+                since=since,
+                until=until,
+                resources=[
+                    name
+                    for name in TASKS[service][task]
+                    if any(tables[table].resource == name for table in wanted)
+                ],
+                destination_name=destination,
+                concurrency=concurrency,
+            )
+        except ConfigurationError as error:
+            raise Failure(str(error), allow_retries=False) from error
+        for name in sorted(wanted):
+            resource = tables[name].resource
+            if resource in summary.failed:
+                continue
+            start, end = summary.windows.get(resource, (None, None))
+            facts = {
+                "rows_loaded": summary.rows.get(name, 0),
+                "window_start": start,
+                "window_end": end,
+                "new_columns": ", ".join(summary.new_columns.get(name, ())) or None,
+            }
+            yield MaterializeResult(
+                asset_key=AssetKey([service, name]),
+                metadata={fact: value for fact, value in facts.items() if value is not None},
+            )
+        problems = report.problems(summary)
+        if problems:
+            raise Failure("\n".join(problems))
+
+    return load
+
+
+def _named(service: str, tables: Mapping[str, _Table]) -> DltSource:
+    """A source with a resource for each table; it gives the assets their names and is never read."""
+
+    @dlt.source(name=service)
+    def names() -> Any:
+        return [dlt.resource([], name=name) for name in tables]
+
+    return names()
+
+
+def _named_pipeline(service: str, destination_name: str) -> dlt.Pipeline:
+    """A pipeline that tells Dagster of the destination and is never run.
+
+    It has no folder: processes that read these definitions at once would make it twice.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        pipeline = dlt.pipeline(
+            service,
+            pipelines_dir=folder,
+            destination=make_destination(destination_name),
+            dataset_name=service,
+        )
+        pipeline.deactivate()
+    return pipeline
+
+
+def _interval(context: AssetExecutionContext) -> tuple[str | None, str | None]:
+    """First and last second to load; ``None`` each where the cursors say it."""
+    if CURRENT in context.run.tags:
+        return None, None
+    window = context.partition_time_window
+    # The end of a partition is the start of the next one.
+    return window.start.isoformat(), (window.end - SECOND).isoformat()
+
+
+def _schedule(job: Any, cron: str) -> ScheduleDefinition:
+    def ask(context: ScheduleEvaluationContext) -> RunRequest | SkipReason:
+        before = RunsFilter(job_name=job.name, tags={CURRENT: "true"}, statuses=_UNDER_WAY)
+        if context.instance.get_runs_count(before):
+            return SkipReason("The run before is still under way; the next one goes on from there.")
+        day: datetime = context.scheduled_execution_time
+        return RunRequest(partition_key=f"{day:%Y-%m-%d}", tags={CURRENT: "true"})
+
+    return ScheduleDefinition(
+        name=f"{job.name}_schedule",
+        job=job,
+        cron_schedule=cron,
+        execution_timezone="UTC",
+        execution_fn=ask,
+    )
+
+
+def _doubled_keys(client: SqlClientBase[Any], name: str, table: _Table) -> int:
+    columns = ", ".join(client.escape_column_name(column) for column in table.key)
+    keys = f"SELECT {columns} FROM {client.make_qualified_table_name(name)} GROUP BY {columns}"
+    rows = client.execute_sql(f"SELECT count(*) FROM ({keys} HAVING count(*) > 1) AS doubled")
+    return int(rows[0][0]) if rows else 0
+
+
+def _times_without_zone(client: SqlClientBase[Any], name: str, table: _Table) -> int:
+    newest = ", ".join(f"max({client.escape_column_name(column)})" for column in table.times)
+    rows = client.execute_sql(f"SELECT {newest} FROM {client.make_qualified_table_name(name)}")
+    return sum(time is not None and time.tzinfo is None for row in rows or () for time in row)
+
+
+def _rejected(client: SqlClientBase[Any], name: str, table: _Table) -> int:
+    rejected = client.make_qualified_table_name(REJECTED_RECORDS)
+    open_ = f"SELECT count(*) FROM {rejected} WHERE resource = %s AND resolved_at IS NULL"
+    rows = client.execute_sql(open_, name)
+    return int(rows[0][0]) if rows else 0
+
+
+#: Name of a check → what counts rows that break it.
+_CHECKS = {
+    "keys_are_unique": _doubled_keys,
+    "times_are_in_utc": _times_without_zone,
+    "nothing_is_rejected": _rejected,
+}
+
+
+def _contract_checks(service: str, destination: str) -> Any:
+    """What the contract with analysts says of each table."""
+    tables = {
+        name: table
+        for endpoint in ENDPOINTS[service].values()
+        for name, table in _tables(endpoint).items()
+    }
+    specs = []
+    for name, table in tables.items():
+        asset = AssetKey([service, name])
+        if table.key:
+            specs.append(AssetCheckSpec("keys_are_unique", asset=asset))
+        if table.times:
+            specs.append(AssetCheckSpec("times_are_in_utc", asset=asset))
+        if name == table.resource:
+            specs.append(AssetCheckSpec("nothing_is_rejected", asset=asset))
+
+    @multi_asset_check(name=f"{service}_contract", specs=specs, can_subset=True)
+    def contract(context: AssetCheckExecutionContext) -> Iterator[AssetCheckResult]:
+        with open_warehouse(service, destination_name=destination) as client:
+            for key in sorted(context.selected_asset_check_keys, key=str):
+                name = key.asset_key.path[-1]
+                found = _CHECKS[key.name](client, name, tables[name])
+                yield AssetCheckResult(
+                    passed=not found,
+                    asset_key=key.asset_key,
+                    check_name=key.name,
+                    metadata={"found": found},
+                )
+
+    return contract

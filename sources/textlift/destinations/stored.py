@@ -1,0 +1,163 @@
+"""Rows that are in the destination already, read back to be marked, deleted or resolved."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+import dlt
+import duckdb
+import pyarrow as pa
+from dlt.common.destination.client import SupportsOpenTables
+from dlt.common.destination.exceptions import DestinationUndefinedEntity
+from dlt.common.schema.typing import C_DLT_LOAD_ID
+from dlt.common.storages.exceptions import CurrentLoadPackageStateNotAvailable
+from dlt.common.storages.load_package import load_package_state
+from sqlglot import exp, select
+from sqlglot.expressions import Condition, Select
+
+from textlift.windows import SECOND, Window
+
+#: Rows that are read at a time.
+STORED_ROWS = 10_000
+#: Which rows are wanted, in SQL: given how the destination writes the names of columns.
+Wanted = Callable[[Callable[[str], str]], Condition]
+
+
+@dataclass(frozen=True)
+class Covered:
+    """Which rows of a table somebody has asked the service for.
+
+    Attributes:
+        before: The rows have been loaded in packages with smaller ids.
+        cursor: Column with the time of a row.
+        window: The time that was asked for; ``None`` if it does not matter.
+        undated: Whether rows without a time are among those of the window.
+        values: Column → values that it has in them.
+    """
+
+    before: str
+    cursor: str
+    window: Window | None
+    undated: bool
+    values: Mapping[str, Sequence[int | str]] = field(default_factory=dict)
+
+    def condition(self, fold: Callable[[str], str]) -> Condition:
+        """The same in SQL, where ``fold`` says how names of columns are written."""
+        load_id, time = _column(fold(C_DLT_LOAD_ID)), _column(fold(self.cursor))
+        terms: list[Condition] = [load_id < exp.Literal.string(self.before)]
+        if self.window:
+            inside = exp.and_(
+                time >= _moment(self.window.start), time < _moment(self.window.end + SECOND)
+            )
+            terms.append(exp.or_(inside, time.is_(exp.null())) if self.undated else inside)
+        for name, values in self.values.items():
+            terms.append(_column(fold(name)).isin(*values) if values else exp.false())
+        return exp.and_(*terms)
+
+
+def having(column: str, value: str) -> Wanted:
+    """The rows that have a value in a column."""
+    return lambda fold: _column(fold(column)).eq(value)
+
+
+def _column(name: str) -> exp.Column:
+    return exp.column(name, quoted=True)
+
+
+def _moment(time: Any) -> exp.Cast:
+    return exp.cast(exp.Literal.string(time.isoformat(sep=" ")), exp.DataType.Type.TIMESTAMPTZ)
+
+
+def current_load_id() -> str | None:
+    """Id of the load package that is being filled; ``None`` outside of a pipeline."""
+    try:
+        return load_package_state()["load_id"]
+    except CurrentLoadPackageStateNotAvailable:
+        return None
+
+
+def stored_rows(table: str, key: Sequence[str], wanted: Wanted) -> Iterator[pa.Table]:
+    """Rows of the destination of the pipeline that is running, as it has them, some thousands at a time.
+
+    Args:
+        table: Name of the table; one that is not there has no rows.
+        key: Columns that tell its rows apart.
+        wanted: Which rows.
+    """
+    schema = dlt.current.source_schema()
+    known = schema.tables.get(table, {}).get("columns", {})
+    if C_DLT_LOAD_ID not in known:
+        return
+    pipeline = dlt.current.pipeline()
+    try:
+        with pipeline.destination_client(schema.name) as client:
+            batches = (
+                _open_batches(client, table) if isinstance(client, SupportsOpenTables) else None
+            )
+            if batches is not None:
+                yield from _of_batches(batches, wanted)
+                return
+            appends = isinstance(client, SupportsOpenTables)
+        with pipeline.sql_client(schema.name) as client:
+            yield from _of_database(client, table, key, wanted, list(known), appends)
+    except DestinationUndefinedEntity:
+        return
+
+
+def _of_database(
+    client: Any,
+    table: str,
+    key: Sequence[str],
+    wanted: Wanted,
+    known: Sequence[str],
+    appends: bool,
+) -> Iterator[pa.Table]:
+    dialect, fold = client.capabilities.sqlglot_dialect, client.capabilities.casefold_identifier
+    names = {fold(column): column for column in known}
+    name = exp.maybe_parse(client.make_qualified_table_name(table), into=exp.Table, dialect=dialect)
+    query = select("*").from_(name)
+    if appends or not client.capabilities.supported_merge_strategies:
+        # Rows that were loaded again are there again, and the last ones count.
+        number = exp.Window(
+            this=exp.RowNumber(),
+            partition_by=[_column(fold(column)) for column in key],
+            order=exp.Order(expressions=[_column(fold(C_DLT_LOAD_ID)).desc()]),
+        )
+        numbered = select("*", number.as_("_version")).from_(name).subquery("versions")
+        query = select("*").from_(numbered).where(exp.column("_version").eq(1))
+    query = query.where(wanted(fold))
+    # Of one query, PostgreSQL's client would keep all rows.
+    query = query.order_by(*(_column(fold(column)) for column in key)).limit(STORED_ROWS)
+    for page in count():
+        rows = 0
+        sql = query.offset(page * STORED_ROWS).sql(dialect)
+        with client.execute_query(sql) as cursor, warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Arrow output on a DB-API result")
+            for found in cursor.iter_arrow(chunk_size=STORED_ROWS):
+                rows += found.num_rows
+                yield found.rename_columns([names.get(n, n) for n in found.column_names])
+        if rows < STORED_ROWS:
+            return
+
+
+def _open_batches(client: SupportsOpenTables, table: str) -> pa.RecordBatchReader | None:
+    """All rows of a table in a lake; ``None`` if it is none."""
+    if client.is_open_table("delta", table):
+        rows = client.load_open_table("delta", table).to_pyarrow_dataset()
+        return pa.RecordBatchReader.from_batches(rows.schema, rows.to_batches())
+    if client.is_open_table("iceberg", table):
+        return client.load_open_table("iceberg", table).scan().to_arrow_batch_reader()
+    return None
+
+
+def _of_batches(batches: pa.RecordBatchReader, wanted: Wanted) -> Iterator[pa.Table]:
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.register("stored", batches)
+        query: Select = select("*").from_("stored").where(wanted(str))
+        for found in connection.sql(query.sql("duckdb")).to_arrow_reader(STORED_ROWS):
+            yield pa.Table.from_batches([found])

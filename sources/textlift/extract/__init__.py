@@ -1,0 +1,1 @@
+"""Windows, pages and cursors: what to ask a service for, and how far it has been read."""

@@ -1,0 +1,1 @@
+"""Requests to bytes: concurrency, retries, deadlines."""

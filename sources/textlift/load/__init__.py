@@ -1,0 +1,1 @@
+"""dlt resources, load packages, and the loop around ``pipeline.run``."""

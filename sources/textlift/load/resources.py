@@ -1,0 +1,554 @@
+"""Endpoints to dlt resources: batches, tables and hints.
+
+A resource yields a :class:`Batch` for some thousands of rows, table by table: the rows, the entries
+of their lists and what was rejected. Then the cursor moves in the resource's state, so that dlt
+commits both in the same package or neither.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from typing import Any
+
+import dlt
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from dlt.common import logger
+from dlt.common.configuration.container import Container
+from dlt.common.destination import DestinationCapabilitiesContext
+from dlt.common.destination.capabilities import adjust_schema_to_capabilities
+from dlt.common.libs.pyarrow import py_arrow_to_table_schema_columns
+from dlt.common.schema.schema import DEFAULT_SCHEMA_CONTRACT_MODE
+from dlt.common.schema.typing import TColumnSchema, TSchemaContractDict
+from dlt.common.schema.utils import is_complete_column
+from dlt.extract import DltResource
+from dlt.extract.items import DataItemWithMeta
+
+from textlift.arrow.spool import Spool, Spooled
+from textlift.arrow.tables import (
+    ROW,
+    Page,
+    concat_pages,
+    empty_page,
+    filter_page,
+    key_values,
+    split_page,
+    with_column,
+)
+from textlift.declare import Endpoint
+from textlift.destinations.stored import current_load_id, stored_rows
+from textlift.errors import ConfigurationError, ServiceError
+from textlift.extract.reading import WindowRows
+from textlift.extract.runs import ACCOUNT_HINT, Load, Run, account_state
+from textlift.load.rejects import REJECTED_RECORDS, SCHEMA, Rejections, disposition, stored_rejects
+from textlift.windows import format_time
+
+#: Marks a row that removes the rows with its merge key and is not loaded itself.
+DELETED = "_deleted"
+#: Position of an entry in its list, by dlt's name for it.
+LIST_INDEX = "_dlt_list_idx"
+#: A package is committed after so many seconds also if it is not full: a crash costs no more.
+PACKAGE_SECONDS = 60
+#: Modes of a schema contract that leave out what is new.
+DISCARDS = ("discard_row", "discard_value")
+#: Rows of all tables handed to dlt at a time; handing over costs a millisecond for each table.
+BATCH_ROWS = 50_000
+#: In the source's state, for each resource, because dlt clears that of a snapshot: whether there are
+#: rejects that were not resolved.
+_OPEN_REJECTS = "open_rejects"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows that go to dlt together.
+
+    Attributes:
+        endpoint: Whose rows they are.
+        page: The rows and the entries of their lists.
+        rejected: Rows of ``rejected_records``, if there are any.
+        deletes: Whether the rows are keys only, of rows that go with the entries of their lists.
+    """
+
+    endpoint: Endpoint
+    page: Page
+    rejected: pa.Table | None = None
+    deletes: bool = False
+
+
+class _Package:
+    """The part of a load that goes into one load package."""
+
+    def __init__(self, load: Load, rejections: Rejections, until: datetime) -> None:
+        self.rows = 0
+        self.table_rows: dict[str, int] = {}
+        self.rejections = rejections
+        self.holes: list[str] = []
+        self.removed = 0
+        self._load = load
+        self.until = until
+        self._seen: dict[Any, int | None] = {}
+        self._spool = Spool()
+        self._pages: list[Spooled] = []
+        self._waiting = 0
+        self._started = time.monotonic()
+
+    @property
+    def has_batch(self) -> bool:
+        """Whether there is enough for a batch."""
+        return self._waiting >= BATCH_ROWS
+
+    def is_full(self, limit: int | None) -> bool:
+        """Whether a package of ``limit`` rows should be committed before more is read."""
+        if limit is None:
+            return False
+        return self.rows >= limit or time.monotonic() - self._started >= PACKAGE_SECONDS
+
+    def add(self, rows: WindowRows) -> None:
+        """Take rows that were read; each key goes into a package once."""
+        load, page = self._load, rows.page
+        hold = None
+        if load.endpoint.window:
+            if rows.unit.window is None and load.unwindowed_since:
+                page = _from(load.unwindowed_since, page, load.endpoint.window.cursor)
+            page, hold = self._unseen(page, load.endpoint.key, load.endpoint.window.cursor)
+        load.advance(rows, hold)
+        self.rejections.add(rows.page, rows.unit)
+        if rows.gone is None:
+            self.rejections.add_loaded(rows.page, rows.unit, rows.is_last)
+        # Each with tables of its own: a slice of a table keeps all of it.
+        self._pages += map(self._spool.put, split_page(page, BATCH_ROWS))
+        self.rows += page.table.num_rows
+        self._waiting += page.num_rows
+
+    def _take_holes(self) -> None:
+        """Note the holes that were found, in the package that moves the cursor past them."""
+        for hole in self._load.holes:
+            reason = "the service dropped these rows before they were read"
+            self.rejections.add_gap(hole.whole.cursor or None, reason, hole.window)
+            self.holes.append(str(hole))
+        self._load.holes.clear()
+
+    def _unseen(self, page: Page, key: Sequence[str], cursor: str) -> tuple[Page, datetime | None]:
+        """Without the rows this package has already, and the time to come back to.
+
+        Neighbouring windows share a second, so the same row comes twice. A row that comes back
+        changed cannot go into the same package: the entries of its lists would be there twice.
+        """
+        times = page.table[cursor].cast(pa.int64()).to_pylist()
+        keep, changed = [], []
+        for value, stamp in zip(key_values(page.table, key), times):
+            new = value not in self._seen
+            keep.append(new)
+            if new:
+                self._seen[value] = stamp
+            elif stamp is not None and stamp != self._seen[value]:
+                changed.append(stamp)
+        hold = datetime.fromtimestamp(min(changed) // 10**6, timezone.utc) if changed else None
+        return (page if all(keep) else filter_page(page, keep)), hold
+
+    def not_seen(self, table: pa.Table) -> pa.Table:
+        """Those rows of the destination that are not in this package."""
+        keys = key_values(table, self._load.endpoint.key)
+        return table.filter(pa.array([key not in self._seen for key in keys], pa.bool_()))
+
+    def _count(self, name: str, table: pa.Table) -> None:
+        self.table_rows[name] = self.table_rows.get(name, 0) + table.num_rows
+
+    def batches(self, empty: Page, last: bool = True) -> Iterator[Batch]:
+        """What was added since the last batch, so many rows at a time; one batch at least.
+
+        Args:
+            empty: A page with all known columns and lists.
+            last: Whether nothing more comes; the last batch has the rejects that are resolved.
+        """
+        pages, self._pages, self._waiting = self._pages, [], 0
+        together: list[Page] = []
+        for page in map(self._spool.get, pages):
+            if sum(each.num_rows for each in [*together, page]) > BATCH_ROWS and together:
+                yield self._batch([empty, *together], last=False)
+                together = []
+            together.append(page)
+        self._spool.close()
+        yield self._batch([empty, *together], last)
+
+    def _batch(self, pages: Sequence[Page], last: bool) -> Batch:
+        load = self._load
+        self._take_holes()
+        page = _within_contract(load.endpoint, concat_pages(pages))
+        self._count(load.endpoint.name, page.table)
+        for suffix, entries in page.children.items():
+            self._count(f"{load.endpoint.name}__{suffix}", entries)
+        return Batch(load.endpoint, page, self.rejections.take(last))
+
+
+def build_resource(run: Run, endpoint: Endpoint) -> DltResource:
+    """The dlt resource of an endpoint.
+
+    It yields Arrow tables, one for the endpoint's rows and one for each of their lists, named
+    ``<resource>__<list>``; and one for ``rejected_records``. Its custom metrics are ``rows`` (for
+    each table), ``rejected`` (rows) and ``removed`` (rows that are gone at the service) of this
+    package, ``requests`` of the whole load, ``window_start`` and ``window_end`` (ISO 8601),
+    ``unfinished`` (whether another run goes on with what this one left), ``holes`` and ``missing``
+    (what the service dropped unread, what is configured and not there; each for a person),
+    ``about`` (what the service says of all rows of a cursor at once), ``note`` (why nothing was to
+    be read) and, where failures are isolated, ``failed`` (why). Before that it has ``unset``: the
+    setting that it reads nothing without, if that is not set.
+
+    Raises, when extracted:
+        CredentialsError: The service refuses the credentials or the company.
+        ServiceError: The service could not be read.
+    """
+
+    def rows() -> Iterator[Any]:
+        state = dlt.current.resource_state()
+        if endpoint.window:
+            state = account_state(state, run.settings.account)
+        metrics = dlt.current.resource_metrics()
+        this_resource = dlt.current.resource()
+        lists = _known_lists(endpoint)
+        _declare(this_resource, endpoint)
+        load = run.enter(endpoint, state, metrics, current_load_id())
+        open_rejects = dlt.current.source_state().setdefault(_OPEN_REJECTS, {})
+        rejections = Rejections(
+            endpoint,
+            run.now,
+            open_rejects.get(endpoint.name, True),
+            lambda: stored_rejects(endpoint.name),
+        )
+        package = _Package(load, rejections, run.now)
+        empty = _with_lists(empty_page(endpoint), lists)
+        unfinished, wait = False, True
+        metrics["failed"] = None
+        try:
+            while not load.finished:
+                found = load.poll()
+                if found is None:
+                    # Nothing is there yet: dlt asks the other resources and comes back.
+                    yield None
+                    continue
+                package.add(found)
+                # A snapshot goes into one package, and only when it is complete; so does a window.
+                if not endpoint.window or not found.is_last:
+                    continue
+                if package.is_full(run.settings.package_rows) and not load.finished:
+                    break
+                if package.has_batch:
+                    yield from _batch_tables(package, empty, last=False)
+                    # Saved when dlt has taken all of the batch, and not where a limit cuts it.
+                    load.save(state)
+            yield from _batch_tables(package, empty)
+            if load.complete and load.finished:
+                yield from _not_returned(load, package, empty)
+            load.save(state)
+            load.end_package(state)
+            open_rejects[endpoint.name] = rejections.any_open
+            # What is free now would else be kept beside what the destination needs.
+            pa.default_memory_pool().release_unused()
+            unfinished = not load.finished
+            metrics.update(_metrics(load, package, run, unfinished))
+        except (GeneratorExit, KeyboardInterrupt):
+            wait = False
+            raise
+        except Exception as error:
+            if not run.settings.isolate_failures or isinstance(error, ConfigurationError):
+                raise
+            if isinstance(error, ServiceError):
+                metrics["failed"] = str(error)
+            else:
+                # Where, but not the text: it can hold what somebody wrote.
+                frames = "".join(traceback.format_tb(error.__traceback__))
+                logger.error(f"{endpoint.name}: unexpected {type(error).__name__}\n{frames}")
+                metrics["failed"] = (
+                    f"{endpoint.name}: unexpected {type(error).__name__}, see the log"
+                )
+            if endpoint.window:
+                # The windows before the one that failed are complete.
+                yield from _batch_tables(package, empty)
+                load.save(state)
+                open_rejects[endpoint.name] = rejections.any_open
+            else:
+                # dlt empties the table of a snapshot that brought nothing, if it was selected.
+                this_resource.selected = False
+                package.table_rows.clear()
+            metrics.update(_metrics(load, package, run, False))
+        finally:
+            run.leave(load, unfinished, wait)
+
+    resource: DltResource = dlt.resource(
+        rows,
+        name=endpoint.name,
+        primary_key=list(endpoint.key),
+        write_disposition="merge" if endpoint.window else "replace",
+    )
+    if not run.settings.configured.get(endpoint.name):
+        resource.custom_metrics["unset"] = endpoint.setting
+    resource.apply_hints(additional_table_hints={ACCOUNT_HINT: run.settings.account})
+    return resource
+
+
+def _not_returned(load: Load, package: _Package, empty: Page) -> Iterator[Any]:
+    """Rows of the destination that a complete read did not return, marked as removed or deleted."""
+    endpoint, covered = load.endpoint, load.covered()
+    assert load.complete
+    if covered is None:
+        return
+    if load.complete.unreadable:
+        logger.warning(
+            f"{endpoint.name}: what is gone at the service stays as it is, because records that "
+            "could not be read may be among it"
+        )
+        return
+    mark = None if load.refresh else endpoint.removed_column
+    for found in stored_rows(endpoint.name, endpoint.key, covered.condition):
+        table = package.not_seen(_as_loaded(found, empty.table.schema))
+        if mark:
+            if mark in table.column_names:
+                table = table.filter(pc.is_null(table[mark])).drop_columns([mark])
+            now = pa.scalar(package.until, empty.table.schema.field(mark).type)
+            table = table.append_column(mark, pa.repeat(now, table.num_rows))
+            yield _root_item(Batch(endpoint, replace(empty, table=table)))
+        else:
+            page = replace(empty, table=table.select(endpoint.key))
+            yield from _tables(Batch(endpoint, page, deletes=True))
+        package.removed += table.num_rows
+
+
+def _as_loaded(table: pa.Table, declared: pa.Schema) -> pa.Table:
+    """Rows as they come out of a destination, in the types in which they went in."""
+    if DELETED in table.column_names:
+        # Where rows are only ever added, one that removes others is there as well.
+        table = table.filter(pc.invert(pc.fill_null(table[DELETED], False)))
+    kept = table.select([name for name in table.column_names if not name.startswith("_")])
+    fields = [
+        declared.field(name) if name in declared.names else pa.field(name, pa.string())
+        for name in kept.column_names
+    ]
+    return kept.cast(pa.schema([field.with_nullable(True) for field in fields]))
+
+
+def _metrics(load: Load, package: _Package, run: Run, unfinished: bool) -> dict[str, Any]:
+    windowed = load.endpoint.window is not None
+    return {
+        "rows": dict(package.table_rows),
+        "rejected": len(package.rejections.keys),
+        "removed": package.removed,
+        "window_start": format_time(load.start) if windowed and load.start else None,
+        "window_end": format_time(run.until) if windowed else None,
+        "unfinished": unfinished,
+        "holes": package.holes,
+        "missing": [f"{where}: {reason}" for where, reason in load.missing.items()],
+        "about": load.about,
+        "note": load.note,
+    }
+
+
+def _from(first: datetime, page: Page, cursor: str) -> Page:
+    """The rows from a time on, and those without one."""
+    times = page.table[cursor]
+    wanted = pc.fill_null(pc.greater_equal(times, pa.scalar(first, times.type)), True)
+    return page if pc.all(wanted).as_py() is not False else filter_page(page, wanted.to_pylist())
+
+
+def _known_lists(endpoint: Endpoint) -> list[str]:
+    """Lists seen in earlier runs: their old entries must go also if no record has any now."""
+    prefix = f"{endpoint.name}__"
+    tables = dlt.current.source_schema().tables
+    return [name.removeprefix(prefix) for name in tables if name.startswith(prefix)]
+
+
+def _contract(resource: DltResource) -> tuple[str, TSchemaContractDict]:
+    """The name of a resource's table, and the contract of that and the tables of its lists."""
+    own = resource.compute_table_schema()
+    name = str(own["name"])
+    return name, dlt.current.source_schema().resolve_contract_settings_for_table(name, own)
+
+
+def _declare(resource: DltResource, endpoint: Endpoint) -> None:
+    """Add what the endpoint declares to the schema, if a contract would not let it in.
+
+    A contract is about what nobody has declared, also in the first load.
+    """
+    root, contract = _contract(resource)
+    if contract == DEFAULT_SCHEMA_CONTRACT_MODE:
+        return
+    container = Container()
+    capabilities = (
+        container[DestinationCapabilitiesContext]
+        if DestinationCapabilitiesContext in container
+        else DestinationCapabilitiesContext.generic_capabilities()
+    )
+    for item in _tables(Batch(endpoint, empty_page(endpoint), SCHEMA.empty_table())):
+        name, table = root, item
+        if isinstance(item, DataItemWithMeta):
+            name, table = item.meta.hints["table_name"], item.data
+        known = _known_columns(name)
+        columns = adjust_schema_to_capabilities(
+            py_arrow_to_table_schema_columns(table.schema), capabilities
+        )
+        new = {column: hints for column, hints in columns.items() if column not in known}
+        dlt.current.source_schema().update_table({"name": name, "columns": new})
+
+
+def _known_columns(table: str) -> set[str]:
+    """Columns that the schema has of a table; none if there is no such table."""
+    found = dlt.current.source_schema().tables.get(table)
+    columns = found["columns"] if found else {}
+    return {name for name, column in columns.items() if is_complete_column(column)}
+
+
+def _within_contract(endpoint: Endpoint, page: Page) -> Page:
+    """The page without what a schema contract discards.
+
+    dlt would look in the tables of lists, too, for the columns that it discards in their records.
+    """
+    root, contract = _contract(dlt.current.resource())
+    tables, columns = contract["tables"], contract["columns"]
+    kept = {
+        suffix: entries
+        for suffix, entries in page.children.items()
+        if tables not in DISCARDS or _known_columns(f"{endpoint.name}__{suffix}")
+    }
+    page = replace(page, children=kept)
+    if columns not in DISCARDS:
+        return page
+    keep, table = _without_new(page.table, root, columns)
+    page = filter_page(replace(page, table=table), keep) if keep else replace(page, table=table)
+    children = {}
+    for suffix, entries in page.children.items():
+        keep, table = _without_new(entries, f"{endpoint.name}__{suffix}", columns)
+        children[suffix] = table.filter(keep) if keep else table
+    return replace(page, children=children)
+
+
+def _without_new(table: pa.Table, name: str, mode: str) -> tuple[list[bool] | None, pa.Table]:
+    """The table without columns that the schema has not; which rows have none, if others go."""
+    known = _known_columns(name)
+    new = [column for column in table.column_names if known and column not in known | {ROW}]
+    keep = None
+    if new and mode == "discard_row":
+        keep = np.all([table[column].is_null().to_numpy() for column in new], axis=0).tolist()
+    return keep, table.drop_columns(new)
+
+
+def _with_lists(page: Page, lists: Iterable[str]) -> Page:
+    """The page with at least an empty table for each of ``lists``."""
+    nothing = pa.table({ROW: pa.array([], pa.int64())})
+    return replace(page, children={**dict.fromkeys(lists, nothing), **page.children})
+
+
+def _batch_tables(package: _Package, empty: Page, last: bool = True) -> Iterator[Any]:
+    for batch in package.batches(empty, last):
+        yield from _tables(batch)
+
+
+def _tables(batch: Batch) -> Iterator[Any]:
+    """The Arrow tables of a batch, each with the name and the hints of its dlt table."""
+    endpoint, page = batch.endpoint, batch.page
+    yield _root_item(batch)
+    for suffix, entries in page.children.items():
+        yield _child_item(endpoint, suffix, page.table, entries)
+    if batch.rejected is None:
+        return
+    hints = dlt.mark.make_hints(
+        table_name=REJECTED_RECORDS,
+        write_disposition=disposition(_merge_strategies()),
+        primary_key="rejection_key",
+    )
+    yield dlt.mark.with_hints(batch.rejected, hints, create_table_variant=True)
+
+
+def _merge_strategies() -> Sequence[str]:
+    """How the destination can merge."""
+    container = Container()
+    if DestinationCapabilitiesContext not in container:
+        return ()
+    return container[DestinationCapabilitiesContext].supported_merge_strategies or ()
+
+
+def _root_item(batch: Batch) -> Any:
+    endpoint, table = batch.endpoint, _require(batch.page.table, batch.endpoint.key)
+    columns: list[TColumnSchema] = []
+    if batch.deletes:
+        columns.append({"name": DELETED, "data_type": "bool", "hard_delete": True})
+        table = table.append_column(DELETED, pa.repeat(pa.scalar(True), table.num_rows))
+    if endpoint.whole_every and endpoint.parent:
+        # Version 0.1.0 replaced the rows of each parent as a set, and left that in the schema.
+        columns.append({"name": endpoint.parent.column, "merge_key": False})
+    if not columns:
+        return table
+    # A variant of its own: hints of the resource itself would go to the tables of its lists too.
+    hints = dlt.mark.make_hints(
+        table_name=endpoint.name,
+        write_disposition="merge",
+        primary_key=list(endpoint.key),
+        columns=columns,
+        # What marks a row belongs to the loading, and the service does not send it.
+        schema_contract="evolve" if batch.deletes else None,
+    )
+    return dlt.mark.with_hints(table, hints, create_table_variant=True)
+
+
+def _child_item(endpoint: Endpoint, suffix: str, roots: pa.Table, entries: pa.Table) -> Any:
+    """The entries of a list with the keys of their records.
+
+    Entries are replaced as a set for each record. A record without entries gets a row that removes
+    the ones it had.
+    """
+    merge = endpoint.window is not None
+    keys = {
+        endpoint.child_key(key): roots[key] for key in endpoint.key if key in roots.schema.names
+    }
+    rows = entries[ROW]
+    table = entries.drop_columns([ROW])
+    for name, values in reversed(keys.items()):
+        table = with_column(table, name, values.take(rows))
+    table = table.append_column(LIST_INDEX, _positions(rows))
+    if merge:
+        table = table.append_column(DELETED, pa.nulls(table.num_rows, pa.bool_()))
+        bare = pc.invert(pc.is_in(pa.array(range(roots.num_rows), pa.int64()), rows))
+        marks = pa.table({name: values.filter(bare) for name, values in keys.items()})
+        marks = marks.append_column(DELETED, pa.array([True] * marks.num_rows, pa.bool_()))
+        marks = marks.append_column(LIST_INDEX, pa.array([0] * marks.num_rows, pa.int64()))
+        table = pa.concat_tables([table, _conform(marks, table.schema)])
+    hints = dlt.mark.make_hints(
+        table_name=f"{endpoint.name}__{suffix}",
+        write_disposition="merge" if merge else "replace",
+        # dlt can load a file twice after a crash, and drops the second copy by its primary key.
+        primary_key=[*keys, LIST_INDEX],
+        merge_key=list(keys) if merge else (),
+        columns=[{"name": DELETED, "data_type": "bool", "hard_delete": True}] if merge else None,
+    )
+    table = _require(table, [*keys, LIST_INDEX])
+    return dlt.mark.with_hints(table, hints, create_table_variant=True)
+
+
+def _positions(rows: pa.ChunkedArray) -> pa.Array:
+    """The position of each entry in the list of its record."""
+    numbers = rows.to_numpy()
+    count = np.arange(len(numbers))
+    starts = np.concatenate([[True], numbers[1:] != numbers[:-1]])[: len(numbers)]
+    return pa.array(count - np.maximum.accumulate(np.where(starts, count, 0)))
+
+
+def _conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The table with the columns of ``schema``, NULL where it has none."""
+    arrays = [
+        table[field.name].cast(field.type)
+        if field.name in table.schema.names
+        else pa.nulls(table.num_rows, field.type)
+        for field in schema
+    ]
+    return pa.table(arrays, schema)
+
+
+def _require(table: pa.Table, names: Iterable[str]) -> pa.Table:
+    """The table with the columns ``names`` declared as never NULL, as dlt declares keys."""
+    fields = [
+        field.with_nullable(False) if field.name in set(names) else field for field in table.schema
+    ]
+    return table.cast(pa.schema(fields))

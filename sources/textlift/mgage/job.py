@@ -1,0 +1,57 @@
+"""mGage as a pipeline: its source, its sandbox, and what ``check`` says of an account."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from dlt.extract import DltSource
+
+from textlift import clock
+from textlift.errors import ServiceError
+from textlift.mgage import MGageCredentials, mgage_source
+from textlift.mgage.endpoints import ENDPOINTS
+from textlift.registry import Job
+
+
+def describe_account(source: Callable[..., DltSource]) -> list[str]:
+    """What account the source reads, by asking each program for the messages of this second.
+
+    Raises:
+        CredentialsError: The service refuses the credentials.
+        ServiceError: The service could not be read, or does not know a program.
+    """
+    now = clock.now().isoformat()
+    messages = source(since=now, until=now).messages
+    for _ in messages:
+        pass
+    metrics = messages.custom_metrics
+    if metrics["missing"]:
+        raise ServiceError("\n".join(metrics["missing"]))
+    return [
+        f"program {program}: {about['program_name']!r} ({about['program_type']}), "
+        f"campaign {about['campaign_name']!r}"
+        for program, about in metrics["about"].items()
+    ]
+
+
+def sandbox_source(url: str, **settings: Any) -> DltSource:
+    """The source for a sandbox with its own credentials and programs, whatever is configured."""
+    return mgage_source(
+        base_url=url,
+        credentials=MGageCredentials(username="sandbox@example.org", password="sandbox-password"),
+        programs=[121811, 121812, 121813],
+        **settings,
+    )
+
+
+JOB = Job(
+    name="mgage",
+    title="mGage",
+    source=mgage_source,
+    sandbox_source=sandbox_source,
+    describe_account=describe_account,
+    endpoints=ENDPOINTS,
+    example="SELECT program_name, delivery_status, count(*) AS messages "
+    "FROM mgage.messages WHERE type = 'MT' GROUP BY ALL ORDER BY ALL",
+)

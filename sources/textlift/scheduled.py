@@ -1,0 +1,217 @@
+"""A task of a scheduler: some resources of a service, on any worker, beside other tasks.
+
+All tasks of a service load into the same dataset. Each has a pipeline of its own, whose cursors are
+in the destination, so it goes on from there on whatever machine it runs. An interval of time has yet
+another pipeline: exactly that is loaded, and the cursors stay where they are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import dlt
+from dlt.common.runtime.collector import NULL_COLLECTOR
+from dlt.common.versioned_state import decompress_state
+from dlt.destinations.exceptions import DatabaseUndefinedRelation
+from dlt.destinations.job_client_impl import SqlJobClientBase, SqlJobClientWithStagingDataset
+from dlt.destinations.sql_client import SqlClientBase
+from dlt.extract import DltSource
+from filelock import FileLock, Timeout
+
+from textlift.cli import report
+from textlift.cli.command import (
+    PRIVATE,
+    UNUSABLE,
+    explain,
+    refuse_earlier_file,
+    use_own_settings,
+    warehouse,
+    was_stopped,
+)
+from textlift.errors import ConfigurationError, DestinationFailed
+from textlift.load.loading import PACKAGE_ROWS, Summary, load, own_error
+from textlift.registry import job_of
+from textlift.settings import check_names
+from textlift.tasks import SNAPSHOTS, TASKS
+from textlift.windows import parse_time
+
+use_own_settings()
+
+_PREFIX = "textlift-"
+
+
+@contextmanager
+def _plain_errors() -> Iterator[None]:
+    """Raise what a person can be told, and not what a destination says in full: it can hold rows."""
+    try:
+        yield
+    except Exception as error:
+        if was_stopped(error):
+            raise
+        code, message = explain(error)
+        known = ConfigurationError if code == UNUSABLE else DestinationFailed
+        raise own_error(error) or known(message) from None
+
+
+@contextmanager
+def _private_files() -> Iterator[None]:
+    """Let only their owner read the files that are made."""
+    before = os.umask(PRIVATE)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+@_plain_errors()
+@_private_files()
+def run_task(
+    service: str,
+    task: str,
+    *,
+    since: str | None = None,
+    until: str | None = None,
+    resources: Sequence[str] = (),
+    destination_name: str = "duckdb",
+    concurrency: int | None = None,
+) -> Summary:
+    """Load the resources of a task, and print what was done.
+
+    Args:
+        service: Name of the service.
+        task: Name of the task, see :data:`textlift.tasks.TASKS`.
+        since: First second to load, ISO 8601; from the cursors if left out.
+        until: Last second to load, or last day; up to now if left out. With ``since`` exactly that
+            range is loaded, and the cursors stay where they are.
+        resources: Those of the task to load; all of them if left out.
+        destination_name: As on the command line.
+        concurrency: Most calls under way at a time; as configured if left out.
+
+    Returns:
+        What was done. What could not be loaded is named there.
+
+    Raises:
+        ConfigurationError: A setting is wrong, or the service refuses the credentials.
+        DestinationFailed: The warehouse could not be loaded. The next run tries again.
+    """
+    if task == SNAPSHOTS and (since or until):
+        raise ConfigurationError(
+            f"{service}: lists are read as they are now, without a range.\n"
+            "Leave since and until out."
+        )
+    check_names(
+        service,
+        job_of(service).source,
+        [name for names in TASKS[service].values() for name in names],
+    )
+    name = f"{service}_{task}"
+    if since and until:
+        times = (parse_time(since, "since"), parse_time(until, "until", end=True))
+        name += "".join(f"_{time:%Y%m%dt%H%M%S}" for time in times)
+    given = {} if concurrency is None else {"concurrency": concurrency}
+    source = job_of(service).source(
+        since=since, until=until, package_rows=PACKAGE_ROWS, isolate_failures=True, **given
+    )
+    with _scratch() as folder:
+        pipeline = dlt.pipeline(
+            name,
+            pipelines_dir=folder,
+            destination=warehouse(
+                destination_name,
+                # Tasks that run at the same time stage the same tables. A hash, as names are cut.
+                staging_dataset_name_layout=f"%s_staging_{_short_hash(name)}",
+            ),
+            dataset_name=service,
+            progress=NULL_COLLECTOR,
+        )
+        refuse_earlier_file(pipeline, service)
+        _recall_tables(pipeline, source)
+        summary = load(pipeline, source, resources or TASKS[service][task])
+        for line in [*report.plain(summary), *summary.notes, report.total(summary, pipeline)]:
+            print(line)
+        lines = [*report.removed(summary), *report.rejected(summary)]
+        for line in [*lines, *summary.holes, *report.problems(summary)]:
+            print(line)
+        # Where a load fails this is left to the one that tries again.
+        _drop_staging(pipeline)
+        pipeline.deactivate()
+    return summary
+
+
+@contextmanager
+def open_warehouse(
+    service: str, *, destination_name: str = "duckdb"
+) -> Iterator[SqlClientBase[Any]]:
+    """A client for SQL in the dataset that the tasks of a service load into."""
+    there = warehouse(destination_name)
+    with _private_files(), dlt.dataset(there, service, schema=service) as opened:
+        yield opened.sql_client
+
+
+@contextmanager
+def _scratch() -> Iterator[str]:
+    """A folder for a pipeline's files. What tasks that were killed have left there goes first."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}????????"):
+        _remove_left(folder)
+    made = tempfile.TemporaryDirectory(prefix=_PREFIX)
+    # The lock ends last: until then the folder is not for others to remove.
+    with FileLock(Path(made.name) / "task.lock"), made as name:
+        yield name
+
+
+def _remove_left(folder: Path) -> None:
+    """Remove a folder of a task, if no process holds its locks any more."""
+    locks = [FileLock(path, timeout=0) for path in folder.glob("*.lock")]
+    # A task makes its pipeline's folder when it holds the lock.
+    if not locks or not any(folder.glob("*/state.json")):
+        return
+    with ExitStack() as held, suppress(Timeout, OSError):
+        for lock in locks:
+            held.enter_context(lock)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _short_hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _recall_tables(pipeline: dlt.Pipeline, source: DltSource) -> None:
+    """Tell the source of all tables that pipelines of this dataset have ever found.
+
+    dlt remembers those of the newest schema, and of pipelines that run at the same time each may
+    write one without what another has found. Entries that a list has lost go from known tables only.
+    """
+    with pipeline.destination_client() as client:
+        for text in _stored_schemas(client, source.schema.name):
+            for name, table in decompress_state(text)["tables"].items():
+                if not name.startswith("_dlt"):
+                    source.schema.update_table(table)
+
+
+def _stored_schemas(client: Any, name: str) -> list[str]:
+    if not isinstance(client, SqlJobClientBase):
+        newest = client.get_stored_schema(name)
+        return [newest.schema] if newest else []
+    table = client.sql_client.make_qualified_table_name(client.schema.version_table_name)
+    try:
+        rows = client.sql_client.execute_sql(
+            f"SELECT schema FROM {table} WHERE schema_name = %s", name
+        )
+    except DatabaseUndefinedRelation:
+        return []
+    return [schema for (schema,) in rows or ()]
+
+
+def _drop_staging(pipeline: dlt.Pipeline) -> None:
+    with pipeline.destination_client() as client:
+        if isinstance(client, SqlJobClientWithStagingDataset):
+            with client.with_staging_dataset():
+                if client.is_storage_initialized():
+                    client.sql_client.drop_dataset()

@@ -1,0 +1,201 @@
+"""Arguments of a source to what a run needs: the same names, checks and messages for every service."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import timedelta
+from inspect import signature
+from typing import Any, cast, get_args
+from urllib.parse import urlsplit
+
+import dlt
+from dlt.common.configuration import resolve_configuration
+from dlt.common.configuration.specs import RuntimeConfiguration, known_sections
+from dlt.common.schema.typing import TSchemaContract, TSchemaEvolutionMode
+from dlt.extract import DltResource
+from requests.auth import AuthBase, HTTPBasicAuth
+
+from textlift import clock
+from textlift.declare import Endpoint
+from textlift.errors import ConfigurationError, CredentialsError
+from textlift.extract.runs import Settings
+from textlift.http.client import Retries, check_base_url
+from textlift.windows import format_time, parse_time
+
+#: What dlt itself looks for below a source.
+_SETTINGS_OF_DLT = {value for name, value in vars(known_sections).items() if name.isupper()}
+_SETTINGS_OF_DLT |= {"runtime", "max_table_nesting", "root_key"}
+
+
+def basic_auth(
+    source: str, username: str | None, password: str | None, instead: str = ""
+) -> AuthBase:
+    """HTTP Basic.
+
+    Args:
+        source: Name of the source, for the message.
+        username: The login.
+        password: Its password.
+        instead: Name of what else can be set.
+
+    Raises:
+        CredentialsError: One of them is missing.
+    """
+    if username and password:
+        # As bytes, or requests would send Latin-1.
+        return HTTPBasicAuth(username.encode(), password.encode())
+    missing = "password" if username else "username"
+    both = f"username and password{f' (or {instead})' if instead else ''}"
+    raise CredentialsError(
+        f"Missing credential: sources.{source}.credentials.{missing}\n"
+        f"Set {both} under [sources.{source}.credentials] in .dlt/secrets.toml, or "
+        f"SOURCES__{source.upper()}__CREDENTIALS__USERNAME and __PASSWORD in the environment."
+    )
+
+
+def check_number(name: str, value: Any, least: int) -> None:
+    """Raises ConfigurationError if a setting is no number, or less than ``least``."""
+    if not isinstance(value, (int, float)) or value < least:
+        raise ConfigurationError(f"{name} is {value!r}.\nIt must be a number, at least {least}.")
+
+
+def check_names(name: str, source: Callable[..., Any], resources: Iterable[str]) -> None:
+    """Look for settings of a source that nobody asks for.
+
+    Args:
+        name: Name of the source.
+        source: The source, whose arguments are its settings.
+        resources: Its resources, which can have settings of dlt.
+
+    Raises:
+        ConfigurationError: There is one; it can only be a mistake.
+    """
+    own = set(signature(source).parameters)
+    prefix = f"{known_sections.SOURCES}__{name}__".upper()
+    found = {
+        variable.removeprefix(prefix).partition("__")[0].lower()
+        for variable in os.environ
+        if variable.startswith(prefix)
+    }
+    for provider in dlt.config.config_providers:
+        section, _ = provider.get_value(name, dict, None, known_sections.SOURCES)
+        found.update(section if isinstance(section, dict) else ())
+    for unknown in sorted(found - own - _SETTINGS_OF_DLT - {name, *resources}):
+        near = difflib.get_close_matches(unknown, own, 1)
+        meant = f"Do you mean {near[0]}? " if near else ""
+        raise ConfigurationError(
+            f"Unknown setting: sources.{name}.{unknown}\n"
+            f"{meant}Its settings are {', '.join(sorted(own))}."
+        )
+
+
+def account_name(base_url: str, company: str | None = None) -> str:
+    """A name for an account, to be kept with its rows: the host, and a hash of the company's key.
+
+    Not the port, which is another for each sandbox.
+
+    Raises:
+        ConfigurationError: ``base_url`` cannot be used.
+    """
+    host = urlsplit(check_base_url(base_url)).hostname or ""
+    return f"{host}/{hashlib.sha256(company.encode()).hexdigest()[:12]}" if company else host
+
+
+def host_of(account: str) -> str:
+    """The host in the name of an account."""
+    return account.partition("/")[0]
+
+
+def read_settings(
+    endpoints: Iterable[Endpoint],
+    *,
+    start_date: str | None,
+    since: str | None,
+    until: str | None,
+    page_size: int,
+    lookback_hours: Mapping[str, float] | None,
+    configured: Mapping[str, Sequence[Mapping[str, int | str]]],
+    package_rows: int | None,
+    isolate_failures: bool,
+    account: str,
+    whole_read_days: float | None = None,
+    scope: str = "",
+    only: Mapping[str, str] | None = None,
+) -> Settings:
+    """The arguments of a source, read and checked.
+
+    Raises:
+        ConfigurationError: One of them cannot be used.
+    """
+    windowed = {endpoint.name for endpoint in endpoints if endpoint.window}
+    unknown = sorted(set(lookback_hours or {}) - windowed)
+    if unknown:
+        raise ConfigurationError(
+            f"lookback_hours names what has no lookback: {', '.join(unknown)}\n"
+            f"Resources with a lookback: {', '.join(sorted(windowed))}."
+        )
+    check_number("page_size", page_size, 1)
+    if whole_read_days is not None:
+        check_number("whole_read_days", whole_read_days, 0)
+    for name, hours in (lookback_hours or {}).items():
+        check_number(f"lookback_hours.{name}", hours, 0)
+    settings = Settings(
+        start_date=parse_time(start_date, "start_date") if start_date is not None else None,
+        since=parse_time(since, "since") if since else None,
+        until=parse_time(until, "until", end=True) if until else None,
+        page_size=page_size,
+        lookback={name: timedelta(hours=hours) for name, hours in (lookback_hours or {}).items()},
+        whole_every=timedelta(days=whole_read_days) if whole_read_days is not None else None,
+        configured=configured,
+        account=account,
+        scope=scope,
+        only=only or {},
+        package_rows=package_rows,
+        isolate_failures=isolate_failures,
+    )
+    if settings.since and settings.until and settings.since > settings.until:
+        raise ConfigurationError(f"since {since} lies after until {until}.\nSwap them.")
+    now = clock.now()
+    for name, start in (("since", settings.since), ("start_date", settings.start_date)):
+        if start and start > now:
+            raise ConfigurationError(
+                f"{name} {format_time(start)} lies in the future: it is {format_time(now)}.\n"
+                "Choose a time that has been."
+            )
+    return settings
+
+
+def apply_contract(resources: Iterable[DltResource], setting: str | Mapping[str, str]) -> None:
+    """Give the resources a schema contract: a mode, or one each for tables, columns, data_type.
+
+    Raises:
+        ConfigurationError: There is no such mode.
+    """
+    modes = get_args(TSchemaEvolutionMode)
+    try:
+        # The environment holds a table as JSON.
+        contract = json.loads(setting) if isinstance(setting, str) else setting
+    except ValueError:
+        contract = setting
+    wanted = [contract] if isinstance(contract, str) else list(dict(contract).values())
+    if not set(wanted) <= set(modes):
+        raise ConfigurationError(
+            f"schema_contract is {setting!r}.\nIts modes are {', '.join(modes)}."
+        )
+    for resource in resources:
+        resource.apply_hints(schema_contract=cast("TSchemaContract", contract))
+
+
+def runtime_retries() -> Retries:
+    """Patience as dlt's ``runtime.request_*`` settings have it."""
+    config = resolve_configuration(RuntimeConfiguration())
+    return Retries(
+        attempts=config.request_max_attempts,
+        backoff=config.request_backoff_factor,
+        max_pause=config.request_max_retry_delay,
+        timeout=config.request_timeout,
+    )
