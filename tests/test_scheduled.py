@@ -15,6 +15,7 @@ from dlt.common.versioned_state import decompress_state
 
 from tests.conftest import PROJECT, Open, Warehouse, leaks, readable_by_others
 from textlift.errors import ConfigurationError, CredentialsError, DestinationFailed
+from textlift.sandbox.clock import Clock
 from textlift.scheduled import open_warehouse, run_task
 
 FIRST_MONTH = {"since": "2025-01-01", "until": "2025-01-31"}
@@ -53,6 +54,24 @@ def test_a_task_goes_on_from_its_cursors_wherever_it_runs(warehouse: Warehouse) 
     asked = {request.params["from"] for request in warehouse.box.requests}
     assert min(asked) > "2025"
     assert warehouse.content("profiles") == before
+
+
+def test_an_interval_knows_the_rejects_that_are_there(
+    warehouse: Warehouse, clock: Clock, log: pytest.LogCaptureFixture
+) -> None:
+    first = warehouse.box.service.rows("incoming_messages")[0]
+    interval = {"since": "2024-01-01", "until": "2025-12-31"}
+    warehouse.box.service.update("incoming_messages", first["id"], multipart="perhaps")
+    rejected = []
+    for _ in range(2):
+        run_task("mcommons", "incoming_messages", **interval)
+        rejected.append(warehouse.query("SELECT row_key, rejected_at FROM rejected_records"))
+        clock.advance(60)
+        # Another interval has another pipeline, which never ran.
+        interval["since"] = "2024-01-02"
+    assert [key for key, _ in rejected[0]] == [str(first["id"])]
+    assert rejected[0] == rejected[1]
+    assert "cannot be read" not in log.text
 
 
 def test_an_interval_is_loaded_exactly_and_leaves_the_cursors_alone(warehouse: Warehouse) -> None:

@@ -93,8 +93,11 @@ def stored_rows(table: str, key: Sequence[str], wanted: Wanted) -> Iterator[pa.T
     if C_DLT_LOAD_ID not in known:
         return
     pipeline = dlt.current.pipeline()
+    # A pipeline that never ran has no schema yet, though the dataset can have tables of others.
+    stored_as: Any = schema.name if schema.name in pipeline.schema_names else None
     try:
-        with pipeline.destination_client(schema.name) as client:
+        with pipeline.destination_client(stored_as) as client:
+            client.schema = schema
             batches = (
                 _open_batches(client, table) if isinstance(client, SupportsOpenTables) else None
             )
@@ -102,7 +105,7 @@ def stored_rows(table: str, key: Sequence[str], wanted: Wanted) -> Iterator[pa.T
                 yield from _of_batches(batches, wanted)
                 return
             appends = isinstance(client, SupportsOpenTables)
-        with pipeline.sql_client(schema.name) as client:
+        with pipeline.sql_client(stored_as) as client:
             yield from _of_database(client, table, key, wanted, list(known), appends)
     except DestinationUndefinedEntity:
         return
