@@ -1,4 +1,4 @@
-"""The services, by name: the only list of them."""
+"""The services, by name."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from textlift.declare import Endpoint
+from textlift.tasks import TASKS
 
 if TYPE_CHECKING:
     # To import it takes a second.
     from dlt.extract import DltSource
 
-SERVICES = ("mcommons", "mgage")
+SERVICES = tuple(TASKS)
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("command", choices=_COMMANDS, metavar="COMMAND", help="see below")
     parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...", help="its arguments")
-    options = parser.parse_args(argv)
+    arguments = sys.argv[1:] if argv is None else argv
+    options = parser.parse_args(arguments or ["--help"])
     module, _ = _COMMANDS[options.command]
     code: int = import_module(module).main(options.arguments)
     return code

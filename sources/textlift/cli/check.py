@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 
 from textlift.cli import command
 
 
 def main(argv: Sequence[str]) -> int:
-    """Test the credentials and the destination, say what account they see, and load nothing."""
-    return command.main(["--check", *argv])
+    """Do what ``textlift load --check`` does. Returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="textlift check",
+        description="Test the credentials and the destination, and say what account they see. "
+        "Nothing is loaded.",
+    )
+    command.add_target(parser)
+    parser.parse_args(argv)
+    return command.main([*argv, "--check"])

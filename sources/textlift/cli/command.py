@@ -90,12 +90,13 @@ def use_own_settings() -> None:
     setting: while one does, dlt finds none for its own providers.
     """
     own = PROJECT / ".dlt"
+    file = own / "config.toml"
     if not Path(".dlt").is_dir() and own.is_dir():
         os.environ.setdefault("DLT_PROJECT_DIR", str(PROJECT))
     set_up_dlt()
     # Only where dlt has not read them itself: it looks for each setting in every provider there is.
     read = [place for one in dlt.config.config_providers for place in one.present_locations]
-    if (own / "config.toml").resolve() not in [Path(place).resolve() for place in read]:
+    if file.is_file() and file.resolve() not in [Path(place).resolve() for place in read]:
         dlt.config.register_provider(
             SettingsTomlProvider("textlift", False, "config.toml", [str(own)])
         )
@@ -151,7 +152,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         "3 loaded, with rows in rejected_records",
     )
     when = "ISO 8601, UTC unless it has an offset"
-    parser.add_argument("service", choices=SERVICES)
+    add_target(parser)
     parser.add_argument(
         "--sandbox",
         action="store_true",
@@ -191,16 +192,6 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         "and the cursors stay where they are",
     )
     parser.add_argument(
-        "--destination",
-        metavar="NAME",
-        type=_text,
-        help="dlt destination, or delta or iceberg for tables of that format in dlt's filesystem "
-        "(default: duckdb)",
-    )
-    parser.add_argument(
-        "--dataset", metavar="NAME", type=_text, help="dataset (default: the name of the service)"
-    )
-    parser.add_argument(
         "--full-refresh",
         action="store_true",
         help="load everything again from start_date, and then delete what the service does not "
@@ -219,6 +210,21 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     if options.full_refresh and (options.since or options.until):
         parser.error("--full-refresh loads everything; leave --since and --until out")
     return options
+
+
+def add_target(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that say what is loaded, and where to."""
+    parser.add_argument("service", choices=SERVICES)
+    parser.add_argument(
+        "--destination",
+        metavar="NAME",
+        type=_text,
+        help="dlt destination, or delta or iceberg for tables of that format in dlt's filesystem "
+        "(default: duckdb)",
+    )
+    parser.add_argument(
+        "--dataset", metavar="NAME", type=_text, help="dataset (default: the name of the service)"
+    )
 
 
 def _text(value: str) -> str:
