@@ -71,6 +71,11 @@ def test_an_interval_knows_the_rejects_that_are_there(
         interval["since"] = "2024-01-02"
     assert [key for key, _ in rejected[0]] == [str(first["id"])]
     assert rejected[0] == rejected[1]
+    warehouse.box.service.update("incoming_messages", first["id"], multipart=True)
+    run_task("mcommons", "incoming_messages", since="2024-01-01", until="2025-12-30")
+    assert warehouse.query("SELECT count(*) FROM rejected_records WHERE resolved_at IS NULL") == [
+        (0,)
+    ]
     assert "cannot be read" not in log.text
 
 

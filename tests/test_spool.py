@@ -67,6 +67,22 @@ def test_rows_that_come_in_pieces_are_all_loaded(account: Open, page_size: int) 
     assert_same(warehouse)
 
 
+def test_a_page_with_long_lists_is_handed_out_in_pieces(
+    account: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resources, "BATCH_ROWS", 50)
+    warehouse = account(profiles=40)
+    profiles = warehouse.box.service.rows("profiles")
+    lists = ("subscriptions", "custom_columns", "clicks", "integrations")
+    longest = max(1 + sum(len(row[name] or ()) for name in lists) for row in profiles)
+    found = [getattr(item, "data", item) for item in warehouse.source().profiles]
+    rows = [table.num_rows for table in found if "phone_number" in table.column_names]
+    assert sum(rows) == len(profiles)
+    # Beside its entries, a list has a mark for each record without any.
+    assert max(table.num_rows for table in found) <= 50 + longest + max(rows)
+    assert len([count for count in rows if count]) > 5
+
+
 @pytest.mark.usefixtures("nothing_in_memory")
 def test_of_a_snapshot_that_fails_midway_nothing_is_loaded(account: Open) -> None:
     warehouse = account(profiles=120)

@@ -336,6 +336,19 @@ def test_a_record_that_cuts_its_page_short_is_found_and_the_others_load(
     }
 
 
+@mcommons_only
+@pytest.mark.parametrize(("records", "fails"), [(1, False), (3, True)])
+def test_a_list_of_which_no_record_can_be_read_fails_unless_it_is_the_only_one(
+    warehouse: Warehouse, records: int, fails: bool
+) -> None:
+    for row in warehouse.box.service.rows("profiles")[records:]:
+        warehouse.box.service.delete("profiles", row["id"])
+    warehouse.box.hooks.append(cut_at(b"<profile id="))
+    summary = warehouse.load("profiles", page_size=20)
+    assert list(summary.failed) == ["profiles"] * fails
+    assert summary.rejected == (not fails)
+
+
 def garble(mark: bytes, tag: bytes) -> Callable[[Request, Response], Response | None]:
     """A record arrives as something in which nobody sees a record any more."""
 
