@@ -97,7 +97,6 @@ def stored_rows(table: str, key: Sequence[str], wanted: Wanted) -> Iterator[pa.T
     stored_as: Any = schema.name if schema.name in pipeline.schema_names else None
     try:
         with pipeline.destination_client(stored_as) as client:
-            client.schema = schema
             batches = (
                 _open_batches(client, table) if isinstance(client, SupportsOpenTables) else None
             )
