@@ -16,6 +16,8 @@ import dlt
 import duckdb as duckdb_client
 import pytest
 from dlt.common import logger
+from dlt.common.configuration.container import Container
+from dlt.common.pipeline import PipelineContext
 from dlt.extract import DltSource
 
 from textlift.destinations import destination
@@ -143,6 +145,8 @@ def clock(request: pytest.FixtureRequest) -> Clock:
 @pytest.fixture(autouse=True)
 def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, clock: Clock) -> None:
     """Settings of the project alone, whatever the machine's environment says."""
+    # A source outside a pipeline would read from the cursors of the one that ran last.
+    Container()[PipelineContext].deactivate()
     for name in list(os.environ):
         if name.startswith(("SOURCES__", "DESTINATION__", "RUNTIME__", "DLT_")):
             monkeypatch.delenv(name)
