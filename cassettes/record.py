@@ -30,7 +30,7 @@ import yaml
 from dlt.extract import DltSource
 from vcr.request import Request
 
-from textlift.extract.runs import Run
+from textlift.extract.sync import Run
 from textlift.mcommons import MobileCommonsCredentials, mcommons_source
 from textlift.mcommons.endpoints import ENDPOINTS
 from textlift.mcommons.settings import BASE_URL as MCOMMONS_URL

@@ -9,7 +9,7 @@ from random import Random
 
 from textlift.declare import Endpoint, Paging
 from textlift.errors import ServiceError
-from textlift.extract.paging import EDGE_ROWS, Ask, PageMetadata, PageSize, Plan, plan_for
+from textlift.extract.paging import EDGE_ROWS, PageMetadata, PageRequest, PageSize, Plan, plan_for
 from textlift.mcommons.endpoints import ENDPOINTS as MCOMMONS
 from textlift.mgage.endpoints import ENDPOINTS as MGAGE
 from textlift.windows import Window
@@ -59,7 +59,7 @@ class Listing:
     cap: int | None = None
     hidden: frozenset[int] = frozenset()
     count: Callable[[int], int] = lambda count: count
-    answers: list[Ask] = field(default_factory=list)
+    answers: list[PageRequest] = field(default_factory=list)
     changed: set[Row] = field(default_factory=set)
     _born: int = 10**9
 
@@ -73,26 +73,28 @@ class Listing:
 
         self.rows.sort(key=key, reverse=self.order.startswith("-"))
 
-    def answer(self, ask: Ask, place: int) -> PageMetadata:
+    def answer(self, request: PageRequest, place: int) -> PageMetadata:
         """A page as it is now."""
-        self.answers.append(ask)
-        limit = self._limit(ask)
+        self.answers.append(request)
+        limit = self._limit(request)
         pages = -(-len(self.rows) // limit)
         return describe(
-            self.shown(ask),
+            self.shown(request),
             place,
             page_count=self.count(pages) if self.counted else None,
-            next_link=f"?page={ask.number + 1}" if self.linked and ask.number < pages else None,
+            next_link=f"?page={request.number + 1}"
+            if self.linked and request.number < pages
+            else None,
         )
 
-    def shown(self, ask: Ask) -> list[Row]:
+    def shown(self, request: PageRequest) -> list[Row]:
         """The rows on a page as it is now."""
-        limit = self._limit(ask)
-        rows = self.rows[(ask.number - 1) * limit : ask.number * limit]
+        limit = self._limit(request)
+        rows = self.rows[(request.number - 1) * limit : request.number * limit]
         return [row for row in rows if row.id not in self.hidden]
 
-    def _limit(self, ask: Ask) -> int:
-        return self.own_size or min(ask.limit or 20, self.cap or 10**9)
+    def _limit(self, request: PageRequest) -> int:
+        return self.own_size or min(request.limit or 20, self.cap or 10**9)
 
     def leave(self, random: Random) -> None:
         """A row goes: it was deleted, or its cursor moved past the end of the window."""
@@ -167,12 +169,12 @@ def read(
         assert asked, "the plan has not ended, and asks for nothing"
         assert len(listing.answers) < FAR_TOO_MANY, "the plan goes on and on"
         change(len(listing.answers))
-        ask = asked.pop(random.randrange(len(asked)) if random else 0)
+        request = asked.pop(random.randrange(len(asked)) if random else 0)
         version = size.version
-        page = listing.answer(ask, len(pages))
-        if not ask.probe:
-            pages.append(listing.shown(ask))
-        asked += plan.receive(ask, page)
+        page = listing.answer(request, len(pages))
+        if not request.probe:
+            pages.append(listing.shown(request))
+        asked += plan.receive(request, page)
         if size.version != version:
             plan, pages = make_plan(), []
             asked = list(plan.first)

@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 
 from textlift.arrow.tables import Layout, Page
 from textlift.errors import (
-    BrokenAnswer,
+    ApiError,
     CredentialsError,
-    Refusal,
+    MalformedResponse,
     ServiceError,
     TransientError,
     WindowTooLarge,
 )
-from textlift.http.client import Answer
+from textlift.http.client import HttpResponse
 from textlift.mcommons.answers import MIN_BYTES, check, decode
 from textlift.mcommons.endpoints import ENDPOINTS
 
@@ -49,7 +49,7 @@ def refuse(error_id: int, message: str = "No") -> bytes:
 def read(name: str, text: str | bytes) -> Page:
     body = text if isinstance(text, bytes) else text.encode()
     endpoint = BY_NAME[name]
-    return decode(check(Answer(200, "application/xml", body)), endpoint, Layout.of(endpoint))
+    return decode(check(HttpResponse(200, "application/xml", body)), endpoint, Layout.of(endpoint))
 
 
 def rows(page: Page) -> list[dict[str, Any]]:
@@ -75,7 +75,7 @@ def failure(
     body: bytes, status: int = 200, media_type: str = "application/xml", path: str = ""
 ) -> Exception:
     with pytest.raises(ServiceError) as raised:
-        check(Answer(status, media_type, body, path))
+        check(HttpResponse(status, media_type, body, path))
     return raised.value
 
 
@@ -86,7 +86,7 @@ def failure(
 @pytest.mark.parametrize("error_id", [1, 3, 6, 7, 8, 9, 12, 15, 16, 20, 35])
 def test_a_refusal_is_an_error_with_its_id_whatever_the_status(error_id: int, status: int) -> None:
     error = failure(refuse(error_id, "Invalid something"), status)
-    assert type(error) is Refusal
+    assert type(error) is ApiError
     assert error.code == error_id
     assert "Invalid something" in str(error)
 
@@ -102,7 +102,7 @@ def test_too_many_messages_asks_for_a_shorter_window() -> None:
 
 def test_a_wrong_company_stops_at_once_and_says_what_to_set() -> None:
     with pytest.raises(CredentialsError, match=r"sources\.mcommons\.company"):
-        check(Answer(200, "application/xml", refuse(4, "Invalid company id")))
+        check(HttpResponse(200, "application/xml", refuse(4, "Invalid company id")))
 
 
 @pytest.mark.parametrize("status", [401, 403])
@@ -111,7 +111,7 @@ def test_a_wrong_company_stops_at_once_and_says_what_to_set() -> None:
 )
 def test_refused_credentials_stop_at_once_and_say_what_to_check(status: int, body: bytes) -> None:
     with pytest.raises(CredentialsError, match=r"sources\.mcommons\.credentials"):
-        check(Answer(status, "text/html", body))
+        check(HttpResponse(status, "text/html", body))
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_refused_credentials_stop_at_once_and_say_what_to_check(status: int, bod
 def test_every_endpoint_with_a_parent_knows_the_id_that_says_it_vanished(
     name: str, error_id: int
 ) -> None:
-    assert BY_NAME[name].gone == {error_id}
+    assert BY_NAME[name].not_found_codes == {error_id}
 
 
 HTML = (
@@ -200,7 +200,7 @@ def test_a_number_of_a_person_on_a_page_is_not_repeated() -> None:
 def test_a_refusal_is_known_without_a_declaration(status: int, declaration: str) -> None:
     text = '<response success="false">\n  <error id="6" message="This is not correct!"/>\n</response>\n'
     error = failure((declaration + text).encode(), status)
-    assert type(error) is Refusal
+    assert type(error) is ApiError
     assert error.code == 6
     assert str(error) == "the service says: This is not correct! (error 6)"
 
@@ -260,7 +260,7 @@ WHOLE = {
 
 @pytest.mark.parametrize("text", WHOLE.values(), ids=list(WHOLE))
 def test_a_whole_answer_is_no_failure(text: str) -> None:
-    check(Answer(200, "application/xml", text.encode()))
+    check(HttpResponse(200, "application/xml", text.encode()))
 
 
 NAMED = (
@@ -289,7 +289,7 @@ def test_utf_16_is_read(encoding: str, mark: str, declared: bool, large: bool) -
     for cut in (len(body) - 1, len(body) - 5, body.index("\U0001f469".encode(encoding)) + 2):
         assert isinstance(failure(body[:cut]), TransientError)
     refused = '<response success="false"><error id="6" message="No"/></response>'
-    assert type(failure((mark + refused).encode(encoding), 400)) is Refusal
+    assert type(failure((mark + refused).encode(encoding), 400)) is ApiError
 
 
 def test_half_a_pair_of_characters_costs_only_its_record() -> None:
@@ -967,7 +967,7 @@ def test_a_list_of_something_else_is_tried_again(name: str) -> None:
     people = ' num="2"', "<person><id>1</id></person><person><id>2</id></person>"
     text = listing(name, people[1], people[0])
     assert type(failure(text.encode(), path=BY_NAME[name].path)) is TransientError
-    with pytest.raises(BrokenAnswer, match="<person>"):
+    with pytest.raises(MalformedResponse, match="<person>"):
         read(name, text)
     for other in ("hurray!", f"&lt;{record} id='1'/&gt;"):
         assert type(failure(listing(name, other).encode(), path=BY_NAME[name].path)) is (
@@ -981,10 +981,10 @@ def test_a_list_that_is_there_twice_is_no_answer(name: str) -> None:
     container, record = BY_NAME[name].rows.split("/")[-2:]
     records = f'<{record} id="1"/>', f'<{record} id="2"/>'
     two = f"{records[0]}</{container}><{container}>{records[1]}"
-    with pytest.raises(BrokenAnswer):
+    with pytest.raises(MalformedResponse):
         read(name, listing(name, two))
     # Nor where it has to be taken apart.
-    with pytest.raises(BrokenAnswer):
+    with pytest.raises(MalformedResponse):
         read(name, listing(name, two.replace("<", "& <", 1)))
 
 
@@ -1001,7 +1001,7 @@ def test_a_list_with_fewer_records_than_it_says_is_broken(
     for number, lost in ((0, False), (1, False), (2, False), (3, True), (20, True)):
         answer = listing("profiles", records, head.format(number))
         if lost:
-            with pytest.raises(BrokenAnswer, match="garbled"):
+            with pytest.raises(MalformedResponse, match="garbled"):
                 read("profiles", answer)
         else:
             assert read("profiles", answer).rows == 2
@@ -1017,11 +1017,11 @@ def test_records_in_a_comment_are_not_lost_silently(stray: str, large: bool) -> 
     second, third = '<keyword id="2"/>', '<keyword id="3"/>'
     whole = listing("keywords", first + second + third)
     assert read("keywords", whole).rows == 3
-    with pytest.raises(BrokenAnswer, match="garbled"):
+    with pytest.raises(MalformedResponse, match="garbled"):
         read("keywords", whole.replace(second, stray.format(f"x {second}")))
     # A comment from the text of one record to that of another.
     swallowed = whole.replace(first, first.replace("x</", "x<!--</"))
-    with pytest.raises(BrokenAnswer, match="garbled"):
+    with pytest.raises(MalformedResponse, match="garbled"):
         read("keywords", swallowed.replace(third, '<keyword id="3"><name>--></name></keyword>'))
 
 
@@ -1044,7 +1044,7 @@ SINGLE = {
 
 @pytest.mark.parametrize(("name", "inner"), [(n, inner) for n in SINGLE for inner in SINGLE[n]])
 def test_a_single_record_without_its_content_is_no_answer(name: str, inner: str) -> None:
-    with pytest.raises(BrokenAnswer):
+    with pytest.raises(MalformedResponse):
         read(name, respond(inner))
 
 
@@ -1060,7 +1060,7 @@ def test_a_single_record_without_its_content_is_no_answer(name: str, inner: str)
 )
 def test_a_single_record_that_is_not_well_formed_is_no_answer(name: str, inner: str) -> None:
     # Kept as a reject it would be gone from the table, which is replaced.
-    with pytest.raises(BrokenAnswer, match="garbled"):
+    with pytest.raises(MalformedResponse, match="garbled"):
         read(name, respond(inner))
 
 

@@ -30,9 +30,9 @@ from hypothesis import strategies as st
 from requests.auth import AuthBase, HTTPBasicAuth
 
 from textlift.errors import (
-    AnswerTimeout,
     ConfigurationError,
     CredentialsError,
+    ResponseTimeout,
     ServiceError,
     TextliftError,
     TransientError,
@@ -424,17 +424,17 @@ def stall(after: bytes) -> Handle:
 
 
 @pytest.mark.parametrize("after", [b"", GOOD[:20]], ids=["no answer", "half an answer"])
-@pytest.mark.parametrize(("once", "asked"), [((), 2), ((AnswerTimeout,), 1)])
+@pytest.mark.parametrize(("once", "asked"), [((), 2), ((ResponseTimeout,), 1)])
 def test_an_answer_that_does_not_come_in_time_is_asked_for_again_only_if_wanted(
     server: Server,
     connect: Connect,
     after: bytes,
-    once: tuple[type[AnswerTimeout], ...],
+    once: tuple[type[ResponseTimeout], ...],
     asked: int,
 ) -> None:
     server.handle = stall(after)
     client = connect(retries=Retries(attempts=2, backoff=0.01, timeout=0.2))
-    with pytest.raises(AnswerTimeout):
+    with pytest.raises(ResponseTimeout):
         client.get("groups", {}, once=once)
     assert len(server.paths) == asked
 
@@ -472,7 +472,7 @@ def test_an_answer_that_comes_byte_by_byte_is_given_up(
 ) -> None:
     server.handle = handle
     client = connect(retries=Retries(attempts=2, backoff=0.01, timeout=0.3))
-    with pytest.raises(AnswerTimeout, match=r"no end of the answer|no answer"):
+    with pytest.raises(ResponseTimeout, match=r"no end of the answer|no answer"):
         client.get("groups", {})
     assert len(server.paths) == 2
 
@@ -488,7 +488,7 @@ def test_an_answer_that_has_no_end_is_given_up_however_fast_it_comes(
                 request.wfile.write(b"3e8\r\n" + b" " * 1000 + b"\r\n")
 
     server.handle = handle
-    with pytest.raises(AnswerTimeout, match="no end of the answer"):
+    with pytest.raises(ResponseTimeout, match="no end of the answer"):
         connect(retries=Retries(attempts=1, timeout=0.1)).get("groups", {})
     with pytest.raises(ServiceError, match="larger than 5000 bytes"):
         connect(max_bytes=5000).get("groups", {})

@@ -26,8 +26,8 @@ from textlift.extract.paging import (
     MAX_READINGS,
     PART_PAGES,
     UNKNOWN_PARTS,
-    Ask,
     PageMetadata,
+    PageRequest,
     PageSize,
     SequencePlan,
 )
@@ -97,7 +97,9 @@ class Plan:
             earliest=min(inside, default=None),
             latest=max(inside, default=None),
         )
-        return [ask.index for ask in self._plan.receive(Ask(number, None, number), metadata)]
+        return [
+            ask.index for ask in self._plan.receive(PageRequest(number, None, number), metadata)
+        ]
 
     def pages(self) -> Sequence[Page]:
         return [self._pages[kept.place] for kept in self._plan.kept()]

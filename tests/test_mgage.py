@@ -623,20 +623,20 @@ def test_messages_that_aged_out_unread_are_a_hole_and_reported_once(export: Open
     reached = parsed(state_of(warehouse)["reached"][str(PROGRAM)])
     warehouse.box.service.update(PROGRAM, lambda row: True, network="read again")
     summary = warehouse.load()
-    holes = warehouse.query(
+    gaps = warehouse.query(
         "SELECT row_key, resource, window_start, window_end, column_name, payload "
         "FROM rejected_records ORDER BY row_key"
     )
-    assert [hole[0] for hole in holes] == [str(id) for id in PROGRAMS]
-    assert len({hole[1:] for hole in holes}) == 1
-    resource, start, end, column, payload = holes[0][1:]
+    assert [gap[0] for gap in gaps] == [str(id) for id in PROGRAMS]
+    assert len({gap[1:] for gap in gaps}) == 1
+    resource, start, end, column, payload = gaps[0][1:]
     assert (resource, start, column, payload) == ("messages", reached, None, None)
     assert end == TODAY + SECOND - YEAR
-    assert len(summary.holes) == summary.rejected == 3
-    for id, hole in zip(PROGRAMS, summary.holes):
-        assert all(text in hole for text in (str(id), written(start), written(end)))
+    assert len(summary.gaps) == summary.rejected == 3
+    for id, gap in zip(PROGRAMS, summary.gaps):
+        assert all(text in gap for text in (str(id), written(start), written(end)))
     assert_holds(warehouse, served(warehouse))
-    assert warehouse.load().holes == []
+    assert warehouse.load().gaps == []
     assert len(warehouse.content("rejected_records")) == 3
 
 
@@ -647,7 +647,7 @@ def test_a_program_that_was_silent_for_more_than_a_year_has_no_hole(program: Ope
     rewind(warehouse, cursors=TODAY - 500 * DAY)
     put(warehouse, body="second")
     summary = warehouse.load()
-    assert summary.holes == []
+    assert summary.gaps == []
     assert_same(warehouse)
 
 
@@ -657,13 +657,13 @@ def test_what_lies_before_the_start_date_is_no_hole(program: Open) -> None:
     long_ago = TODAY - 500 * DAY
     rewind(warehouse, reached=long_ago)
     wanted = TODAY - 400 * DAY
-    (hole,) = warehouse.load(start_date=written(wanted)).holes
-    assert written(wanted) in hole
+    (gap,) = warehouse.load(start_date=written(wanted)).gaps
+    assert written(wanted) in gap
     rewind(warehouse, reached=long_ago)
-    assert warehouse.load(start_date=written(TODAY - 300 * DAY)).holes == []
+    assert warehouse.load(start_date=written(TODAY - 300 * DAY)).gaps == []
 
 
-def with_a_hole(program: Open, every: timedelta) -> Warehouse:
+def with_a_gap(program: Open, every: timedelta) -> Warehouse:
     """A first load, more than a year ago as far as the state knows, and thirty messages since."""
     warehouse = program()
     put_numbered(warehouse, [number * every for number in range(30)])
@@ -676,14 +676,14 @@ def with_a_hole(program: Open, every: timedelta) -> Warehouse:
 def test_a_hole_that_was_reported_is_not_again_when_the_run_fails_afterwards(
     program: Open, short_windows: None
 ) -> None:
-    warehouse = with_a_hole(program, 10 * DAY)
+    warehouse = with_a_gap(program, 10 * DAY)
     with failing(warehouse, failure(500, "General server exception"), after=15):
         summary = warehouse.load(page_size=4, package_rows=1, concurrency=1)
     assert "General server exception" in summary.failed["messages"]
     assert summary.packages > 1
-    assert len(summary.holes) == 1
+    assert len(summary.gaps) == 1
     again = warehouse.load()
-    assert (again.failed, again.holes) == ({}, [])
+    assert (again.failed, again.gaps) == ({}, [])
     assert len(warehouse.content("rejected_records")) == 1
     assert_holds(warehouse, served(warehouse))
 
@@ -692,7 +692,7 @@ def test_a_hole_that_was_reported_is_not_again_when_the_run_fails_afterwards(
 def test_a_hole_is_reported_whole_and_once_though_the_run_that_finds_it_brings_no_row(
     program: Open, short_windows: None, after: int
 ) -> None:
-    warehouse = with_a_hole(program, HOUR)
+    warehouse = with_a_gap(program, HOUR)
     reached = parsed(state_of(warehouse)["reached"][str(PROGRAM)])
     with failing(warehouse, failure(500, "General server exception"), after=after):
         failed = warehouse.load(page_size=4, concurrency=1)
@@ -700,9 +700,9 @@ def test_a_hole_is_reported_whole_and_once_though_the_run_that_finds_it_brings_n
     assert failed.rows.get("messages", 0) == 0
     again = warehouse.load()
     assert again.failed == {}
-    holes = warehouse.query("SELECT window_start, window_end FROM rejected_records ORDER BY ALL")
-    assert len(holes) == len(failed.holes) + len(again.holes)
-    assert [start for start, _ in holes] == [reached, *(end for _, end in holes[:-1])]
+    gaps = warehouse.query("SELECT window_start, window_end FROM rejected_records ORDER BY ALL")
+    assert len(gaps) == len(failed.gaps) + len(again.gaps)
+    assert [start for start, _ in gaps] == [reached, *(end for _, end in gaps[:-1])]
     assert_holds(warehouse, served(warehouse))
 
 

@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 from tests.test_answers import entries, rows
 from textlift.arrow.tables import Layout, Page
 from textlift.errors import (
-    BrokenAnswer,
+    ApiError,
     CredentialsError,
-    Refusal,
+    MalformedResponse,
     ServiceError,
     TextliftError,
     TransientError,
 )
-from textlift.http.client import Answer
+from textlift.http.client import HttpResponse
 from textlift.mgage.answers import MAX_DEPTH, check, decode
 from textlift.mgage.endpoints import ENDPOINTS
 
@@ -82,7 +82,7 @@ def answer_of(
 
 def read(text: str | bytes) -> Page:
     body = text if isinstance(text, bytes) else text.encode()
-    document = check(Answer(200, "application/json", body))
+    document = check(HttpResponse(200, "application/json", body))
     return decode(document, ENDPOINT, Layout.of(ENDPOINT))
 
 
@@ -93,7 +93,7 @@ def read_messages(*messages: Any) -> Page:
 def failure(body: str | bytes, status: int = 200) -> Exception:
     body = body if isinstance(body, bytes) else body.encode()
     with pytest.raises(ServiceError) as raised:
-        check(Answer(status, "application/json", body))
+        check(HttpResponse(status, "application/json", body))
     return raised.value
 
 
@@ -112,7 +112,7 @@ HTML = "<!DOCTYPE html>\n<html><body><h4>We are down for maintenance</h4></body>
 @pytest.mark.parametrize("body", ["", HTML, failed("Authentication failed"), GOOD])
 def test_refused_credentials_stop_at_once_and_say_what_to_check(status: int, body: str) -> None:
     with pytest.raises(CredentialsError, match=r"sources\.mgage\.credentials"):
-        check(Answer(status, "text/html", body.encode()))
+        check(HttpResponse(status, "text/html", body.encode()))
 
 
 @pytest.mark.parametrize("status", [400, 404, 405, 410, 422])
@@ -120,7 +120,7 @@ def test_a_status_that_will_not_pass_is_a_refusal_with_the_status_and_the_reason
     status: int,
 ) -> None:
     error = failure(failed("Invalid startDate: soon"), status)
-    assert type(error) is Refusal
+    assert type(error) is ApiError
     assert error.code == status
     assert "Invalid startDate: soon" in str(error)
 
@@ -136,7 +136,7 @@ def test_a_status_that_may_pass_is_tried_again_and_keeps_the_reason(status: int)
 @pytest.mark.parametrize(
     "body", ["", "[]", '"no"', '{"meta": ', '{"meta": null}', '{"meta": "no"}', GOOD]
 )
-@pytest.mark.parametrize(("status", "kind"), [(404, Refusal), (503, TransientError)])
+@pytest.mark.parametrize(("status", "kind"), [(404, ApiError), (503, TransientError)])
 def test_a_failure_without_a_reason_is_known_by_its_status(
     body: str, status: int, kind: type[Exception]
 ) -> None:
@@ -178,8 +178,8 @@ def test_json_without_the_list_of_messages_is_tried_again_and_is_no_empty_list(d
 
 def test_an_unknown_program_is_what_the_endpoint_takes_for_gone() -> None:
     error = failure(failed("Program 7 not found"), 404)
-    assert isinstance(error, Refusal)
-    assert {error.code} == ENDPOINT.gone
+    assert isinstance(error, ApiError)
+    assert {error.code} == ENDPOINT.not_found_codes
 
 
 @pytest.mark.parametrize("status", [201, 204, 302, 501, 505])
@@ -771,13 +771,13 @@ def test_what_is_no_text_in_a_broken_message_is_kept_in_a_way_that_can_be_read()
 )
 def test_an_answer_that_is_broken_around_its_messages_is_tried_again(damage: Damage) -> None:
     for good in (GOOD, answer_of([BROKEN, text_of(message(1))])):
-        assert type(failure(damage(good))) is BrokenAnswer
+        assert type(failure(damage(good))) is MalformedResponse
 
 
 def test_a_broken_answer_that_says_nothing_of_a_next_page_is_not_taken_for_the_last() -> None:
     broken = answer_of([BROKEN, text_of(message(1))])
     assert read(broken).next_link == LINK
-    assert type(failure(broken.replace('"nextPageUrl"', '"next"'))) is BrokenAnswer
+    assert type(failure(broken.replace('"nextPageUrl"', '"next"'))) is MalformedResponse
 
 
 # Anything at all
@@ -860,7 +860,7 @@ damaged = edits.map(lambda changes: edited(GOOD, changes).encode("utf-8", "surro
 )
 def test_whatever_the_bytes_an_answer_is_read_or_refused(body: bytes, status: int) -> None:
     try:
-        document = check(Answer(status, "application/json", body))
+        document = check(HttpResponse(status, "application/json", body))
     except TextliftError:
         return
     page = decode(document, ENDPOINT, Layout.of(ENDPOINT))

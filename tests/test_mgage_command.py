@@ -178,10 +178,10 @@ def test_rows_dropped_unread_are_a_hole_that_is_reported_once(export: Open) -> N
     warehouse.box.service.put(PROGRAM, {"body": "364", "date": days_ago(364)})
     ended = run_one(warehouse)
     line = rf"^messages: rows of .*{PROGRAM} from (\S+) to (\S+) are not at the service"
-    hole = re.search(line, ended.err, re.MULTILINE)
-    assert hole
-    assert hole[1] == written(known)
-    end = datetime.strptime(hole[2], "%Y-%m-%dT%H:%M:%S%z")
+    gap = re.search(line, ended.err, re.MULTILINE)
+    assert gap
+    assert gap[1] == written(known)
+    end = datetime.strptime(gap[2], "%Y-%m-%dT%H:%M:%S%z")
     assert days_ago(365) - timedelta(minutes=5) < end <= days_ago(365) + timedelta(seconds=1)
     assert "1 values or records were rejected (messages 1): see rejected_records" in ended.out
     assert ended.code == REJECTED

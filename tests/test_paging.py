@@ -17,12 +17,12 @@ from tests.moving import PAGED as DECLARED
 from textlift.declare import Endpoint, Paging
 from textlift.errors import ServiceError
 from textlift.extract.paging import (
-    MAX_FRUITLESS,
+    MAX_EMPTY_REQUESTS,
     MAX_PAGES,
     MAX_READINGS,
-    Ask,
     Budget,
     OverlapPlan,
+    PageRequest,
     PageSize,
     Plan,
     SequencePlan,
@@ -101,11 +101,14 @@ def test_pages_overlap_and_go_on(limit: int) -> None:
     plan = OverlapPlan(OPEN, PageSize(limit), HOUR)
     end = 0
     for index in range(1, MAX_PAGES + 1):
-        ask = plan._ask(index)
-        assert ask.limit is not None
-        assert ask.limit <= limit
-        assert index == 1 or (ask.number - 1) * ask.limit < end < ask.number * ask.limit
-        end = ask.number * ask.limit
+        request = plan._request(index)
+        assert request.limit is not None
+        assert request.limit <= limit
+        assert (
+            index == 1
+            or (request.number - 1) * request.limit < end < request.number * request.limit
+        )
+        end = request.number * request.limit
     assert limit < 1000 or end > 0.96 * limit * MAX_PAGES
 
 
@@ -323,12 +326,12 @@ def test_pages_put_together_from_several_answers_are_read_until_two_are_the_same
     size = PageSize(60)
     plan = plan_for(endpoint(OPEN), size, HOUR)
     first, other = (replace(describe(rows(count)), pieced=True) for count in (40, 39))
-    ask = plan.first[0]
-    (behind,) = plan.receive(ask, first)
-    assert plan.receive(behind, describe([], 1)) == [ask]
-    assert plan.receive(ask, replace(other, place=2)) == [ask]
+    request = plan.first[0]
+    (behind,) = plan.receive(request, first)
+    assert plan.receive(behind, describe([], 1)) == [request]
+    assert plan.receive(request, replace(other, place=2)) == [request]
     assert not plan.done
-    plan.receive(ask, replace(other, place=3))
+    plan.receive(request, replace(other, place=3))
     assert plan.done
 
 
@@ -337,13 +340,13 @@ def test_records_that_cannot_be_loaded_do_not_keep_pages_from_being_read() -> No
     plan = plan_for(endpoint(COUNTED), size, None)
     listing, asked, answers = listing_of(150, COUNTED), list(plan.first), 0
     while not plan.done:
-        ask = asked.pop(0)
-        page = listing.answer(ask, answers)
+        request = asked.pop(0)
+        page = listing.answer(request, answers)
         # What the first two pages have in common cannot be read.
         lost = 4 if page.rows == 60 or page.rows == 56 else 0
         page = replace(page, loaded=page.rows - lost)
         page = replace(page, tail=page.tail[:-lost]) if page.rows == 60 else page
-        asked += plan.receive(ask, page)
+        asked += plan.receive(request, page)
         answers += 1
         assert answers < 20
 
@@ -385,8 +388,8 @@ def test_a_window_is_not_cut_for_a_service_that_does_not_heed_it() -> None:
 class SamePage(Listing):
     """A list of which every page is the first one."""
 
-    def shown(self, ask: Ask) -> list[Row]:
-        return super().shown(replace(ask, number=1))
+    def shown(self, request: PageRequest) -> list[Row]:
+        return super().shown(replace(request, number=1))
 
 
 @every_paging
@@ -446,7 +449,7 @@ def test_equal_rows_without_a_key_that_fill_pages_are_all_read(count: int, limit
 def test_answers_without_a_new_row_have_a_bound() -> None:
     budget, page = Budget(), describe(rows(3))
     budget.spend(page)
-    for n in range(MAX_FRUITLESS):
+    for n in range(MAX_EMPTY_REQUESTS):
         budget.spend((page, describe([]), None)[n % 3])
     with pytest.raises(ServiceError, match="no new row"):
         budget.spend(page)
@@ -456,7 +459,7 @@ def test_a_new_row_gives_answers_without_one_another_chance() -> None:
     budget = Budget()
     for n in range(3):
         budget.spend(describe([Row(n, n)]))
-        for _ in range(MAX_FRUITLESS):
+        for _ in range(MAX_EMPTY_REQUESTS):
             budget.spend(describe([]))
 
 
@@ -467,13 +470,13 @@ def test_a_list_of_which_every_page_is_new_has_an_end(
     monkeypatch.setattr("textlift.extract.paging.MAX_DEPTH", 100)
     size = PageSize(limit)
     plan: Plan = plan_for(endpoint(OPEN), size, None)
-    asked: list[Ask] = list(plan.first)
+    asked: list[PageRequest] = list(plan.first)
     with pytest.raises(ServiceError, match="none is the last"):
         while asked:
-            ask = asked.pop(0)
-            start = (ask.number - 1) * (ask.limit or 0)
-            page = describe([Row(start + n, 0) for n in range(ask.limit or 0)])
-            asked += plan.receive(ask, page)
+            request = asked.pop(0)
+            start = (request.number - 1) * (request.limit or 0)
+            page = describe([Row(start + n, 0) for n in range(request.limit or 0)])
+            asked += plan.receive(request, page)
 
 
 def test_of_a_row_met_twice_the_newer_version_comes_last() -> None:
@@ -488,8 +491,10 @@ def test_a_list_with_keys_is_read_again_only_so_often() -> None:
     plan = SequencePlan(Paging.LINKED, PageSize(None), None, keyed=True)
     answers, asked = 0, list(plan.first)
     while not plan.done:
-        ask, answers = asked.pop(0), answers + 1
+        request, answers = asked.pop(0), answers + 1
         page = replace(describe([Row(answers, 0)]), place=answers)
-        asked += plan.receive(ask, replace(page, next_link="?page=2" if ask.number == 1 else None))
+        asked += plan.receive(
+            request, replace(page, next_link="?page=2" if request.number == 1 else None)
+        )
         assert answers < 4 * MAX_READINGS
     assert len(plan.kept()) == answers

@@ -9,8 +9,9 @@ from datetime import datetime, timezone
 import pytest
 import requests.auth
 
-from textlift.extract import reading
-from textlift.extract.reading import Reader, Service, Unit, WindowRows
+from textlift.errors import ServiceError
+from textlift.extract import reader as reader_module
+from textlift.extract.reader import Reader, Service, Slice, SliceRows
 from textlift.http.client import Client
 from textlift.mcommons.answers import check, decode
 from textlift.mcommons.endpoints import ENDPOINTS
@@ -34,8 +35,8 @@ def box() -> Iterator[Sandbox]:
 def reader(box: Sandbox) -> Iterator[Reader]:
     login = requests.auth.HTTPBasicAuth("sandbox@example.org", "sandbox-password")
     client = Client(box.url, login, check, concurrency=CONCURRENCY)
-    units = [Unit(window) for window in Window(START, NOW).split(WINDOWS)]
-    yield Reader(Service(client, decode), PROFILES, units, PAGE)
+    slices = [Slice(window) for window in Window(START, NOW).split(WINDOWS)]
+    yield Reader(Service(client, decode), PROFILES, slices, PAGE)
     client.close()
 
 
@@ -48,7 +49,7 @@ def rest(box: Sandbox) -> int:
     return before
 
 
-def rows_of(reader: Reader) -> list[WindowRows]:
+def rows_of(reader: Reader) -> list[SliceRows]:
     taken = []
     while not reader.finished:
         found = reader.poll()
@@ -60,7 +61,7 @@ def rows_of(reader: Reader) -> list[WindowRows]:
 def test_reading_goes_on_while_nobody_asks_and_ends_when_enough_is_ahead(
     box: Sandbox, reader: Reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reading, "AHEAD_ROWS", AHEAD)
+    monkeypatch.setattr(reader_module, "AHEAD_ROWS", AHEAD)
     while (first := reader.poll()) is None:
         time.sleep(0.001)
     rest(box)
@@ -75,8 +76,8 @@ def test_reading_goes_on_while_nobody_asks_and_ends_when_enough_is_ahead(
 def test_what_comes_next_waits_for_nothing_that_was_read_ahead(
     box: Sandbox, reader: Reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reading, "AHEAD_ROWS", 1)
-    starts = [rows.unit.window.start for rows in rows_of(reader) if rows.unit.window]
+    monkeypatch.setattr(reader_module, "AHEAD_ROWS", 1)
+    starts = [rows.slice_.window.start for rows in rows_of(reader) if rows.slice_.window]
     assert starts == sorted(starts)
     assert len(starts) >= WINDOWS
 
@@ -93,11 +94,11 @@ def test_a_failure_comes_after_the_windows_that_were_complete_before_it(
         )
     )
     ends = []
-    with pytest.raises(reading.ServiceError, match="HTTP 404"):
+    with pytest.raises(ServiceError, match="HTTP 404"):
         while True:
             found = reader.poll()
-            if found and found.unit.window:
-                ends.append(found.unit.window.end)
+            if found and found.slice_.window:
+                ends.append(found.slice_.window.end)
             time.sleep(0.001)
     windows = Window(START, NOW).split(WINDOWS)
     complete = [window.end for window in windows if window.start.isoformat() <= late]

@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import Open, Warehouse
 from tests.test_hazards import corrupted
 from textlift.arrow.tables import Reject, empty_page, without_repeats
-from textlift.extract.reading import Unit
+from textlift.extract.reader import Slice
 from textlift.load import resources
 from textlift.load.rejects import SCHEMA, Rejections
 from textlift.mcommons.endpoints import ENDPOINTS
@@ -142,7 +142,7 @@ def test_a_bad_record_that_two_windows_or_two_readings_met_is_one_reject() -> No
     once, twice = replace(good, rejects=[bad]), replace(good, rejects=[bad, bad])
     rejections = Rejections(GROUPS, now, False, list)
     for page in (once, twice, once):
-        rejections.add(page, Unit())
+        rejections.add(page, Slice())
     assert rejections.take(last=True).num_rows == len(rejections.keys) == 2
     assert list(without_repeats([once, twice]))[1].rejects == []
     assert list(without_repeats([good, twice]))[1].rejects == [bad, bad]
@@ -219,7 +219,7 @@ def test_an_unreadable_record_is_resolved_by_its_own_window_only(
     rejections = Rejections(CALLS, RUN, True, lambda: [stored])
     for parent, hours in windows:
         window = Window(*map(hour, hours)) if hours else None
-        unit = Unit(window, values={"mconnect_id": parent})
+        unit = Slice(window, values={"mconnect_id": parent})
         rejections.add_loaded(empty_page(CALLS), unit, is_last=True)
     expected = [{**stored, "resolved_at": RUN}] if resolved else []
     assert rejections.take(last=True).to_pylist() == expected

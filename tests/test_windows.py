@@ -67,8 +67,8 @@ def test_parts_are_whole_seconds_and_differ_by_one_at_most(window: Window, wante
 def test_every_part_of_a_splittable_window_is_shorter_so_cutting_ends(
     window: Window, wanted: int
 ) -> None:
-    whole = window.end - window.start
-    shorter = all(part.end - part.start < whole for part in window.split(wanted))
+    partition = window.end - window.start
+    shorter = all(part.end - part.start < partition for part in window.split(wanted))
     assert shorter is window.splittable
 
 

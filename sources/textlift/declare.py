@@ -125,7 +125,7 @@ class Endpoint:
         configured: Parameters whose values come from the configuration, for an endpoint that is
             asked for each set of them; they are columns as well.
         setting: Name of the setting that holds them.
-        gone: Codes of the refusals that say that what is asked for is not there.
+        not_found_codes: Codes of the refusals that say that what is asked for is not there.
         whole_every: How often all rows are read, for those that change without coming back into a
             window, or are in none; of each parent at once.
         removed_column: Column for the time when a complete read did not return a row any more, which
@@ -151,8 +151,8 @@ class Endpoint:
     parent: Parent | None = None
     configured: tuple[str, ...] = ()
     setting: str | None = None
-    gone: frozenset[int] = frozenset()
-    whole_every: timedelta | None = None
+    not_found_codes: frozenset[int] = frozenset()
+    full_read_every: timedelta | None = None
     removed_column: str | None = None
 
     @property

@@ -3,16 +3,16 @@
 ::
 
     TextliftError
-    ├── ConfigurationError       a setting is missing or cannot be used
-    │   └── CredentialsError     the service refused the credentials or the company
-    ├── AlreadyRunning           another run of the pipeline is under way
-    ├── DestinationFailed        the warehouse could not be loaded
-    └── ServiceError             the service could not be read
-        ├── TransientError       may pass: the client tries again
-        │   ├── AnswerTimeout    no answer in time
-        │   └── BrokenAnswer     an answer that is cut short or garbled
-        ├── Refusal              the service refuses the question, with a code
-        └── WindowTooLarge       the service asks for a shorter window
+    ├── ConfigurationError           a setting is missing or wrong
+    │   └── CredentialsError         the service refused the credentials or the company
+    ├── AlreadyRunning               another run of the pipeline is active
+    ├── DestinationFailed            the warehouse could not be loaded
+    └── ServiceError                 the service could not be read
+        ├── TransientError           retriable: the client sends the request again
+        │   ├── ResponseTimeout      no response in time
+        │   └── MalformedResponse    a response that is cut short or garbled
+        ├── ApiError                 the service refused the request, with an error code
+        └── WindowTooLarge           the service requires a shorter window
 """
 
 from __future__ import annotations
@@ -67,11 +67,11 @@ class TransientError(ServiceError):
         self.retry_after = retry_after
 
 
-class AnswerTimeout(TransientError):
+class ResponseTimeout(TransientError):
     """The service did not answer in time."""
 
 
-class BrokenAnswer(TransientError):
+class MalformedResponse(TransientError):
     """The answer holds what was asked for, but is cut short or garbled.
 
     Args:
@@ -84,7 +84,7 @@ class BrokenAnswer(TransientError):
         self.body = body
 
 
-class Refusal(ServiceError):
+class ApiError(ServiceError):
     """The service refuses the question and says why.
 
     Args:

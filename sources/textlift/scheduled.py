@@ -137,7 +137,7 @@ def run_task(
         for line in [*report.plain(summary), *summary.notes, report.total(summary, pipeline)]:
             print(line)
         lines = [*report.removed(summary), *report.rejected(summary)]
-        for line in [*lines, *summary.holes, *report.problems(summary)]:
+        for line in [*lines, *summary.gaps, *report.problems(summary)]:
             print(line)
         # Where a load fails this is left to the one that tries again.
         _drop_staging(pipeline)

@@ -22,7 +22,7 @@ from requests.auth import AuthBase, HTTPBasicAuth
 from textlift import clock
 from textlift.declare import Endpoint
 from textlift.errors import ConfigurationError, CredentialsError
-from textlift.extract.runs import Settings
+from textlift.extract.sync import Settings
 from textlift.http.client import Retries, check_base_url
 from textlift.windows import format_time, parse_time
 
@@ -149,7 +149,7 @@ def read_settings(
         until=parse_time(until, "until", end=True) if until else None,
         page_size=page_size,
         lookback={name: timedelta(hours=hours) for name, hours in (lookback_hours or {}).items()},
-        whole_every=timedelta(days=whole_read_days) if whole_read_days is not None else None,
+        full_read_every=timedelta(days=whole_read_days) if whole_read_days is not None else None,
         configured=configured,
         account=account,
         scope=scope,

@@ -57,7 +57,7 @@ def assert_same(warehouse: Warehouse) -> None:
 
 
 def outcome(summary: Summary) -> tuple[int, int, list[str], dict[str, str]]:
-    return summary.rejected, len(summary.holes), summary.missing, summary.failed
+    return summary.rejected, len(summary.gaps), summary.missing, summary.failed
 
 
 # What passes

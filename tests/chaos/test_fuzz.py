@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from tests.conftest import PROJECT
 from textlift.arrow.tables import Layout, Page
 from textlift.declare import Endpoint
-from textlift.errors import BrokenAnswer, TextliftError
-from textlift.http.client import Answer
+from textlift.errors import MalformedResponse, TextliftError
+from textlift.http.client import HttpResponse
 from textlift.mcommons import answers
 from textlift.mcommons.answers import check, decode
 from textlift.mcommons.endpoints import ENDPOINTS
@@ -29,7 +29,9 @@ HEAD = b'<?xml version="1.0" encoding="UTF-8"?>\n<response success="true">\n'
 
 
 def read(body: bytes, endpoint: Endpoint = PROFILES, status: int = 200) -> Page:
-    return decode(check(Answer(status, "application/xml", body)), endpoint, Layout.of(endpoint))
+    return decode(
+        check(HttpResponse(status, "application/xml", body)), endpoint, Layout.of(endpoint)
+    )
 
 
 def profile(number: int) -> bytes:
@@ -91,7 +93,7 @@ def test_no_edits_inside_of_one_record_cost_another(
     records[bad] = b"<profile" + edited(inside, changes) + b"</profile>"
     try:
         page = read(page_of(records, counted))
-    except BrokenAnswer:
+    except MalformedResponse:
         # It is asked for in smaller pieces.
         return
     found = page.table.select(list(whole[0])).to_pylist()
@@ -242,5 +244,5 @@ def test_a_hostile_record_neither_fills_the_memory_nor_costs_another(code: str, 
     )
     assert done.stderr == ""
     # Beginnings without end: what cannot be told from its neighbours is kept, or asked for alone.
-    lost = ("[1, 2]\n", "BrokenAnswer\n") if "},{" in body or "<profile " in body else ()
+    lost = ("[1, 2]\n", "MalformedResponse\n") if "},{" in body or "<profile " in body else ()
     assert done.stdout in ("[1, 3]\n", "[1, 2, 3]\n", *lost)

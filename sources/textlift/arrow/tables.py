@@ -117,7 +117,7 @@ def column_name(name: str) -> str:
     return f"x{normal}" if normal.startswith("_") and not normal[1:2].isdigit() else normal
 
 
-class _Room:
+class _NewFieldBudget:
     """How many more places that nobody declared may be found in an endpoint's records.
 
     Attributes:
@@ -156,7 +156,7 @@ class Node:
 
     path: str
     column: str
-    room: _Room
+    room: _NewFieldBudget
     list: ChildList | None = None
     skip: bool = False
     skip_below: bool = False
@@ -202,9 +202,9 @@ class Layout:
     padded: bool = False
 
     @classmethod
-    def of(cls, declared: Endpoint | ChildList, room: _Room | None = None) -> Layout:
+    def of(cls, declared: Endpoint | ChildList, room: _NewFieldBudget | None = None) -> Layout:
         """Compile an endpoint, or a list of an endpoint."""
-        room = room or _Room(MAX_NEW_PLACES)
+        room = room or _NewFieldBudget(MAX_NEW_PLACES)
         root = Node("", "", room)
         layout = cls(root, declared.columns, None, {})
         if isinstance(declared, ChildList):
@@ -244,7 +244,7 @@ class Layout:
 
 
 @dataclass
-class Texts:
+class TextColumns:
     """The rows of one table as text, column by column.
 
     Attributes:
@@ -260,7 +260,7 @@ class Texts:
     count: int
     columns: Mapping[str, pa.Array]
     parents: pa.Array
-    lists: Mapping[str, Texts] = field(default_factory=dict)
+    lists: Mapping[str, TextColumns] = field(default_factory=dict)
     misfits: Sequence[tuple[int, str, str, str]] = ()
 
     def column(self, name: str) -> pa.Array:
@@ -313,9 +313,9 @@ class Rows:
         """Go on to the next row."""
         self.count += 1
 
-    def texts(self) -> Texts:
+    def texts(self) -> TextColumns:
         """What was walked, column by column."""
-        return Texts(
+        return TextColumns(
             self.layout,
             self.count,
             {name: self._filled(values) for name, values in self.columns.items()},
@@ -330,7 +330,7 @@ class Rows:
 
 def build_page(
     endpoint: Endpoint,
-    rows: Texts,
+    rows: TextColumns,
     originals: Callable[[int], str],
     rejects: Iterable[Reject] = (),
     too_wide: Iterable[int] = (),
@@ -409,8 +409,8 @@ def empty_page(endpoint: Endpoint) -> Page:
     return page
 
 
-def _nothing(layout: Layout) -> Texts:
-    return Texts(layout, 0, {}, pa.array([], pa.int64()))
+def _nothing(layout: Layout) -> TextColumns:
+    return TextColumns(layout, 0, {}, pa.array([], pa.int64()))
 
 
 def _row_key(values: Sequence[str | None]) -> str | None:
@@ -418,7 +418,7 @@ def _row_key(values: Sequence[str | None]) -> str | None:
 
 
 def _build_lists(
-    rows: Texts,
+    rows: TextColumns,
     roots: pa.Array | None,
     prefix: str,
     children: dict[str, pa.Table],
@@ -444,7 +444,7 @@ def _build_lists(
 
 
 def _build(
-    rows: Texts, types: Columns, arrays: dict[str, pa.Array]
+    rows: TextColumns, types: Columns, arrays: dict[str, pa.Array]
 ) -> tuple[pa.Table, list[tuple[int, str, str, str]]]:
     bad = list(rows.misfits)
     columns = list({**types, **rows.columns})

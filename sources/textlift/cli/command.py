@@ -467,5 +467,5 @@ def _report(console: Console, pipeline: dlt.Pipeline, summary: Summary) -> None:
     lines = [*report.removed(summary), *report.rejected(summary)]
     for line in [*summary.notes, report.total(summary, pipeline), *lines]:
         print(line)
-    for line in [*summary.holes, *report.problems(summary)]:
+    for line in [*summary.gaps, *report.problems(summary)]:
         print(line, file=sys.stderr)

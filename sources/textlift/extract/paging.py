@@ -59,7 +59,7 @@ MAX_PARTS = 64
 #: No service has shorter pages: fewer rows are not a full page.
 MIN_PAGE = 20
 #: Requests for one parent, or for the account, in which no new row comes.
-MAX_FRUITLESS = 1000
+MAX_EMPTY_REQUESTS = 1000
 
 #: Rows that a page has in common with the one before it, at least; fewer where pages are short.
 _OVERLAP = 4
@@ -80,7 +80,7 @@ _RESTLESS = (
 
 
 @dataclass(frozen=True)
-class Ask:
+class PageRequest:
     """A question for a page.
 
     Attributes:
@@ -186,12 +186,12 @@ class PageSize:
         )
         return self._short_ends and known
 
-    def saw(self, page: PageMetadata, ask: Ask) -> None:
+    def saw(self, page: PageMetadata, request: PageRequest) -> None:
         """Learn from a page that arrived."""
-        if ask.limit is None or ask.probe or page.pieced:
+        if request.limit is None or request.probe or page.pieced:
             return
-        self.has_been_full = self.has_been_full or page.rows == ask.limit
-        if page.rows > ask.limit and self.is_kept:
+        self.has_been_full = self.has_been_full or page.rows == request.limit
+        if page.rows > request.limit and self.is_kept:
             self.is_kept = False
             self.version += 1
             self.forget_looks()
@@ -279,11 +279,11 @@ class Plan(ABC):
 
     @property
     @abstractmethod
-    def first(self) -> Sequence[Ask]:
+    def first(self) -> Sequence[PageRequest]:
         """What to ask for first."""
 
     @abstractmethod
-    def receive(self, ask: Ask, page: PageMetadata) -> Sequence[Ask]:
+    def receive(self, request: PageRequest, page: PageMetadata) -> Sequence[PageRequest]:
         """Take the answer to a question and say what to ask for next.
 
         Raises:
@@ -292,7 +292,7 @@ class Plan(ABC):
         """
 
     @abstractmethod
-    def resume(self) -> Sequence[Ask]:
+    def resume(self) -> Sequence[PageRequest]:
         """Say what to ask for next, now that more is known of short pages."""
 
     @abstractmethod
@@ -303,13 +303,13 @@ class Plan(ABC):
         """The link to a page, which the page before it named; none for the first."""
         return None
 
-    def _cut(self, parts: int, looks: Sequence[int] = ()) -> Sequence[Ask]:
+    def _cut(self, parts: int, looks: Sequence[int] = ()) -> Sequence[PageRequest]:
         """Give up the window for shorter ones."""
         _expect_inside(self._current.values())
         self.parts, self.looks = parts, looks
         return ()
 
-    def _cut_or_fail(self, reason: str) -> Sequence[Ask]:
+    def _cut_or_fail(self, reason: str) -> Sequence[PageRequest]:
         """Give up a window that cannot be read as it is."""
         if not self._splittable:
             raise ServiceError(reason)
@@ -329,17 +329,17 @@ class Plan(ABC):
         self._size.saw_end(page, self)
         self.unpaged = not self._size.has_been_full and page.rows >= MIN_PAGE
 
-    def _is_counted_last(self, ask: Ask, page: PageMetadata) -> bool | None:
+    def _is_counted_last(self, request: PageRequest, page: PageMetadata) -> bool | None:
         """Whether the service's count says that this is the last page; ``None`` if it says nothing.
 
         A count that leaves out a page that is there says nothing, nor does a full last page tell
         that the count was right.
         """
-        if page.page_count is None or (page.rows and page.page_count < ask.number):
+        if page.page_count is None or (page.rows and page.page_count < request.number):
             return None
-        if page.page_count > ask.number:
+        if page.page_count > request.number:
             return False
-        return True if ask.limit is None or page.rows < ask.limit else None
+        return True if request.limit is None or page.rows < request.limit else None
 
 
 class OverlapPlan(Plan):
@@ -362,11 +362,11 @@ class OverlapPlan(Plan):
         assert size.limit is not None
         self._spans = _spans(size.limit)
         self._probes: dict[int, PageMetadata] = {}
-        self._first = (self._ask(1), *map(self._look_at, looks))
+        self._first = (self._request(1), *map(self._look_at, looks))
         self._waiting = set(self._first)
 
     @property
-    def first(self) -> Sequence[Ask]:
+    def first(self) -> Sequence[PageRequest]:
         """The first page, and those to look for."""
         return self._first
 
@@ -378,22 +378,22 @@ class OverlapPlan(Plan):
         skips = [0, *(self._shared_rows(n) for n in range(1, len(pages)))]
         return [Kept(page.place, skip) for page, skip in zip(pages, skips)]
 
-    def receive(self, ask: Ask, page: PageMetadata) -> Sequence[Ask]:
+    def receive(self, request: PageRequest, page: PageMetadata) -> Sequence[PageRequest]:
         """Go on when all answers are there."""
-        self._waiting.discard(ask)
+        self._waiting.discard(request)
         version = self._size.version
-        self._size.saw(page, ask)
-        if ask.probe:
-            self._probes[ask.index] = page
+        self._size.saw(page, request)
+        if request.probe:
+            self._probes[request.index] = page
         else:
-            if ask.index in self._current:
-                self._earlier.append(self._current[ask.index])
-            self._current[ask.index] = page
+            if request.index in self._current:
+                self._earlier.append(self._current[request.index])
+            self._current[request.index] = page
         if self._waiting or self._size.version != version:
             return ()
         return self.resume()
 
-    def resume(self) -> Sequence[Ask]:
+    def resume(self) -> Sequence[PageRequest]:
         """Go on with the answers that are there."""
         self.held = False
         asked = self._go_on()
@@ -403,15 +403,15 @@ class OverlapPlan(Plan):
     def _pages(self) -> Iterable[PageMetadata]:
         return (*self._earlier, *self._current.values())
 
-    def _ask(self, index: int) -> Ask:
-        return Ask(*self._spans[index], index)
+    def _request(self, index: int) -> PageRequest:
+        return PageRequest(*self._spans[index], index)
 
-    def _look_at(self, index: int) -> Ask:
+    def _look_at(self, index: int) -> PageRequest:
         """How to ask whether there is such a page: by its first row."""
         number, limit = self._spans[index]
-        return Ask((number - 1) * limit + 1, 1, index, probe=True)
+        return PageRequest((number - 1) * limit + 1, 1, index, probe=True)
 
-    def _go_on(self) -> Sequence[Ask]:
+    def _go_on(self) -> Sequence[PageRequest]:
         if self._learn():
             return ()
         if self._repeats_itself():
@@ -420,7 +420,7 @@ class OverlapPlan(Plan):
         if last is None:
             return self._look_on()
         missing = [n for n in range(1, last) if n not in self._current]
-        return [self._ask(n) for n in missing] if missing else self._check(last)
+        return [self._request(n) for n in missing] if missing else self._check(last)
 
     def _learn(self) -> bool:
         """Whether short pages that others follow tell that pages have another size."""
@@ -474,12 +474,12 @@ class OverlapPlan(Plan):
         page = self._current[index]
         if self._paging is Paging.SINGLE:
             return True
-        counted = self._is_counted_last(self._ask(index), page)
+        counted = self._is_counted_last(self._request(index), page)
         if page.salvaged or counted is None:
             return self._size.ends(page, self._limit(index))
         return counted
 
-    def _look_on(self) -> Sequence[Ask]:
+    def _look_on(self) -> Sequence[PageRequest]:
         """Narrow down where the pages end."""
         current, probes = self._current, self._probes
         found = [page for page in probes.values() if page.rows]
@@ -506,17 +506,17 @@ class OverlapPlan(Plan):
             self.held = not self._is_full(full) and not self._size.may_look_behind(
                 current[full], self
             )
-            return () if self.held else (self._ask(full + 1),)
+            return () if self.held else (self._request(full + 1),)
         if end is None:
             if full == 1:
-                return [self._ask(n) for n in range(2, NEXT_PAGES + 2)]
+                return [self._request(n) for n in range(2, NEXT_PAGES + 2)]
             steps = [full * 2, full * 4, full * 8]
             if self._splittable:
                 steps = [n for n in steps if n <= MAX_PAGES] + [MAX_PAGES + 1]
             return [self._look_at(n) for n in steps]
         missing = [n for n in range(1, end) if n not in current]
         if end - full - 1 <= MAX_MISSES:
-            return [self._ask(n) for n in missing or (end,)]
+            return [self._request(n) for n in missing or (end,)]
         # A look costs a request, and so does a page too many, which may be there after all.
         places = {full + (end - full) * n // (MAX_PROBES + 1) for n in range(1, MAX_PROBES + 1)}
         return [self._look_at(n) for n in sorted(places)]
@@ -524,7 +524,7 @@ class OverlapPlan(Plan):
     def _is_full(self, index: int) -> bool:
         return self._current[index].rows >= self._limit(index)
 
-    def _count_on(self, count: int, limit: int, full: int) -> Sequence[Ask]:
+    def _count_on(self, count: int, limit: int, full: int) -> Sequence[PageRequest]:
         """Ask for the pages that the service has counted, which may be too many."""
         first_is_full = self._is_full(1)
         if self._splittable and count > MAX_PAGES and first_is_full:
@@ -535,14 +535,14 @@ class OverlapPlan(Plan):
             last < max(FIRST_PAGES, 2 * full) and first_is_full and self._start(last + 1) <= there
         ):
             last += 1
-        return [self._ask(n) for n in range(1, last + 1) if n not in self._current]
+        return [self._request(n) for n in range(1, last + 1) if n not in self._current]
 
     def _start(self, index: int) -> int:
         """How many rows come before a page."""
         number, limit = self._spans[index]
         return (number - 1) * limit
 
-    def _check(self, last: int) -> Sequence[Ask]:
+    def _check(self, last: int) -> Sequence[PageRequest]:
         """Read again where two pages have nothing in common; all of it, where rows have no key."""
         pages = {n: self._current[n] for n in range(1, last + 1)}
         apart = [n for n in range(1, last) if not self._is_joined(n)]
@@ -570,7 +570,7 @@ class OverlapPlan(Plan):
         self._readings += 1
         if not self._keyed:
             again |= set(pages)
-        return [self._ask(n) for n in sorted(again)]
+        return [self._request(n) for n in sorted(again)]
 
     def _end_is_open(self, last: int) -> bool:
         """Whether rows behind a full last page may have come before it while both were read."""
@@ -619,9 +619,9 @@ class SequencePlan(Plan):
         self._unconfirmed = 0
 
     @property
-    def first(self) -> Sequence[Ask]:
+    def first(self) -> Sequence[PageRequest]:
         """The first page."""
-        return (self._ask(1),)
+        return (self._request(1),)
 
     def kept(self) -> Sequence[Kept]:
         """All pages that were read; where rows have no key, those of one reading."""
@@ -632,35 +632,35 @@ class SequencePlan(Plan):
         """What the page before it named."""
         return self._current[index - 1].next_link if index > 1 else None
 
-    def _ask(self, index: int) -> Ask:
-        return Ask(index, self._size.limit, index)
+    def _request(self, index: int) -> PageRequest:
+        return PageRequest(index, self._size.limit, index)
 
-    def receive(self, ask: Ask, page: PageMetadata) -> Sequence[Ask]:
+    def receive(self, request: PageRequest, page: PageMetadata) -> Sequence[PageRequest]:
         """Go on to the next page, or back to the first."""
         version = self._size.version
-        self._size.saw(page, ask)
+        self._size.saw(page, request)
         if self._size.version != version:
             return ()
-        number = ask.index
+        number = request.index
         if self._unconfirmed:
             self._checks[number] = page
             return () if len(self._checks) < self._unconfirmed else self._confirm()
         self._current[number] = page
-        return self._go_on(ask, page)
+        return self._go_on(request, page)
 
-    def resume(self) -> Sequence[Ask]:
+    def resume(self) -> Sequence[PageRequest]:
         """Go on behind the last page."""
         self.held = False
         last = max(self._current)
-        return self._go_on(self._ask(last), self._current[last])
+        return self._go_on(self._request(last), self._current[last])
 
-    def _go_on(self, ask: Ask, page: PageMetadata) -> Sequence[Ask]:
-        number, before = ask.index, self._current.get(ask.index - 1)
-        if before is not None and self._is_repeated(before, ask.limit, page):
+    def _go_on(self, request: PageRequest, page: PageMetadata) -> Sequence[PageRequest]:
+        number, before = request.index, self._current.get(request.index - 1)
+        if before is not None and self._is_repeated(before, request.limit, page):
             del self._current[number]
             self._end_repeated(before)
             return self._end(number - 1)
-        if self._is_last(ask, page):
+        if self._is_last(request, page):
             return self._end(number)
         if self._repeats_itself(page):
             self._current = {1: page}
@@ -669,7 +669,7 @@ class SequencePlan(Plan):
             self.done = self.unpaged = True
             return ()
         count = page.page_count or 0
-        if self._splittable and count > MAX_PAGES and number == 1 and page.rows == ask.limit:
+        if self._splittable and count > MAX_PAGES and number == 1 and page.rows == request.limit:
             return self._cut(_parts_of(count))
         if self._splittable and number >= MAX_PAGES:
             return self._cut(self._estimate_parts())
@@ -682,18 +682,18 @@ class SequencePlan(Plan):
             return self._cut_or_fail(_ENDLESS)
         if number >= MAX_DEPTH:
             raise ServiceError(_ENDLESS)
-        short = self._size.is_kept and ask.limit is not None and page.rows < ask.limit
+        short = self._size.is_kept and request.limit is not None and page.rows < request.limit
         self.held = short and not self._size.may_look_behind(page, self)
-        return () if self.held else (self._ask(number + 1),)
+        return () if self.held else (self._request(number + 1),)
 
-    def _is_last(self, ask: Ask, page: PageMetadata) -> bool:
+    def _is_last(self, request: PageRequest, page: PageMetadata) -> bool:
         if self._paging is Paging.LINKED:
             return page.next_link is None
         if self._paging is Paging.SINGLE or not page.rows:
             return True
-        counted = self._is_counted_last(ask, page)
+        counted = self._is_counted_last(request, page)
         if counted is None or page.salvaged:
-            return self._size.ends(page, ask.limit)
+            return self._size.ends(page, request.limit)
         return counted
 
     def _repeats_itself(self, page: PageMetadata) -> bool:
@@ -704,7 +704,7 @@ class SequencePlan(Plan):
         # Rows without a key can be equal, all of a page as well.
         return len(alike) > 2 and all(alike) and (self._keyed or len({*page.head}) > 1)
 
-    def _end(self, last: int) -> Sequence[Ask]:
+    def _end(self, last: int) -> Sequence[PageRequest]:
         if self._paging is not Paging.LINKED:
             last = self._learn(last)
             if last > 1 and self._is_first_again(last):
@@ -715,7 +715,7 @@ class SequencePlan(Plan):
         self.done = not checked or (self._settled and self._keyed)
         self._unconfirmed = len(checked)
         self._checks = {}
-        return () if self.done else [self._ask(n) for n in checked]
+        return () if self.done else [self._request(n) for n in checked]
 
     def _learn(self, last: int) -> int:
         """Learn from short pages, and forget an empty one at the end; the number of the last one."""
@@ -734,7 +734,7 @@ class SequencePlan(Plan):
         page = self._current[last]
         return _alike(page, self._current[1]) and (self._keyed or len({*page.head}) > 1)
 
-    def _confirm(self) -> Sequence[Ask]:
+    def _confirm(self) -> Sequence[PageRequest]:
         self._unconfirmed = 0
         if all(_same(page, self._current[n]) for n, page in self._checks.items()):
             self.done = True
@@ -772,7 +772,7 @@ class Budget:
     """Bounds the requests for one parent, or for the account, in which no new row comes."""
 
     def __init__(self) -> None:
-        self._fruitless = 0
+        self._empty_requests = 0
         self._seen: set[tuple[int, ...]] = set()
 
     def spend(self, page: PageMetadata | None) -> None:
@@ -784,12 +784,12 @@ class Budget:
         edges = (*page.head[:1], *page.tail[-1:]) if page else ()
         if edges and edges not in self._seen:
             self._seen.add(edges)
-            self._fruitless = 0
+            self._empty_requests = 0
             return
-        self._fruitless += 1
-        if self._fruitless > MAX_FRUITLESS:
+        self._empty_requests += 1
+        if self._empty_requests > MAX_EMPTY_REQUESTS:
             raise ServiceError(
-                f"{MAX_FRUITLESS} answers in a row brought no new row; the service names more "
+                f"{MAX_EMPTY_REQUESTS} answers in a row brought no new row; the service names more "
                 "pages than there are, or does not heed the window that is asked for"
             )
 

@@ -33,9 +33,9 @@ from urllib3.connection import HTTPConnection
 from urllib3.exceptions import DecodeError, HTTPError, IncompleteRead, ReadTimeoutError
 
 from textlift.errors import (
-    AnswerTimeout,
     ConfigurationError,
     CredentialsError,
+    ResponseTimeout,
     ServiceError,
     TextliftError,
     TransientError,
@@ -68,7 +68,7 @@ _FAILURES: Mapping[type[BaseException], str] = {
 
 
 @dataclass(frozen=True)
-class Answer:
+class HttpResponse:
     """One HTTP answer.
 
     Attributes:
@@ -275,7 +275,7 @@ class Client(Generic[Content]):
         self,
         base_url: str,
         auth: AuthBase,
-        check: Callable[[Answer], Content],
+        check: Callable[[HttpResponse], Content],
         params: Mapping[str, str] | None = None,
         concurrency: int = 16,
         retries: Retries = Retries(),
@@ -457,7 +457,7 @@ class Client(Generic[Content]):
             )
         media_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         try:
-            return self._check(Answer(response.status_code, media_type, body, path))
+            return self._check(HttpResponse(response.status_code, media_type, body, path))
         except CredentialsError as error:
             # Nobody else has to be refused; whoever comes next is told why.
             self._refused = error
@@ -487,7 +487,7 @@ class Client(Generic[Content]):
             if elapsed > timeout and (
                 size < MIN_RATE * elapsed or elapsed > MAX_TIMEOUTS * timeout
             ):
-                raise AnswerTimeout(f"no end of the answer after {elapsed:.0f} s")
+                raise ResponseTimeout(f"no end of the answer after {elapsed:.0f} s")
         return b"".join(chunks)
 
     def _unanswered(self, error: Exception, elapsed: float) -> TextliftError:
@@ -504,7 +504,7 @@ class Client(Generic[Content]):
         timeout = self._retries.timeout
         silent = isinstance(error, (requests.ReadTimeout, ReadTimeoutError))
         if silent or (elapsed >= timeout and not isinstance(error, requests.ConnectTimeout)):
-            return AnswerTimeout(f"no answer, or only a part of one, within {timeout:g} s")
+            return ResponseTimeout(f"no answer, or only a part of one, within {timeout:g} s")
         host = urlsplit(self.base_url).netloc
         if isinstance(error, requests.exceptions.ProxyError):
             host = f"the proxy on the way to {host}"

@@ -29,8 +29,8 @@ from filelock import FileLock, Timeout
 from textlift.destinations import checked, contents
 from textlift.dlt_setup import set_up_dlt
 from textlift.errors import AlreadyRunning, ConfigurationError, TextliftError, quote
-from textlift.extract.runs import ACCOUNT_HINT, has_cursors
-from textlift.extract.runs import full_refresh as full_refresh_of_loads
+from textlift.extract.sync import ACCOUNT_HINT, has_cursors
+from textlift.extract.sync import full_refresh as full_refresh_of_loads
 from textlift.load.rejects import REJECTED_RECORDS
 from textlift.settings import host_of
 
@@ -63,7 +63,7 @@ class Summary:
     requests: int = 0
     rejections: dict[str, int] = field(default_factory=dict)
     removed: dict[str, int] = field(default_factory=dict)
-    holes: list[str] = field(default_factory=list)
+    gaps: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -343,7 +343,7 @@ def _note_resources(summary: Summary, source: DltSource, names: Iterable[str]) -
             summary.rejections[name] = summary.rejections.get(name, 0) + metrics["rejected"]
         if metrics.get("removed"):
             summary.removed[name] = summary.removed.get(name, 0) + metrics["removed"]
-        summary.holes += [f"{name}: {hole}" for hole in metrics.get("holes", ())]
+        summary.gaps += [f"{name}: {gap}" for gap in metrics.get("holes", ())]
         # Of a load in several packages each names all that was missing so far.
         summary.missing += [one for one in metrics.get("missing", ()) if one not in summary.missing]
         if metrics.get("failed"):

@@ -21,7 +21,7 @@ from dlt.common.schema.utils import has_table_seen_data
 from textlift.arrow.tables import Page, Reject
 from textlift.declare import Endpoint
 from textlift.destinations.stored import having, stored_rows
-from textlift.extract.reading import Unit
+from textlift.extract.reader import Slice
 from textlift.windows import Window
 
 REJECTED_RECORDS = "rejected_records"
@@ -95,35 +95,35 @@ class Rejections:
             row["resolved_at"] is None and key not in self._waiting for key, row in stored
         )
 
-    def add(self, page: Page, unit: Unit) -> None:
+    def add(self, page: Page, slice_: Slice) -> None:
         """Note the rejects of rows that were read; of equal ones each."""
         met: Counter[tuple[Any, ...]] = Counter()
         for reject in page.rejects:
-            what = (self._row_key(reject, unit, page.table), _column(reject), reject.payload)
-            self._note(*what[:2], reject.reason, what[2], unit.window, met[what])
+            what = (self._row_key(reject, slice_, page.table), _column(reject), reject.payload)
+            self._note(*what[:2], reject.reason, what[2], slice_.window, met[what])
             met[what] += 1
 
     def add_gap(self, row_key: str | None, reason: str, window: Window) -> None:
         """Note rows that nobody can read any more."""
         self._note(row_key, None, reason, None, window)
 
-    def add_loaded(self, page: Page, unit: Unit, is_last: bool) -> None:
+    def add_loaded(self, page: Page, slice_: Slice, is_last: bool) -> None:
         """Note which records go into the package, and, with the last of them, what was read."""
-        prefix = _prefix(unit)
+        prefix = _prefix(slice_)
         if not is_last:
             pass
-        elif unit.window is None:
+        elif slice_.window is None:
             self._undated.add(prefix)
             undated = (self._endpoint.window and self._endpoint.window.undated) or {}
-            if not undated or not undated.items() <= unit.params.items():
+            if not undated or not undated.items() <= slice_.params.items():
                 self._complete.add(prefix)
         else:
-            _extend(self._spans.setdefault(prefix, []), unit.window)
+            _extend(self._spans.setdefault(prefix, []), slice_.window)
         if not self._by_record:
             return
         for names, is_whole, front in (
             (self._endpoint.key, False, ()),
-            (self._endpoint.record_key, True, unit.values.values()),
+            (self._endpoint.record_key, True, slice_.values.values()),
         ):
             columns = [page.table[name].to_pylist() for name in names]
             for parts in zip(*columns):
@@ -161,11 +161,11 @@ class Rejections:
             for span in self._spans.get(prefix, ())
         )
 
-    def _row_key(self, reject: Reject, unit: Unit, table: pa.Table) -> str | None:
+    def _row_key(self, reject: Reject, slice_: Slice, table: pa.Table) -> str | None:
         key = self._endpoint.key
         if reject.row is not None and key:
             return _joined(table[name][reject.row].as_py() for name in key)
-        return _joined([*unit.values.values(), reject.row_key])
+        return _joined([*slice_.values.values(), reject.row_key])
 
     def _note(
         self,
@@ -204,8 +204,8 @@ def _joined(parts: Iterable[Any]) -> str | None:
     return "/".join(str(part) for part in parts if part is not None) or None
 
 
-def _prefix(unit: Unit) -> str:
-    return _joined(unit.values.values()) or ""
+def _prefix(slice_: Slice) -> str:
+    return _joined(slice_.values.values()) or ""
 
 
 def _column(reject: Reject) -> str | None:

@@ -43,8 +43,8 @@ from textlift.arrow.tables import (
 from textlift.declare import Endpoint
 from textlift.destinations.stored import current_load_id, stored_rows
 from textlift.errors import ConfigurationError, ServiceError
-from textlift.extract.reading import WindowRows
-from textlift.extract.runs import ACCOUNT_HINT, Load, Run, account_state
+from textlift.extract.reader import SliceRows
+from textlift.extract.sync import ACCOUNT_HINT, StreamSync, SyncContext, account_state
 from textlift.load.rejects import REJECTED_RECORDS, SCHEMA, Rejections, disposition, stored_rejects
 from textlift.windows import format_time
 
@@ -83,11 +83,11 @@ class Batch:
 class _Package:
     """The part of a load that goes into one load package."""
 
-    def __init__(self, load: Load, rejections: Rejections, until: datetime) -> None:
+    def __init__(self, load: StreamSync, rejections: Rejections, until: datetime) -> None:
         self.rows = 0
         self.table_rows: dict[str, int] = {}
         self.rejections = rejections
-        self.holes: list[str] = []
+        self.gaps: list[str] = []
         self.removed = 0
         self._load = load
         self.until = until
@@ -108,30 +108,30 @@ class _Package:
             return False
         return self.rows >= limit or time.monotonic() - self._started >= PACKAGE_SECONDS
 
-    def add(self, rows: WindowRows) -> None:
+    def add(self, rows: SliceRows) -> None:
         """Take rows that were read; each key goes into a package once."""
         load, page = self._load, rows.page
         hold = None
         if load.endpoint.window:
-            if rows.unit.window is None and load.unwindowed_since:
+            if rows.slice_.window is None and load.unwindowed_since:
                 page = _from(load.unwindowed_since, page, load.endpoint.window.cursor)
             page, hold = self._unseen(page, load.endpoint.key, load.endpoint.window.cursor)
         load.advance(rows, hold)
-        self.rejections.add(rows.page, rows.unit)
-        if rows.gone is None:
-            self.rejections.add_loaded(rows.page, rows.unit, rows.is_last)
+        self.rejections.add(rows.page, rows.slice_)
+        if rows.not_found is None:
+            self.rejections.add_loaded(rows.page, rows.slice_, rows.is_last)
         # Each with tables of its own: a slice of a table keeps all of it.
         self._pages += map(self._spool.put, split_page(page, BATCH_ROWS))
         self.rows += page.table.num_rows
         self._waiting += page.num_rows
 
-    def _take_holes(self) -> None:
+    def _take_gaps(self) -> None:
         """Note the holes that were found, in the package that moves the cursor past them."""
-        for hole in self._load.holes:
+        for gap in self._load.gaps:
             reason = "the service dropped these rows before they were read"
-            self.rejections.add_gap(hole.whole.cursor or None, reason, hole.window)
-            self.holes.append(str(hole))
-        self._load.holes.clear()
+            self.rejections.add_gap(gap.partition.cursor or None, reason, gap.window)
+            self.gaps.append(str(gap))
+        self._load.gaps.clear()
 
     def _unseen(self, page: Page, key: Sequence[str], cursor: str) -> tuple[Page, datetime | None]:
         """Without the rows this package has already, and the time to come back to.
@@ -178,7 +178,7 @@ class _Package:
 
     def _batch(self, pages: Sequence[Page], last: bool) -> Batch:
         load = self._load
-        self._take_holes()
+        self._take_gaps()
         page = _within_contract(load.endpoint, concat_pages(pages))
         self._count(load.endpoint.name, page.table)
         for suffix, entries in page.children.items():
@@ -186,16 +186,16 @@ class _Package:
         return Batch(load.endpoint, page, self.rejections.take(last))
 
 
-def build_resource(run: Run, endpoint: Endpoint) -> DltResource:
+def build_resource(run: SyncContext, endpoint: Endpoint) -> DltResource:
     """The dlt resource of an endpoint.
 
     It yields Arrow tables, one for the endpoint's rows and one for each of their lists, named
     ``<resource>__<list>``; and one for ``rejected_records``. Its custom metrics are ``rows`` (for
     each table), ``rejected`` (rows) and ``removed`` (rows that are gone at the service) of this
     package, ``requests`` of the whole load, ``window_start`` and ``window_end`` (ISO 8601),
-    ``unfinished`` (whether another run goes on with what this one left), ``holes`` and ``missing``
+    ``unfinished`` (whether another run goes on with what this one left), ``gaps`` and ``missing``
     (what the service dropped unread, what is configured and not there; each for a person),
-    ``about`` (what the service says of all rows of a cursor at once), ``note`` (why nothing was to
+    ``envelope_columns`` (what the service says of all rows of a cursor at once), ``note`` (why nothing was to
     be read) and, where failures are isolated, ``failed`` (why). Before that it has ``unset``: the
     setting that it reads nothing without, if that is not set.
 
@@ -291,7 +291,7 @@ def build_resource(run: Run, endpoint: Endpoint) -> DltResource:
     return resource
 
 
-def _not_returned(load: Load, package: _Package, empty: Page) -> Iterator[Any]:
+def _not_returned(load: StreamSync, package: _Package, empty: Page) -> Iterator[Any]:
     """Rows of the destination that a complete read did not return, marked as removed or deleted."""
     endpoint, covered = load.endpoint, load.covered()
     assert load.complete
@@ -331,7 +331,9 @@ def _as_loaded(table: pa.Table, declared: pa.Schema) -> pa.Table:
     return kept.cast(pa.schema([field.with_nullable(True) for field in fields]))
 
 
-def _metrics(load: Load, package: _Package, run: Run, unfinished: bool) -> dict[str, Any]:
+def _metrics(
+    load: StreamSync, package: _Package, run: SyncContext, unfinished: bool
+) -> dict[str, Any]:
     windowed = load.endpoint.window is not None
     return {
         "rows": dict(package.table_rows),
@@ -340,9 +342,9 @@ def _metrics(load: Load, package: _Package, run: Run, unfinished: bool) -> dict[
         "window_start": format_time(load.start) if windowed and load.start else None,
         "window_end": format_time(run.until) if windowed else None,
         "unfinished": unfinished,
-        "holes": package.holes,
+        "holes": package.gaps,
         "missing": [f"{where}: {reason}" for where, reason in load.missing.items()],
-        "about": load.about,
+        "about": load.envelope_columns,
         "note": load.note,
     }
 
@@ -476,7 +478,7 @@ def _root_item(batch: Batch) -> Any:
     if batch.deletes:
         columns.append({"name": DELETED, "data_type": "bool", "hard_delete": True})
         table = table.append_column(DELETED, pa.repeat(pa.scalar(True), table.num_rows))
-    if endpoint.whole_every and endpoint.parent:
+    if endpoint.full_read_every and endpoint.parent:
         # Version 0.1.0 replaced the rows of each parent as a set, and left that in the schema.
         columns.append({"name": endpoint.parent.column, "merge_key": False})
     if not columns:

@@ -22,8 +22,8 @@ from requests.auth import AuthBase
 
 from textlift.dlt_setup import set_up_dlt
 from textlift.errors import ConfigurationError
-from textlift.extract.reading import Service
-from textlift.extract.runs import Run
+from textlift.extract.reader import Service
+from textlift.extract.sync import SyncContext
 from textlift.http.client import Client
 from textlift.load.resources import build_resource
 from textlift.mcommons.answers import check, decode
@@ -151,7 +151,7 @@ def mcommons_source(
         concurrency=concurrency,
         retries=runtime_retries(),
     )
-    run = Run(Service(client, decode), settings, ENDPOINTS)
+    run = SyncContext(Service(client, decode), settings, ENDPOINTS)
     resources = [build_resource(run, endpoint) for endpoint in ENDPOINTS]
     if schema_contract is not None:
         apply_contract(resources, schema_contract)

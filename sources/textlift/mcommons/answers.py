@@ -31,16 +31,16 @@ from textlift.arrow.tables import (
 from textlift.declare import Endpoint
 from textlift.errors import (
     MAX_QUOTE,
-    BrokenAnswer,
+    ApiError,
     CredentialsError,
-    Refusal,
+    MalformedResponse,
     ServiceError,
     TransientError,
     WindowTooLarge,
     quote,
     spoken,
 )
-from textlift.http.client import TRANSIENT_STATUSES, Answer, parse_number
+from textlift.http.client import TRANSIENT_STATUSES, HttpResponse, parse_number
 from textlift.mcommons import columns
 from textlift.mcommons.endpoints import ENDPOINTS, ENVELOPE
 
@@ -73,16 +73,16 @@ _BESIDE = "text beside elements"
 _GARBLED = "the answer is garbled"
 
 
-def check(answer: Answer) -> bytes:
+def check(answer: HttpResponse) -> bytes:
     """The body of an answer that is whole and holds what was asked for; UTF-16 becomes UTF-8.
 
     Raises:
         CredentialsError: The login, token or company is refused.
-        BrokenAnswer: It is cut short.
+        MalformedResponse: It is cut short.
         TransientError: A failure that may pass; also an answer that lacks what the endpoint of the
             answer's path declares.
         WindowTooLarge: Error 17.
-        Refusal: Any other error id.
+        ApiError: Any other error id.
         ServiceError: Any other answer that holds no records.
     """
     body = _in_utf8(answer.body)
@@ -107,13 +107,13 @@ def check(answer: Answer) -> bytes:
     last = body.rfind(b"</" + root[1])
     end = root if root[0].endswith(b"/>") else end_tag.match(body, last) if last >= 0 else None
     if end is None or not _EPILOG.fullmatch(body, end.end()):
-        raise BrokenAnswer("the answer is cut short", _printable(body))
+        raise MalformedResponse("the answer is cut short", _printable(body))
     endpoint = _BY_PATH.get(answer.path)
     document = _parse(body) if endpoint and not _is_usual(body, endpoint) else None
     if endpoint and document is not None:
         try:
             _locate_all(body, document, endpoint)
-        except BrokenAnswer as error:
+        except MalformedResponse as error:
             # Smaller pages of something else would not be what was asked for either.
             raise TransientError(str(error)) from None
     return body
@@ -194,7 +194,7 @@ def _refusal(body: bytes) -> Exception:
         return TransientError(f"the service says: {message} (error {error_id})")
     if error_id == TOO_MANY_MESSAGES:
         return WindowTooLarge(f"the service says: {message} (error {error_id})")
-    return Refusal(f"the service says: {message} (error {error_id})", error_id)
+    return ApiError(f"the service says: {message} (error {error_id})", error_id)
 
 
 def decode(body: bytes, endpoint: Endpoint, layout: Layout) -> Page:
@@ -206,7 +206,7 @@ def decode(body: bytes, endpoint: Endpoint, layout: Layout) -> Page:
     So is one that declares entities: none is ever expanded.
 
     Raises:
-        BrokenAnswer: It cannot be taken apart without losing a record, or lacks what the endpoint
+        MalformedResponse: It cannot be taken apart without losing a record, or lacks what the endpoint
             declares.
     """
     body = body.lstrip()
@@ -214,7 +214,7 @@ def decode(body: bytes, endpoint: Endpoint, layout: Layout) -> Page:
     found = _in_slices(body, endpoint, layout) if is_large else None
     page, envelope = found or _tolerantly(body, endpoint, layout)
     if page.rows < (parse_number(envelope.get("num")) or 0):
-        raise BrokenAnswer(_GARBLED, _printable(body))
+        raise MalformedResponse(_GARBLED, _printable(body))
     page.page_count = parse_number(envelope.get("page_count"))
     if endpoint.identity:
         # Without the numbers of the page, which tell nothing of its records.
@@ -290,7 +290,7 @@ def _tolerantly(body: bytes, endpoint: Endpoint, layout: Layout) -> tuple[Page, 
     if root is not None:
         records, envelope = _locate_all(body, root, endpoint)
     elif "/" not in endpoint.rows:
-        raise BrokenAnswer(_GARBLED, _printable(body))
+        raise MalformedResponse(_GARBLED, _printable(body))
     else:
         envelope = _salvage_envelope(body, endpoint)
         for chunk in _chunks(body, endpoint):
@@ -301,9 +301,9 @@ def _tolerantly(body: bytes, endpoint: Endpoint, layout: Layout) -> tuple[Page, 
             except ValueError as error:
                 rejects.append(chunk.reject(str(error)))
             if len(rejects) > MAX_PIECES:
-                raise BrokenAnswer(_GARBLED, _printable(body))
+                raise MalformedResponse(_GARBLED, _printable(body))
         if not records and not rejects and parse_number(envelope.get("num")) is None:
-            raise BrokenAnswer(_GARBLED, _printable(body))
+            raise MalformedResponse(_GARBLED, _printable(body))
     between = [] if root is None else list(_between(records))
     nested = _take_out_nested(records)
     too_wide = []
@@ -340,7 +340,7 @@ def _locate_all(
     # What stands in a section is a text that people wrote.
     found = (each[0] for each in _INVISIBLE.finditer(body))
     if any(tag.search(text) for text in found if not text.startswith(b"<![CDATA[")):
-        raise BrokenAnswer(_GARBLED, _printable(body))
+        raise MalformedResponse(_GARBLED, _printable(body))
     return _locate(root, endpoint)
 
 
@@ -404,7 +404,7 @@ def _locate(
     """The records of an answer and the attributes of the element that holds them.
 
     Raises:
-        BrokenAnswer: It lacks what the endpoint declares, or has it twice. That is no empty list: a
+        MalformedResponse: It lacks what the endpoint declares, or has it twice. That is no empty list: a
             snapshot must not be emptied by an answer to something else.
     """
     *containers, record = endpoint.rows.split("/")
@@ -429,11 +429,11 @@ def _is_content(element: etree._Element | None) -> bool:
     return element is not None and bool(element.keys() or (element.text or "").strip())
 
 
-def _no_answer(element: etree._Element, endpoint: Endpoint) -> BrokenAnswer:
+def _no_answer(element: etree._Element, endpoint: Endpoint) -> MalformedResponse:
     wanted = endpoint.content[0] if endpoint.rows == "." else endpoint.rows
     held = " and ".join(f"<{child.tag}>" for child in islice(element, 2)) or "nothing"
     problem = f"<{element.tag}> holds {held}, where {wanted} should be once"
-    return BrokenAnswer(problem[:MAX_QUOTE], _text(element))
+    return MalformedResponse(problem[:MAX_QUOTE], _text(element))
 
 
 def _walk(element: etree._Element, node: Node, rows: Rows) -> None:
@@ -538,7 +538,7 @@ def _salvage_envelope(body: bytes, endpoint: Endpoint) -> dict[str, str]:
     holder = endpoint.rows.split("/")[-2]
     opening = re.findall(rf"<{holder}(?=[\s/>])[^>]*>".encode(), body)
     if len(opening) != 1:
-        raise BrokenAnswer(_GARBLED, _printable(body))
+        raise MalformedResponse(_GARBLED, _printable(body))
     found = re.findall(rb"""([\w.-]+)\s*=\s*(?:"([^"]*)"|'([^']*)')""", opening[0])
     return {
         name.decode(): (double or single).decode("utf-8", "replace")

@@ -22,7 +22,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from textlift.arrow.tables import Layout, Node, Texts
+from textlift.arrow.tables import Layout, Node, TextColumns
 from textlift.declare import Endpoint
 from textlift.mcommons.endpoints import ENVELOPE
 
@@ -196,7 +196,9 @@ class Plan:
         return np.array([facts.get(name, default) for facts in self._facts], dtype)
 
 
-def read(body: bytes, endpoint: Endpoint, layout: Layout) -> tuple[Texts, dict[str, str]] | None:
+def read(
+    body: bytes, endpoint: Endpoint, layout: Layout
+) -> tuple[TextColumns, dict[str, str]] | None:
     """The records of a page, and the attributes of the element that holds them.
 
     Args:
@@ -230,7 +232,7 @@ class _Reading:
         self._buffer = pa.py_buffer(body)
         self._bytes = np.frombuffer(body, np.uint8)
 
-    def result(self) -> tuple[Texts, dict[str, str]]:
+    def result(self) -> tuple[TextColumns, dict[str, str]]:
         """The records and the attributes of what holds them."""
         self._find_tags()
         self._find_attributes()
@@ -403,7 +405,7 @@ class _Reading:
             names[which[n]].decode(): _ANY.sub(_character, value) for n, value in zip(here, values)
         }
 
-    def _texts(self) -> Texts:
+    def _texts(self) -> TextColumns:
         """The columns of all tables."""
         plan, elements, places = self._plan, self._elements, self._places
         rows_of = [np.flatnonzero(places == table.row) for table in plan.tables]
@@ -425,7 +427,7 @@ class _Reading:
         owners = np.searchsorted(elements, self._owners[full])
         slots = np.concatenate([plan.slots[places[wanted]], slots[full]])
         rows = np.concatenate([row_of[wanted], row_of[owners]])
-        found: list[Texts] = []
+        found: list[TextColumns] = []
         slot_tables = np.array(plan.slot_tables, np.int32)[slots]
         for number, table in enumerate(plan.tables):
             here = np.flatnonzero(slot_tables == number)
@@ -437,7 +439,9 @@ class _Reading:
             if table.parent >= 0:
                 above = rows_of[table.parent]
                 parents = np.searchsorted(above, rows_of[number], "right") - 1
-            found.append(Texts(table.layout, count, columns, pa.array(parents, pa.int64()), {}))
+            found.append(
+                TextColumns(table.layout, count, columns, pa.array(parents, pa.int64()), {})
+            )
         for table, texts in zip(plan.tables, found):
             if table.parent >= 0 and texts.count:
                 lists = dict(found[table.parent].lists)

@@ -157,7 +157,7 @@ ENDPOINTS = (
         paging=Paging.OPEN,
         page_limit=1000,
         window=WindowParams("from", "to", cursor="updated_at", lookback=timedelta(hours=1)),
-        whole_every=timedelta(days=7),
+        full_read_every=timedelta(days=7),
         removed_column="removed_at",
     ),
     # List Incoming Messages. Received once and not changed afterwards; the lookback is for those
@@ -283,7 +283,7 @@ ENDPOINTS = (
         page_limit=1000,
         window=WindowParams("from", "to", cursor="end_time", lookback=timedelta(days=1)),
         parent=Parent("mconnects", param="mconnect_id", column="mconnect_id"),
-        gone=frozenset({INVALID_MCONNECT}),
+        not_found_codes=frozenset({INVALID_MCONNECT}),
     ),
     # List Web Clicks, for each tiny URL. The page prints no limit, so only an empty page is the
     # end; a click stays where it is, so the full page before it is not read again.
@@ -297,7 +297,7 @@ ENDPOINTS = (
         settled=True,
         window=WindowParams("from", "to", cursor="created_at", lookback=timedelta(hours=1)),
         parent=Parent("tinyurls", param="url_id", column="tinyurl_id"),
-        gone=frozenset({INVALID_URL}),
+        not_found_codes=frozenset({INVALID_URL}),
     ),
     # List mData Queries, for each mData. Rows have no id: what was asked, when and by whom never
     # changes; the profile beside it does.
@@ -344,7 +344,7 @@ ENDPOINTS = (
         page_limit=100,
         window=WindowParams("from", "to", cursor="created_at", lookback=timedelta(hours=1)),
         parent=Parent("mdatas", param="mdata_id", column="mdata_id"),
-        gone=frozenset({INVALID_MDATA}),
+        not_found_codes=frozenset({INVALID_MDATA}),
     ),
     # List Campaigns.
     Endpoint(
@@ -382,8 +382,8 @@ ENDPOINTS = (
         page_limit=1000,
         window=WindowParams("from", "to", cursor="activated_at", lookback=timedelta(days=1)),
         parent=Parent("campaigns", param="campaign_id", column="campaign_id"),
-        gone=frozenset({INVALID_CAMPAIGN}),
-        whole_every=timedelta(days=7),
+        not_found_codes=frozenset({INVALID_CAMPAIGN}),
+        full_read_every=timedelta(days=7),
     ),
     # List Group Members, for each group. Who left is in no window, so every group is read whole.
     # A member is a whole profile; its lists are in the tables of profiles.
@@ -398,7 +398,7 @@ ENDPOINTS = (
         paging=Paging.OPEN,
         page_limit=1000,
         parent=Parent("groups", param="group_id", column="group_id"),
-        gone=frozenset({INVALID_GROUP}),
+        not_found_codes=frozenset({INVALID_GROUP}),
     ),
     # List Groups.
     Endpoint(
@@ -511,7 +511,7 @@ ENDPOINTS = (
         content=("call_count",),
         skip=frozenset({"success"}),
         parent=Parent("mconnects", param="mconnect_id", column="mconnect_id"),
-        gone=frozenset({INVALID_MCONNECT}),
+        not_found_codes=frozenset({INVALID_MCONNECT}),
     ),
     # Donation Summary, for each configured fundraising campaign.
     Endpoint(
@@ -532,7 +532,7 @@ ENDPOINTS = (
         content=("accepted", "pending"),
         configured=("fundraising_id",),
         setting="fundraising_ids",
-        gone=frozenset({INVALID_FUNDRAISING}),
+        not_found_codes=frozenset({INVALID_FUNDRAISING}),
     ),
     # mData Entries, for each configured pair of an mData and an input.
     Endpoint(
@@ -549,6 +549,6 @@ ENDPOINTS = (
         key=(),
         configured=("mdata_id", "input"),
         setting="mdata_entries",
-        gone=frozenset({INVALID_MDATA}),
+        not_found_codes=frozenset({INVALID_MDATA}),
     ),
 )

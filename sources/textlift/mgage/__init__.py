@@ -21,8 +21,8 @@ from requests.auth import AuthBase
 
 from textlift.dlt_setup import set_up_dlt
 from textlift.errors import ConfigurationError
-from textlift.extract.reading import Service
-from textlift.extract.runs import Run
+from textlift.extract.reader import Service
+from textlift.extract.sync import SyncContext
 from textlift.http.client import Client
 from textlift.load.resources import build_resource
 from textlift.mgage.answers import check, decode
@@ -138,7 +138,7 @@ def mgage_source(
         retries=runtime_retries(),
     )
     service = Service(client, decode, limit_param="pageSize", time_format="%Y-%m-%dT%H:%M:%S")
-    run = Run(service, settings, ENDPOINTS)
+    run = SyncContext(service, settings, ENDPOINTS)
     resources = [build_resource(run, endpoint) for endpoint in ENDPOINTS]
     if schema_contract is not None:
         apply_contract(resources, schema_contract)

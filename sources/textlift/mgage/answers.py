@@ -17,15 +17,15 @@ from typing import Any
 from textlift.arrow.tables import Layout, Node, Page, Reject, Rows, build_page, column_name
 from textlift.declare import Endpoint
 from textlift.errors import (
-    BrokenAnswer,
+    ApiError,
     CredentialsError,
-    Refusal,
+    MalformedResponse,
     ServiceError,
     TransientError,
     quote,
     spoken,
 )
-from textlift.http.client import TRANSIENT_STATUSES, Answer
+from textlift.http.client import TRANSIENT_STATUSES, HttpResponse
 
 #: Objects in objects become columns up to here; what lies deeper stays JSON.
 MAX_DEPTH = 8
@@ -111,7 +111,7 @@ class Document:
     earlier: Sequence[tuple[str, Any]] = ()
 
 
-def check(answer: Answer) -> Document:
+def check(answer: HttpResponse) -> Document:
     """What an answer holds, if it is whole and a success.
 
     A body that is not well-formed is taken apart message by message: the good ones load, each bad
@@ -119,10 +119,10 @@ def check(answer: Answer) -> Document:
 
     Raises:
         CredentialsError: The login is refused.
-        BrokenAnswer: It is cut short, or no JSON around its messages.
+        MalformedResponse: It is cut short, or no JSON around its messages.
         TransientError: A failure that may pass; also ``generalErrors`` in an answer with messages,
             and an answer to something else.
-        Refusal: HTTP 4xx, with the status as its code.
+        ApiError: HTTP 4xx, with the status as its code.
         ServiceError: Any other failure.
     """
     if answer.status in (401, 403):
@@ -144,7 +144,7 @@ def check(answer: Answer) -> Document:
         if answer.status in TRANSIENT_STATUSES:
             raise TransientError(problem)
         if 400 <= answer.status < 500:
-            raise Refusal(problem, answer.status)
+            raise ApiError(problem, answer.status)
         raise ServiceError(problem)
     if not text.strip():
         raise TransientError("the answer is empty")
@@ -207,11 +207,11 @@ def _salvage(text: str) -> tuple[dict[str, Any], list[str]]:
     """An answer that is no JSON, in the pieces that are, and the text of the others.
 
     Raises:
-        BrokenAnswer: It is cut short, or broken outside of its messages.
+        MalformedResponse: It is cut short, or broken outside of its messages.
     """
     opening = _MESSAGES.search(text)
     if opening is None:
-        raise BrokenAnswer("the answer is no JSON", _printable(text))
+        raise MalformedResponse("the answer is no JSON", _printable(text))
     head = text[: opening.start()]
     meta = _meta(head)
     messages: list[Any] = []
@@ -297,7 +297,7 @@ def _end_of_broken(text: str, at: int, meta: Any, work: int) -> tuple[int, int]:
         if _behind(text, end, meta) is not None:
             return end, work
         tail_work -= len(text) - end + len(text) // 16
-    raise BrokenAnswer("the answer is cut short", _printable(text))
+    raise MalformedResponse("the answer is cut short", _printable(text))
 
 
 def decode(document: Document, endpoint: Endpoint, layout: Layout) -> Page:

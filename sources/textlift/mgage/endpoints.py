@@ -50,6 +50,6 @@ ENDPOINTS = (
         ),
         configured=("program_id",),
         setting="programs",
-        gone=frozenset({NOT_FOUND}),
+        not_found_codes=frozenset({NOT_FOUND}),
     ),
 )

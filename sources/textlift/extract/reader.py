@@ -38,9 +38,9 @@ from textlift.arrow.tables import (
 )
 from textlift.declare import Endpoint, Paging
 from textlift.errors import (
-    AnswerTimeout,
-    BrokenAnswer,
-    Refusal,
+    ApiError,
+    MalformedResponse,
+    ResponseTimeout,
     ServiceError,
     TransientError,
     WindowTooLarge,
@@ -49,10 +49,10 @@ from textlift.extract.paging import (
     EDGE_ROWS,
     MIN_PAGE,
     UNKNOWN_PARTS,
-    Ask,
     Budget,
     OverlapPlan,
     PageMetadata,
+    PageRequest,
     PageSize,
     plan_for,
 )
@@ -63,8 +63,8 @@ from textlift.windows import SECOND, Window
 MAX_CUTS = 5
 #: Broken answers to ever shorter windows, and broken ones of ever smaller pages at a time; where there
 #: are more, it is not single records that are broken.
-MAX_BROKEN = 64
-MAX_BROKEN_PIECES = 16
+MAX_MALFORMED = 64
+MAX_MALFORMED_PIECES = 16
 #: Rows of a larger read that are handed out at a time.
 PIECE_ROWS = 20_000
 #: Rows read ahead of those that are asked for; more would take more memory than they save time.
@@ -73,7 +73,7 @@ _CUT_OFF = "the service answers every page with the same rows, and there may be 
 
 
 @dataclass(frozen=True)
-class Unit:
+class Slice:
     """Something to read: all of a window, or all there is, of one parent or of the account.
 
     Attributes:
@@ -88,7 +88,7 @@ class Unit:
     params: Mapping[str, str] = field(default_factory=dict)
     values: Mapping[str, int | str] = field(default_factory=dict)
     cursor: str = ""
-    instead: Window | None = None
+    fallback_window: Window | None = None
 
     def __str__(self) -> str:
         # A text that was asked for can be a person's; a number is an id.
@@ -97,20 +97,20 @@ class Unit:
 
 
 @dataclass(frozen=True)
-class WindowRows:
+class SliceRows:
     """All rows of one unit, or of one part of a unit that was cut; of many rows, a piece.
 
     Attributes:
         unit: What was read.
         page: Its rows.
-        gone: Why there are no rows, if the service says that what they belong to is not there.
+        not_found: Why there are no rows, if the service says that what they belong to is not there.
         ends_parent: Whether what comes next belongs to another parent.
         is_last: Whether there is no further piece of these rows.
     """
 
-    unit: Unit
+    slice_: Slice
     page: Page
-    gone: str | None
+    not_found: str | None
     ends_parent: bool
     is_last: bool = True
 
@@ -137,7 +137,7 @@ class _Read:
 
     def __init__(
         self,
-        unit: Unit,
+        slice_: Slice,
         endpoint: Endpoint,
         size: PageSize,
         budget: Budget,
@@ -145,32 +145,32 @@ class _Read:
         broken: bool = False,
         looks: Sequence[int] = (),
     ) -> None:
-        self.unit = unit
+        self.slice_ = slice_
         self.budget = budget
         self.cuts = cuts
         #: Whether the window is a part of one whose answer is broken.
         self.broken = broken
         #: What was known of the pages' size when the reading began.
         self.version = size.version
-        self.plan = plan_for(endpoint, size, unit.window, looks)
+        self.plan = plan_for(endpoint, size, slice_.window, looks)
         #: Pages that are to be asked for.
-        self.wanted: deque[Ask] = deque()
+        self.wanted: deque[PageRequest] = deque()
         self.started = False
         self.replaced = False
         self.spool = Spool()
         self.pages: list[Spooled] = []
         #: Rows of the pages that have come so far.
         self.rows = 0
-        self.gone: str | None = None
+        self.not_found: str | None = None
 
     @property
     def done(self) -> bool:
-        return self.plan.done or self.gone is not None
+        return self.plan.done or self.not_found is not None
 
     @property
     def splittable(self) -> bool:
         """Whether there is a window to ask for that can be cut."""
-        return self.unit.window is not None and self.unit.window.splittable
+        return self.slice_.window is not None and self.slice_.window.splittable
 
 
 class Reader:
@@ -187,7 +187,7 @@ class Reader:
     """
 
     def __init__(
-        self, service: Service[Any], endpoint: Endpoint, units: Iterable[Unit], page_size: int
+        self, service: Service[Any], endpoint: Endpoint, slices: Iterable[Slice], page_size: int
     ) -> None:
         self.requests = 0
         self._service = service
@@ -196,15 +196,15 @@ class Reader:
         limit = min(page_size, endpoint.page_limit) if endpoint.page_limit else None
         self._size = PageSize(limit)
         self._lessons = 0
-        self._pieces: Iterator[WindowRows] | None = None
-        self._units = iter(units)
+        self._pieces: Iterator[SliceRows] | None = None
+        self._slices = iter(slices)
         self._order: list[_Read] = []
         self._lock = Lock()
         self._counting = Lock()
         self._under_way = 0
         self._session = 0
         self._failure: Exception | None = None
-        self._gone: set[str] = set()
+        self._not_found: set[str] = set()
         self._exhausted = False
         self._broken = 0
         self._undated: Counter[str] = Counter()
@@ -215,7 +215,7 @@ class Reader:
         """Whether every unit has been handed out."""
         return self._exhausted and not self._order and self._pieces is None
 
-    def poll(self) -> WindowRows | None:
+    def poll(self) -> SliceRows | None:
         """The next rows if they are there, without waiting.
 
         Raises:
@@ -232,27 +232,25 @@ class Reader:
                 return None
             read = self._order.pop(0)
             self._ask_on()
-            ends_parent = not self._order or self._order[0].unit.cursor != read.unit.cursor
+            ends_parent = not self._order or self._order[0].slice_.cursor != read.slice_.cursor
         pages = self._rows(read)
         self._pieces = self._cut_up(read, pages, ends_parent)
         return self._next_piece(self._pieces)
 
-    def _next_piece(self, pieces: Iterator[WindowRows]) -> WindowRows:
+    def _next_piece(self, pieces: Iterator[SliceRows]) -> SliceRows:
         piece = next(pieces)
         if piece.is_last:
             self._pieces = None
         return piece
 
-    def _cut_up(
-        self, read: _Read, pages: Iterator[Page], ends_parent: bool
-    ) -> Iterator[WindowRows]:
+    def _cut_up(self, read: _Read, pages: Iterator[Page], ends_parent: bool) -> Iterator[SliceRows]:
         """The rows of a read, the last ones marked as that."""
         page = next(pages)
         for following in pages:
-            yield WindowRows(read.unit, page, read.gone, ends_parent=False, is_last=False)
+            yield SliceRows(read.slice_, page, read.not_found, ends_parent=False, is_last=False)
             page = following
         read.spool.close()
-        yield WindowRows(read.unit, page, read.gone, ends_parent)
+        yield SliceRows(read.slice_, page, read.not_found, ends_parent)
 
     def _ask_on(self) -> None:
         """Ask for as much as may be asked for at a time, until enough has been read ahead."""
@@ -279,56 +277,58 @@ class Reader:
                 return read
         if held >= AHEAD_ROWS or len(self._order) >= 4 * self._service.client.concurrency:
             return None
-        unit = next(self._units, None)
-        if unit is None:
+        slice_ = next(self._slices, None)
+        if slice_ is None:
             self._exhausted = True
             return None
-        self._order.append(_Read(unit, self._endpoint, self._size, Budget()))
+        self._order.append(_Read(slice_, self._endpoint, self._size, Budget()))
         return self._next_read()
 
-    def _submit(self, read: _Read, ask: Ask) -> bool:
+    def _submit(self, read: _Read, request: PageRequest) -> bool:
         """Ask for a page; false if the session is over."""
-        question = self._service.client.submit(lambda: self._answer(read, ask), self._session)
+        question = self._service.client.submit(lambda: self._answer(read, request), self._session)
         return question is not None
 
-    def _answer(self, read: _Read, ask: Ask) -> None:
+    def _answer(self, read: _Read, request: PageRequest) -> None:
         """Read a page, and go on from it."""
         outcome: Page | Exception
         try:
-            outcome = self._fetch(read, ask)
+            outcome = self._fetch(read, request)
         except Exception as error:  # noqa: BLE001 - raised where it is taken
             outcome = error
         with self._lock:
             self._under_way -= 1
             try:
-                self._take(read, ask, outcome)
+                self._take(read, request, outcome)
                 self._resume()
                 self._ask_on()
             except Exception as error:  # noqa: BLE001 - raised by whoever polls
                 self._failure = self._failure or error
 
-    def _fetch(self, read: _Read, ask: Ask) -> Page:
+    def _fetch(self, read: _Read, request: PageRequest) -> Page:
         """One page; one that stays broken, from smaller pages with the same rows."""
         once: list[type[TransientError]] = []
         if read.splittable and read.cuts < MAX_CUTS:
             # A long window that is too slow for an answer gets none the second time either.
-            once.append(AnswerTimeout)
+            once.append(ResponseTimeout)
         if read.splittable and read.broken:
-            once.append(BrokenAnswer)
+            once.append(MalformedResponse)
         try:
-            return self._ask(read, ask, once)
-        except BrokenAnswer as error:
-            if ask.probe:
+            return self._request(read, request, once)
+        except MalformedResponse as error:
+            if request.probe:
                 return self._unreadable(error)
-            if ask.limit is None:
+            if request.limit is None:
                 raise
-            logger.warning(f"{self._where(read, ask)}: {error}; asking for smaller pages")
-            return self._fetch_pieces(read, ask, ask.limit, error)
+            logger.warning(f"{self._where(read, request)}: {error}; asking for smaller pages")
+            return self._fetch_pieces(read, request, request.limit, error)
 
-    def _fetch_pieces(self, read: _Read, ask: Ask, limit: int, error: BrokenAnswer) -> Page:
+    def _fetch_pieces(
+        self, read: _Read, request: PageRequest, limit: int, error: MalformedResponse
+    ) -> Page:
         """The rows of a page from ever smaller pages, until what is broken stands alone."""
         linked = self._endpoint.paging is Paging.LINKED
-        first, end = (ask.number - 1) * limit, ask.number * limit
+        first, end = (request.number - 1) * limit, request.number * limit
         broken, counted = [(first, end)], None
         size = self._size.limit or limit
         pieces = {first: self._unreadable(error)} if limit == 1 else {}
@@ -341,15 +341,17 @@ class Reader:
             for number in sorted(numbers):
                 start, stop = max(first, (number - 1) * size), min(end, number * size)
                 try:
-                    once = [BrokenAnswer] if size > 1 else []
-                    page = self._ask(read, Ask(number, size, ask.index), once, by_number=True)
-                except BrokenAnswer as still:
+                    once = [MalformedResponse] if size > 1 else []
+                    page = self._request(
+                        read, PageRequest(number, size, request.index), once, by_number=True
+                    )
+                except MalformedResponse as still:
                     if size > 1:
                         broken.append((start, stop))
                         continue
                     page = self._unreadable(still)
                     unreadable += 1
-                except Refusal:
+                except ApiError:
                     if not linked:
                         raise
                     # Nobody has named this page; there may be none.
@@ -371,60 +373,60 @@ class Reader:
                     page = clip_page(page, over, stop - start)
                 pieces[start] = page
             met = sum(page.rows > 0 for page in pieces.values())
-            if len(broken) > MAX_BROKEN_PIECES or (met > 1 and unreadable == met):
+            if len(broken) > MAX_MALFORMED_PIECES or (met > 1 and unreadable == met):
                 raise ServiceError(f"{error}, also to smaller questions")
         joined = join_pieces(self._endpoint, [pieces[at] for at in sorted(pieces)], counted)
         last = pieces[max(pieces)]
         if linked and (last.next_link or last.rows > last.table.num_rows):
-            joined.next_link = f"?page={ask.number + 1}"
+            joined.next_link = f"?page={request.number + 1}"
         return joined
 
     def _number_of(self, read: _Read, link: str) -> int | None:
         """Which page a link leads to, if it says so."""
-        path = self._endpoint.path.format(**read.unit.values)
+        path = self._endpoint.path.format(**read.slice_.values)
         return parse_number(self._service.client.follow(path, link).get("page"))
 
-    def _ask(
+    def _request(
         self,
         read: _Read,
-        ask: Ask,
+        request: PageRequest,
         once: Sequence[type[TransientError]],
         by_number: bool = False,
     ) -> Page:
         """One page; one that has to be taken apart is asked for once more."""
-        service, endpoint, window = self._service, self._endpoint, read.unit.window
-        path = endpoint.path.format(**read.unit.values)
-        params = {**endpoint.params, **read.unit.params}
+        service, endpoint, window = self._service, self._endpoint, read.slice_.window
+        path = endpoint.path.format(**read.slice_.values)
+        params = {**endpoint.params, **read.slice_.params}
         if endpoint.window and window:
             params[endpoint.window.start] = window.start.strftime(service.time_format)
             params[endpoint.window.end] = window.end.strftime(service.time_format)
-        if ask.limit is not None:
-            params[service.limit_param] = str(ask.limit)
+        if request.limit is not None:
+            params[service.limit_param] = str(request.limit)
         if endpoint.paging is Paging.LINKED and not by_number:
-            link = read.plan.link(ask.index)
+            link = read.plan.link(request.index)
             # What a link leaves out is still what was asked for.
             params.update(service.client.follow(path, link) if link else {})
-        elif ask.limit is not None or ask.number > 1:
-            params["page"] = str(ask.number)
+        elif request.limit is not None or request.number > 1:
+            params["page"] = str(request.number)
 
         def get() -> Any:
             return service.client.get(path, params, tuple(once), on_request=self._count)
 
         def decode(content: Any) -> Page:
-            if ask.limit == 1:
+            if request.limit == 1:
                 # Not behind whole pages: others are asked for once it is known.
                 return service.decode(content, endpoint, self._layout)
             return service.client.compute(lambda: service.decode(content, endpoint, self._layout))
 
         content, page = get(), None
-        with suppress(BrokenAnswer):
+        with suppress(MalformedResponse):
             page = decode(content)
             if not page.salvaged:
                 return page
-        logger.warning(f"{self._where(read, ask)}: not well-formed; asking for it again")
+        logger.warning(f"{self._where(read, request)}: not well-formed; asking for it again")
         try:
             return decode(get())
-        except BrokenAnswer:
+        except MalformedResponse:
             if page is None:
                 raise
             return page
@@ -433,7 +435,7 @@ class Reader:
         with self._counting:
             self.requests += 1
 
-    def _take(self, read: _Read, ask: Ask, outcome: Page | Exception) -> None:
+    def _take(self, read: _Read, request: PageRequest, outcome: Page | Exception) -> None:
         if read.done or read.replaced:
             return
         if read.version != self._size.version:
@@ -445,35 +447,35 @@ class Reader:
             if isinstance(outcome, Exception):
                 raise outcome
             page = outcome
-            metadata = self._describe(page, len(read.pages), read.unit.window)
+            metadata = self._describe(page, len(read.pages), read.slice_.window)
             read.budget.spend(metadata)
-            if not ask.probe:
+            if not request.probe:
                 read.pages.append(read.spool.put(page))
                 read.rows += page.table.num_rows
-            asked = read.plan.receive(ask, metadata)
-        except (WindowTooLarge, AnswerTimeout) as error:
-            window = read.unit.window
+            asked = read.plan.receive(request, metadata)
+        except (WindowTooLarge, ResponseTimeout) as error:
+            window = read.slice_.window
             # Whoever is silent whatever is asked is down, and not slow.
-            silent = isinstance(error, AnswerTimeout) and read.cuts >= MAX_CUTS
+            silent = isinstance(error, ResponseTimeout) and read.cuts >= MAX_CUTS
             if window is None or not window.splittable or silent:
-                raise self._located(error, read, ask) from error
-            logger.info(f"{self._where(read, ask)}: {error}; asking for shorter windows")
+                raise self._located(error, read, request) from error
+            logger.info(f"{self._where(read, request)}: {error}; asking for shorter windows")
             self._replace(read, window.split(UNKNOWN_PARTS), read.cuts + 1, read.broken)
             return
-        except BrokenAnswer as error:
-            self._narrow(read, ask, error)
+        except MalformedResponse as error:
+            self._narrow(read, request, error)
             return
         except ServiceError as error:
-            if isinstance(error, Refusal) and error.code in self._endpoint.gone:
-                if read.unit.cursor not in self._gone:
-                    logger.warning(f"{self._where(read, ask)}: {error}; it has no rows to load")
-                self._gone.add(read.unit.cursor)
-                read.gone = str(error)
-            elif isinstance(error, Refusal) and read.unit.instead:
-                logger.info(f"{self._where(read, ask)}: {error}; asking for less")
-                self._replace(read, [read.unit.instead])
+            if isinstance(error, ApiError) and error.code in self._endpoint.not_found_codes:
+                if read.slice_.cursor not in self._not_found:
+                    logger.warning(f"{self._where(read, request)}: {error}; it has no rows to load")
+                self._not_found.add(read.slice_.cursor)
+                read.not_found = str(error)
+            elif isinstance(error, ApiError) and read.slice_.fallback_window:
+                logger.info(f"{self._where(read, request)}: {error}; asking for less")
+                self._replace(read, [read.slice_.fallback_window])
             else:
-                raise self._located(error, read, ask) from error
+                raise self._located(error, read, request) from error
             return
         read.wanted.extend(asked)
         self._follow(read)
@@ -488,14 +490,14 @@ class Reader:
                 if read.version == self._size.version:
                     read.wanted.extend(read.plan.resume())
             except ServiceError as error:
-                raise self._located(error, read, Ask(1, None, 1)) from error
+                raise self._located(error, read, PageRequest(1, None, 1)) from error
             self._follow(read)
         if self._lessons != self._size.lessons:
             self._resume()
 
     def _follow(self, read: _Read) -> None:
         """Do what the plan of a read says beside what to ask for."""
-        window = read.unit.window
+        window = read.slice_.window
         if read.version != self._size.version:
             self._begin_again(read)
         elif read.plan.unpaged:
@@ -529,7 +531,7 @@ class Reader:
 
     def _begin_again(self, read: _Read) -> None:
         """Read a unit anew, because pages turned out to have another size."""
-        self._put_in_place_of(read, [read.unit], read.cuts, read.broken, ())
+        self._put_in_place_of(read, [read.slice_], read.cuts, read.broken, ())
 
     def _judge_unpaged(self, read: _Read, window: Window | None) -> None:
         """Tell whether the one answer that can be had is cut off; one with fewer rows is not."""
@@ -540,20 +542,20 @@ class Reader:
             self._most_unpaged = page.rows
             self._replace(read, window.split(UNKNOWN_PARTS))
         else:
-            rows = f"{page.rows} rows, {read.unit}"
+            rows = f"{page.rows} rows, {read.slice_}"
             page.rejects.append(Reject(None, None, _CUT_OFF, rows))
 
-    def _narrow(self, read: _Read, ask: Ask, error: BrokenAnswer) -> None:
+    def _narrow(self, read: _Read, request: PageRequest, error: MalformedResponse) -> None:
         """Ask for shorter windows, where there are no smaller pages."""
         self._broken += 1
-        if not read.splittable or self._broken > MAX_BROKEN:
-            raise self._located(error, read, ask) from error
-        assert read.unit.window is not None
-        logger.warning(f"{self._where(read, ask)}: {error}; asking for shorter windows")
-        parts = read.unit.window.split(UNKNOWN_PARTS)
+        if not read.splittable or self._broken > MAX_MALFORMED:
+            raise self._located(error, read, request) from error
+        assert read.slice_.window is not None
+        logger.warning(f"{self._where(read, request)}: {error}; asking for shorter windows")
+        parts = read.slice_.window.split(UNKNOWN_PARTS)
         self._replace(read, parts, read.cuts, broken=True)
 
-    def _unreadable(self, error: BrokenAnswer) -> Page:
+    def _unreadable(self, error: MalformedResponse) -> Page:
         return unreadable_page(self._endpoint, f"{error}, also when asked for alone", error.body)
 
     def _replace(
@@ -565,22 +567,22 @@ class Reader:
         looks: Sequence[int] = (),
     ) -> None:
         """Read ``windows`` in the place of what was asked for."""
-        units = [replace(read.unit, window=part, instead=None) for part in windows]
-        self._put_in_place_of(read, units, cuts, broken, looks)
+        slices = [replace(read.slice_, window=part, fallback_window=None) for part in windows]
+        self._put_in_place_of(read, slices, cuts, broken, looks)
 
     def _put_in_place_of(
-        self, read: _Read, units: Sequence[Unit], cuts: int, broken: bool, looks: Sequence[int]
+        self, read: _Read, slices: Sequence[Slice], cuts: int, broken: bool, looks: Sequence[int]
     ) -> None:
         read.replaced = True
         at = self._order.index(read)
         self._order[at : at + 1] = [
-            _Read(unit, self._endpoint, self._size, read.budget, cuts, broken, looks)
-            for unit in units
+            _Read(slice_, self._endpoint, self._size, read.budget, cuts, broken, looks)
+            for slice_ in slices
         ]
 
     def _rows(self, read: _Read) -> Iterator[Page]:
         """The rows of a read, in pieces if there are many."""
-        endpoint, kept = self._endpoint, () if read.gone else read.plan.kept()
+        endpoint, kept = self._endpoint, () if read.not_found else read.plan.kept()
         pages: Iterable[Page] = (
             clip_page(read.spool.get(read.pages[each.place]), each.skip) for each in kept
         )
@@ -590,7 +592,7 @@ class Reader:
             yield empty_page(endpoint)
         elif endpoint.identity:
             # A row is numbered among all that are equal to it.
-            page = concat_pages([_with_shared(page, read.unit) for page in pages])
+            page = concat_pages([_with_shared(page, read.slice_) for page in pages])
             cursor = endpoint.window.cursor if endpoint.window else None
             undated = {
                 reject.row: reject.payload
@@ -608,20 +610,20 @@ class Reader:
                 if keys
                 else None
             )
-            yield from _pieces((_with_shared(page, read.unit) for page in pages), newest)
+            yield from _pieces((_with_shared(page, read.slice_) for page in pages), newest)
 
-    def _where(self, read: _Read, ask: Ask) -> str:
-        parts = [self._endpoint.name, str(read.unit), f"page {ask.number}"]
+    def _where(self, read: _Read, request: PageRequest) -> str:
+        parts = [self._endpoint.name, str(read.slice_), f"page {request.number}"]
         return ", ".join(part for part in parts if part)
 
-    def _located(self, error: ServiceError, read: _Read, ask: Ask) -> ServiceError:
-        return ServiceError(f"{self._where(read, ask)}: {error}")
+    def _located(self, error: ServiceError, read: _Read, request: PageRequest) -> ServiceError:
+        return ServiceError(f"{self._where(read, request)}: {error}")
 
 
-def _with_shared(page: Page, unit: Unit) -> Page:
+def _with_shared(page: Page, slice_: Slice) -> Page:
     """The page with the columns that have one value in all of its rows."""
     table = page.table
-    for column, value in reversed(list({**unit.values, **page.shared}.items())):
+    for column, value in reversed(list({**slice_.values, **page.shared}.items())):
         table = constant(table, column, value)
     return replace(page, table=table)
 

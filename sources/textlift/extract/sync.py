@@ -1,6 +1,6 @@
 """What a run reads: the windows of each parent, and how far each has been read.
 
-A :class:`Load` turns an endpoint, the settings and the cursors of earlier runs into units for a
+A :class:`StreamSync` turns an endpoint, the settings and the cursors of earlier runs into units for a
 :class:`Reader`, and moves the cursors over the rows that come back.
 """
 
@@ -22,7 +22,7 @@ from textlift.arrow.tables import concat_pages, latest, lost_records
 from textlift.declare import Endpoint, WindowParams
 from textlift.destinations.stored import Covered
 from textlift.errors import ConfigurationError, ServiceError
-from textlift.extract.reading import Reader, Service, Unit, WindowRows
+from textlift.extract.reader import Reader, Service, Slice, SliceRows
 from textlift.windows import SECOND, Window, format_time, parse_time
 
 #: Asked for beyond what a service keeps: a leap day, and clocks that are apart.
@@ -78,7 +78,7 @@ class Settings:
     until: datetime | None = None
     page_size: int = 1000
     lookback: Mapping[str, timedelta] = field(default_factory=dict)
-    whole_every: timedelta | None = None
+    full_read_every: timedelta | None = None
     configured: Mapping[str, Sequence[Mapping[str, int | str]]] = field(default_factory=dict)
     account: str = ""
     scope: str = ""
@@ -92,7 +92,7 @@ class Settings:
         return self.since is not None and self.until is not None
 
 
-class Run:
+class SyncContext:
     """What the resources of one source share: the service, the settings, the lists of parents."""
 
     def __init__(
@@ -102,14 +102,14 @@ class Run:
         self.settings = settings
         self._endpoints = {endpoint.name: endpoint for endpoint in endpoints}
         self._now: datetime | None = None
-        self._unfinished: dict[str, Load] = {}
+        self._unfinished: dict[str, StreamSync] = {}
         self._listings: dict[str, Reader] = {}
-        self._listed: dict[str, WindowRows] = {}
-        self._pieces: dict[str, list[WindowRows]] = {}
+        self._listed: dict[str, SliceRows] = {}
+        self._pieces: dict[str, list[SliceRows]] = {}
         self._askers: dict[str, str] = {}
         self._failed_listings: dict[str, ServiceError] = {}
         self._active: set[str] = set()
-        self._counts: dict[str, tuple[Load, MutableMapping[str, Any]]] = {}
+        self._counts: dict[str, tuple[StreamSync, MutableMapping[str, Any]]] = {}
 
     @property
     def now(self) -> datetime:
@@ -123,10 +123,10 @@ class Run:
         """The last second to load, the same for all resources."""
         return self.settings.until or self.now
 
-    def poll_listing(self, name: str, asker: Endpoint) -> WindowRows | None:
+    def poll_listing(self, name: str, asker: Endpoint) -> SliceRows | None:
         """All rows of the snapshot ``name`` if they are there; it is asked for once in a run."""
         if name not in self._listings:
-            self._listings[name] = self.reader(self._endpoints[name], [Unit()])
+            self._listings[name] = self.reader(self._endpoints[name], [Slice()])
             self._askers[name] = asker.name
         if name in self._failed_listings:
             raise self._failed_listings[name]
@@ -155,9 +155,9 @@ class Run:
             if self._askers[name] == asker.name
         )
 
-    def reader(self, endpoint: Endpoint, units: Iterable[Unit]) -> Reader:
+    def reader(self, endpoint: Endpoint, slices: Iterable[Slice]) -> Reader:
         """A reader with this run's service and page size."""
-        return Reader(self.service, endpoint, units, self.settings.page_size)
+        return Reader(self.service, endpoint, slices, self.settings.page_size)
 
     def enter(
         self,
@@ -165,7 +165,7 @@ class Run:
         state: Mapping[str, Any],
         metrics: MutableMapping[str, Any],
         load_id: str | None,
-    ) -> Load:
+    ) -> StreamSync:
         """Begin a resource's part in a package: go on with an unfinished load, or start one.
 
         The load's ``requests`` are noted in ``metrics`` when all resources have ended.
@@ -174,11 +174,11 @@ class Run:
         load = self._unfinished.pop(endpoint.name, None)
         if load is None or load.packages != state.get("packages") or not load.fits(load_id):
             # Rows taken for a package that was not committed have to be read again.
-            load = Load(self, endpoint, state, load_id)
+            load = StreamSync(self, endpoint, state, load_id)
         self._counts[endpoint.name] = (load, metrics)
         return load
 
-    def leave(self, load: Load, unfinished: bool, wait: bool) -> None:
+    def leave(self, load: StreamSync, unfinished: bool, wait: bool) -> None:
         """End a resource's part in a package; an unfinished load goes on in the next one."""
         self._active.discard(load.endpoint.name)
         if unfinished:
@@ -200,7 +200,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Hole:
+class RetentionGap:
     """Rows that the service dropped before they were read.
 
     Attributes:
@@ -208,11 +208,11 @@ class Hole:
         window: Between the last second that was read and the first that is still there.
     """
 
-    whole: Unit
+    partition: Slice
     window: Window
 
     def __str__(self) -> str:
-        whose = f" of {self.whole}" if self.whole.values else ""
+        whose = f" of {self.partition}" if self.partition.values else ""
         return f"rows{whose} from {self.window} are not at the service any more and were never read"
 
 
@@ -265,7 +265,7 @@ class CompleteRead:
         }
 
 
-class Load:
+class StreamSync:
     """One load of a resource, in one package or several.
 
     A load that is due for it reads all rows again, after what is new: what is old may fail. A full
@@ -285,24 +285,24 @@ class Load:
     _too_early: str | None = None
 
     def __init__(
-        self, run: Run, endpoint: Endpoint, state: Mapping[str, Any], load_id: str | None
+        self, run: SyncContext, endpoint: Endpoint, state: Mapping[str, Any], load_id: str | None
     ) -> None:
         self.endpoint = endpoint
         self.packages: int | None = None
         self.start: datetime | None = None
-        self.holes: list[Hole] = []
+        self.gaps: list[RetentionGap] = []
         self.missing: dict[str, str] = {}
-        self.about: dict[str, Mapping[str, str | None]] = {}
+        self.envelope_columns: dict[str, Mapping[str, str | None]] = {}
         self._run = run
         self._reader: Reader | None = None
-        self._wholes: Sequence[Unit] | None = None
+        self._partitions: Sequence[Slice] | None = None
         self._listed = False
         self._cursors = _parse_times(state.get("cursors", {}))
         self._reached = _parse_times(state.get("reached", {}))
         self._holds: dict[str, datetime] = {}
         self._newest: datetime | None = None
-        self._holes: dict[str, Hole] = {}
-        self._gone: set[str] = set()
+        self._gaps: dict[str, RetentionGap] = {}
+        self._not_found: set[str] = set()
         self._earlier_requests = 0
         kept = endpoint.window.kept if endpoint.window else None
         self._kept_since = run.now - kept if kept else None
@@ -348,12 +348,12 @@ class Load:
         return CompleteRead(load_id)
 
     def _complete_is_due(self, last: str | None) -> bool:
-        every = self.endpoint.whole_every
+        every = self.endpoint.full_read_every
         # The first load is a complete read itself.
         if every is None or self._first_load or not self._unlimited:
             return False
-        if self._run.settings.whole_every is not None:
-            every = self._run.settings.whole_every
+        if self._run.settings.full_read_every is not None:
+            every = self._run.settings.full_read_every
         return last is None or self._run.until - parse_time(last, "whole_at") >= every
 
     @property
@@ -382,9 +382,9 @@ class Load:
     @property
     def _reads_sets(self) -> bool:
         """Whether a complete read asks for all rows of a parent at once."""
-        return self.endpoint.whole_every is not None and self.endpoint.parent is not None
+        return self.endpoint.full_read_every is not None and self.endpoint.parent is not None
 
-    def poll(self) -> WindowRows | None:
+    def poll(self) -> SliceRows | None:
         """The next rows if they are there, without waiting.
 
         Raises:
@@ -396,23 +396,25 @@ class Load:
             self._listed = rows is not None
             return rows
         if self._reader is None or (self._reader.finished and self._phases):
-            if self._wholes is None:
-                self._wholes = self._find_wholes()
-                if self._wholes is None:
+            if self._partitions is None:
+                self._partitions = self._find_partitions()
+                if self._partitions is None:
                     return None
                 self._compare_with_what_is_kept()
             self._phase = self._phases.popleft()
             self._earlier_requests += self._reader.requests if self._reader else 0
-            units = [unit for whole in self._wholes for unit in self._units_of(whole)]
-            self._reader = self._run.reader(self.endpoint, units)
+            slices = [
+                slice_ for partition in self._partitions for slice_ in self._slices_of(partition)
+            ]
+            self._reader = self._run.reader(self.endpoint, slices)
         return self._reader.poll()
 
-    def _find_wholes(self) -> Sequence[Unit] | None:
+    def _find_partitions(self) -> Sequence[Slice] | None:
         """A unit for each parent, each configured set of parameters, or the account."""
         endpoint, scope = self.endpoint, self._run.settings.scope
         if endpoint.configured:
             return [
-                Unit(
+                Slice(
                     params={
                         name: str(value)
                         for name, value in values.items()
@@ -424,12 +426,12 @@ class Load:
                 for values in self._run.settings.configured.get(endpoint.name, ())
             ]
         if endpoint.parent is None:
-            return [Unit(cursor=_cursor_name(scope))]
+            return [Slice(cursor=_cursor_name(scope))]
         parents = self._run.poll_listing(endpoint.parent.endpoint, endpoint)
         if parents is None:
             return None
         return [
-            Unit(
+            Slice(
                 params={endpoint.parent.param: str(parent)},
                 values={endpoint.parent.column: parent},
                 cursor=_cursor_name(parent, scope),
@@ -454,22 +456,22 @@ class Load:
         if wanted and wanted < since:
             logger.warning(f"{name}: {kept}, and not since {format_time(wanted)}: loading those")
 
-    def _units_of(self, whole: Unit) -> Iterator[Unit]:
+    def _slices_of(self, partition: Slice) -> Iterator[Slice]:
         """What to read of one parent, or of the account, in the phase that begins."""
         settings, asked = self._run.settings, self.endpoint.window
         if asked is None:
-            yield whole
+            yield partition
             return
         end = self._end(asked)
         if self._phase is not _Phase.USUAL:
-            yield from self._units_again(whole, asked, end)
+            yield from self._slices_again(partition, asked, end)
             return
-        cursor = self._cursors.get(whole.cursor)
+        cursor = self._cursors.get(partition.cursor)
         if self._reads_sets and not cursor and self._unlimited:
             # In no window are rows without a time, and those that an earlier start date has loaded.
-            yield whole
+            yield partition
             return
-        self._look_for_hole(whole, end)
+        self._look_for_gap(partition, end)
         if settings.since:
             start = max(settings.since, self._oldest)
         elif cursor:
@@ -482,42 +484,48 @@ class Load:
                 if cursor
                 else f"a first load begins at {format_time(start)}, the start_date"
             )
-        yield from self._windows(whole, asked, start, end)
+        yield from self._windows(partition, asked, start, end)
         if asked.undated and not settings.is_range:
-            yield replace(whole, params={**whole.params, **asked.undated})
+            yield replace(partition, params={**partition.params, **asked.undated})
 
-    def _units_again(self, whole: Unit, asked: WindowParams, end: datetime) -> Iterator[Unit]:
+    def _slices_again(
+        self, partition: Slice, asked: WindowParams, end: datetime
+    ) -> Iterator[Slice]:
         """What a complete read asks for, and what it closes with."""
         assert self.complete
         closing = self._phase is _Phase.CLOSING
         if self._reads_sets:
-            if not closing and whole.cursor not in self.complete.done:
+            if not closing and partition.cursor not in self.complete.done:
                 # A set has no start date: what an earlier one has loaded would go.
-                yield whole
+                yield partition
         elif not closing:
-            cursor = self.complete.cursors.get(whole.cursor)
+            cursor = self.complete.cursors.get(partition.cursor)
             first = self.first if self.refresh else self._oldest
             start = max(first, cursor - self._lookback(asked)) if cursor else first
-            self._look_for_hole(whole, end)
-            yield from self._windows(whole, asked, start, end)
-        elif self.endpoint.whole_every:
+            self._look_for_gap(partition, end)
+            yield from self._windows(partition, asked, start, end)
+        elif self.endpoint.full_read_every:
             # Nothing moves out of the list of all, and rows without a time are in no window.
-            yield whole
+            yield partition
         else:
-            yield from self._windows(whole, asked, max(self.first, self._moved_since(asked)), end)
+            yield from self._windows(
+                partition, asked, max(self.first, self._moved_since(asked)), end
+            )
             if asked.undated:
-                yield replace(whole, params={**whole.params, **asked.undated})
+                yield replace(partition, params={**partition.params, **asked.undated})
 
     def _windows(
-        self, whole: Unit, asked: WindowParams, start: datetime, end: datetime
-    ) -> Iterator[Unit]:
+        self, partition: Slice, asked: WindowParams, start: datetime, end: datetime
+    ) -> Iterator[Slice]:
         if start > end:
             return
         self.start = min(start, self.start or start)
         # A service that keeps a year may well answer for no more than a year at a time.
         parts = (end - start) // asked.kept + 1 if asked.kept else 1
         for window in Window(start, end).split(parts):
-            yield replace(whole, window=window, instead=self._surely_kept(window, asked))
+            yield replace(
+                partition, window=window, fallback_window=self._surely_kept(window, asked)
+            )
 
     def _end(self, asked: WindowParams) -> datetime:
         """The last second to ask for."""
@@ -553,33 +561,33 @@ class Load:
             known += [self.complete.cursors.get(cursor), self.complete.reached.get(cursor)]
         return max((time for time in known if time), default=None)
 
-    def _look_for_hole(self, whole: Unit, end: datetime) -> None:
+    def _look_for_gap(self, partition: Slice, end: datetime) -> None:
         """Note the rows that the service has dropped since they could have been read."""
-        settings, known = self._run.settings, self._known_until(whole.cursor)
+        settings, known = self._run.settings, self._known_until(partition.cursor)
         if self._kept_since is None or known is None or settings.is_range:
             return
         known = max(known, settings.start_date or known)
-        hole_end = min(self._kept_since, end)
-        if known < hole_end and not (settings.since and settings.since > known):
-            hole = self._holes[whole.cursor] = Hole(whole, Window(known, hole_end))
-            logger.error(f"{self.endpoint.name}: {hole}")
+        gap_end = min(self._kept_since, end)
+        if known < gap_end and not (settings.since and settings.since > known):
+            gap = self._gaps[partition.cursor] = RetentionGap(partition, Window(known, gap_end))
+            logger.error(f"{self.endpoint.name}: {gap}")
 
-    def advance(self, rows: WindowRows, hold: datetime | None) -> None:
+    def advance(self, rows: SliceRows, hold: datetime | None) -> None:
         """Move the cursor over rows that go into the package.
 
         Args:
             rows: The rows, all up to the end of their window.
             hold: A time the cursor may not pass, because a row of that time has to come again.
         """
-        unit, window = rows.unit, self.endpoint.window
-        if rows.gone is not None and self.endpoint.configured:
-            where = f"{self.endpoint.name}, {replace(unit, window=None)}"
-            self.missing[where] = rows.gone
+        slice_, window = rows.slice_, self.endpoint.window
+        if rows.not_found is not None and self.endpoint.configured:
+            where = f"{self.endpoint.name}, {replace(slice_, window=None)}"
+            self.missing[where] = rows.not_found
         elif rows.page.shared:
-            self.about[unit.cursor] = rows.page.shared
-        if rows.gone is not None:
-            self._gone.add(unit.cursor)
-        if window is None or rows.gone is not None:
+            self.envelope_columns[slice_.cursor] = rows.page.shared
+        if rows.not_found is not None:
+            self._not_found.add(slice_.cursor)
+        if window is None or rows.not_found is not None:
             return
         cursors, reached = self._cursors, self._reached
         again = None if self._phase is _Phase.USUAL else self.complete
@@ -589,31 +597,31 @@ class Load:
         times = (latest(rows.page.table, window.cursor), self._newest)
         self._newest = newest = max((time for time in times if time), default=None)
         if hold is not None:
-            self._holds[unit.cursor] = min(hold, self._holds.get(unit.cursor, hold))
+            self._holds[slice_.cursor] = min(hold, self._holds.get(slice_.cursor, hold))
         if not rows.is_last:
             # Rows that are still to come can be older.
             return
         self._newest = None
         if again and self._reads_sets and rows.ends_parent:
-            again.done.append(unit.cursor)
-        cursor = cursors.get(unit.cursor)
+            again.done.append(slice_.cursor)
+        cursor = cursors.get(slice_.cursor)
         if newest is not None:
             # A row from the future must not take the cursor past what is there to be read now.
             newest = min(newest.replace(microsecond=0), self._run.until, self._run.now)
             cursor = max(newest, cursor or newest)
         if cursor is not None:
-            cursors[unit.cursor] = min(cursor, self._holds.get(unit.cursor, cursor))
-        if window.kept and unit.window:
-            self._reach(reached, unit.cursor, unit.window)
+            cursors[slice_.cursor] = min(cursor, self._holds.get(slice_.cursor, cursor))
+        if window.kept and slice_.window:
+            self._reach(reached, slice_.cursor, slice_.window)
 
     def _reach(self, reached: dict[str, datetime], cursor: str, window: Window) -> None:
         """Note up to where everything has been read, whether or not there were rows."""
-        hole = self._holes.pop(cursor, None)
-        if hole:
+        gap = self._gaps.pop(cursor, None)
+        if gap:
             # In the same package as what lies behind it: it is reported once.
-            self.holes.append(hole)
+            self.gaps.append(gap)
         end = min(window.end, self._run.until, self._run.now)
-        ends = (end, reached.get(cursor), hole.window.end if hole else None)
+        ends = (end, reached.get(cursor), gap.window.end if gap else None)
         reached[cursor] = max(time for time in ends if time)
 
     def covered(self) -> Covered | None:
@@ -627,14 +635,14 @@ class Load:
             if start > end:
                 return None
             window = Window(start, end)
-            undated = bool(asked.undated or self.endpoint.whole_every)
+            undated = bool(asked.undated or self.endpoint.full_read_every)
         values: dict[str, list[Any]] = {
             name: [only] for name, only in self._run.settings.only.items()
         }
         if self.endpoint.configured or (self.endpoint.parent and not self.refresh):
-            for whole in self._wholes or ():
-                if whole.cursor not in self._gone:
-                    for name, value in whole.values.items():
+            for partition in self._partitions or ():
+                if partition.cursor not in self._not_found:
+                    for name, value in partition.values.items():
                         values.setdefault(name, []).append(value)
         return Covered(self.complete.since, asked.cursor, window, undated, values)
 
@@ -658,7 +666,7 @@ class Load:
                 state[name] = {**before, **now}
         if self.complete:
             state[self._kind] = self.complete.state()
-        elif self.endpoint.whole_every and self._first_load and self._unlimited:
+        elif self.endpoint.full_read_every and self._first_load and self._unlimited:
             state.setdefault("whole_at", format_time(self._run.until))
 
     def end_package(self, state: dict[str, Any]) -> None:
@@ -680,7 +688,7 @@ class Load:
             self._reached[name] = max(time, self._reached.get(name, time))
         self.complete = None
         state.pop(self._kind, None)
-        if self.endpoint.whole_every:
+        if self.endpoint.full_read_every:
             state["whole_at"] = format_time(self._run.until)
         self.save(state)
 
