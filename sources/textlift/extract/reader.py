@@ -15,12 +15,11 @@ from threading import Lock
 from typing import Any, Generic
 
 import numpy as np
-import pyarrow as pa
 from dlt.common import logger
 
+from textlift.arrow.keys import is_last_of_its_key, packed_keys
 from textlift.arrow.spool import Spool, Spooled
 from textlift.arrow.tables import (
-    ROW,
     Layout,
     Page,
     Reject,
@@ -606,7 +605,14 @@ class Reader:
         else:
             keys = () if endpoint.repeats else endpoint.record_key
             newest = (
-                _newest(read.spool.get(read.pages[each.place]).table.select(keys) for each in kept)
+                is_last_of_its_key(
+                    np.concatenate(
+                        [
+                            packed_keys(read.spool.get(read.pages[each.place]).table, keys)
+                            for each in kept
+                        ]
+                    )
+                )
                 if keys
                 else None
             )
@@ -626,18 +632,6 @@ def _with_shared(page: Page, slice_: Slice) -> Page:
     for column, value in reversed(list({**slice_.values, **page.shared}.items())):
         table = constant(table, column, value)
     return replace(page, table=table)
-
-
-def _newest(keys: Iterable[pa.Table]) -> np.ndarray | None:
-    """Of rows with the same key the last one: whether each row is that; ``None`` if all are."""
-    table = pa.concat_tables(keys)
-    numbered = table.append_column(ROW, pa.array(np.arange(table.num_rows)))
-    last = numbered.group_by(table.column_names).aggregate([(ROW, "max")])[f"{ROW}_max"]
-    if len(last) == table.num_rows:
-        return None
-    newest = np.zeros(table.num_rows, bool)
-    newest[last.to_numpy()] = True
-    return newest
 
 
 def _pieces(pages: Iterable[Page], wanted: np.ndarray | None) -> Iterator[Page]:
