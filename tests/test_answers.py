@@ -1280,11 +1280,11 @@ def test_no_entity_is_expanded_and_one_costs_only_the_record_that_uses_it(
 def test_no_answer_keeps_the_check_busy_for_ever(body: str) -> None:
     # In a process of its own: a regular expression that has run away cannot be stopped otherwise.
     code = (
-        "from textlift.http.client import Answer\n"
+        "from textlift.http.client import HttpResponse\n"
         "from textlift.errors import TransientError\n"
         "from textlift.mcommons.answers import check\n"
         "try:\n"
-        f"    check(Answer(200, 'application/xml', {body}))\n"
+        f"    check(HttpResponse(200, 'application/xml', {body}))\n"
         "except TransientError:\n"
         "    print('tried again')\n"
     )

@@ -205,7 +205,7 @@ HOSTILE_JSON = {
     "escapes": "page('\"' + '\\\\ud83d' * 500_000 + '\"')",
 }
 DECODE_JSON = """
-from textlift.http.client import Answer
+from textlift.http.client import HttpResponse
 from textlift.errors import TextliftError
 from textlift.arrow.tables import Layout
 from textlift.mgage.answers import check, decode
@@ -217,7 +217,7 @@ def page(inside):
     return answer_of([good, bad[:-1] + ',"more":' + inside + "}", compact(message(3))])
 
 try:
-    found = decode(check(Answer(200, "application/json", {}.encode())), *[
+    found = decode(check(HttpResponse(200, "application/json", {}.encode())), *[
         ENDPOINTS[0], Layout.of(ENDPOINTS[0])])
 except TextliftError as error:
     print(type(error).__name__)

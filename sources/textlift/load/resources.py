@@ -43,8 +43,9 @@ from textlift.arrow.tables import (
 from textlift.declare import Endpoint
 from textlift.destinations.stored import current_load_id, stored_rows
 from textlift.errors import ConfigurationError, ServiceError
-from textlift.extract.reader import SliceRows
-from textlift.extract.sync import ACCOUNT_HINT, StreamSync, SyncContext, account_state
+from textlift.extract.slices import SliceRows
+from textlift.extract.state import ACCOUNT_HINT, account_state
+from textlift.extract.sync import StreamSync, SyncContext
 from textlift.load.rejects import REJECTED_RECORDS, SCHEMA, Rejections, disposition, stored_rejects
 from textlift.windows import format_time
 
@@ -129,7 +130,7 @@ class _Package:
         """Note the holes that were found, in the package that moves the cursor past them."""
         for gap in self._load.gaps:
             reason = "the service dropped these rows before they were read"
-            self.rejections.add_gap(gap.partition.cursor or None, reason, gap.window)
+            self.rejections.add_gap(gap.partition.name or None, reason, gap.window)
             self.gaps.append(str(gap))
         self._load.gaps.clear()
 
