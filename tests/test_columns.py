@@ -13,14 +13,16 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from textlift.arrow.tables import Layout, Page
-from textlift.declare import ChildList, ColumnType, Endpoint
+from textlift.declare import ChildList, Column, ColumnType, Endpoint
 from textlift.errors import MalformedResponse
 from textlift.mcommons import answers, columns
 from textlift.mcommons.endpoints import ENDPOINTS
 from textlift.sandbox.mcommons import MobileCommons
 from textlift.sandbox.server import Request
 
-BIGINT, TEXT, TIMESTAMP = ColumnType.BIGINT, ColumnType.TEXT, ColumnType.TIMESTAMP
+BIGINT = Column(ColumnType.BIGINT, "a number")
+TEXT = Column(ColumnType.TEXT, "a text")
+TIMESTAMP = Column(ColumnType.TIMESTAMP, "a time")
 BY_NAME = {endpoint.name: endpoint for endpoint in ENDPOINTS}
 HEAD = '<?xml version="1.0" encoding="UTF-8"?>\n'
 

@@ -33,7 +33,7 @@ from textlift.arrow.tables import (
     split_page,
     with_column,
 )
-from textlift.declare import ChildList, ColumnType, Endpoint
+from textlift.declare import ChildList, Column, ColumnType, Endpoint
 
 UTC = timezone.utc
 BIGINT, BOOLEAN, DECIMAL, DOUBLE, TEXT, TIMESTAMP = (
@@ -50,16 +50,22 @@ settings.load_profile("unhurried")
 
 Record = Mapping[str, Any]
 
+NUMBER, NAME = Column(BIGINT, "a number"), Column(TEXT, "a name")
 PEOPLE = Endpoint(
     name="people",
     path="people",
     rows="people/person",
-    columns={"id": BIGINT, "name": TEXT, "age": BIGINT, "joined_at": TIMESTAMP},
+    columns={
+        "id": NUMBER,
+        "name": NAME,
+        "age": NUMBER,
+        "joined_at": Column(TIMESTAMP, "a time"),
+    },
     lists={
         "paths": ChildList(
             item="path",
-            columns={"id": BIGINT, "name": TEXT},
-            lists={"tags": ChildList(item="tag", columns={"tag": TEXT, "weight": BIGINT})},
+            columns={"id": NUMBER, "name": NAME},
+            lists={"tags": ChildList(item="tag", columns={"tag": NAME, "weight": NUMBER})},
             id_column="path_id",
         ),
     },

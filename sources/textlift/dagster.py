@@ -106,7 +106,7 @@ def _tables(endpoint: Endpoint) -> dict[str, _Table]:
 
 
 def _times(columns: Columns) -> tuple[str, ...]:
-    return tuple(name for name, kind in columns.items() if kind is ColumnType.TIMESTAMP)
+    return tuple(name for name, column in columns.items() if column.type is ColumnType.TIMESTAMP)
 
 
 class _Translator(DagsterDltTranslator):

@@ -23,7 +23,35 @@ class ColumnType(Enum):
     TIMESTAMP = "timestamp"
 
 
-Columns = Mapping[str, ColumnType]
+class Personal(Enum):
+    """What a column can tell about a person."""
+
+    NAME = "name"
+    PHONE = "phone"
+    EMAIL = "email"
+    ADDRESS = "address"
+    LOCATION = "location"
+    NETWORK_ADDRESS = "network address"
+    FREE_TEXT = "free text"
+    IDENTIFIER = "identifier"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table.
+
+    Attributes:
+        type: Type in the warehouse.
+        meaning: What a value says, with its unit and time zone; one sentence for analysts.
+        personal: What the column can tell about a person; ``None`` if nothing.
+    """
+
+    type: ColumnType
+    meaning: str = ""
+    personal: Personal | None = None
+
+
+Columns = Mapping[str, Column]
 
 
 class Paging(Enum):
@@ -41,7 +69,7 @@ class ChildList:
 
     Attributes:
         item: Name of one entry.
-        columns: Types of the entry's known columns.
+        columns: The known columns of an entry.
         text: Column for the text of an entry, where an entry has text.
         padded: Whether the service prints that text between blanks of its own.
         aliases: Path in the entry → column, where the two differ.
@@ -106,7 +134,7 @@ class Endpoint:
         name: Name of the resource and of its table.
         path: Path below the service's base URL; ``{column}`` stands for a configured value.
         rows: Where the rows are in an answer: ``container/row``; ``.`` if the answer is the row.
-        columns: Types of the known columns. All others become text.
+        columns: The known columns. All others become text.
         key: Columns that identify a row.
         identity: Columns that never change, for rows without an id; ``key`` is computed from them.
         aliases: Path in the record → column, where the two differ.

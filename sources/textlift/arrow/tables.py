@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from dlt.common.normalizers.naming.snake_case import NamingConvention
 
-from textlift.declare import ChildList, Columns, ColumnType, Endpoint
+from textlift.declare import ChildList, ColumnType, Endpoint
 
 #: Number of the root row that an entry of a list belongs to; never loaded.
 ROW = "_row"
@@ -195,7 +195,7 @@ class Layout:
     """The declaration of one table, made ready for walking records."""
 
     root: Node
-    columns: Columns
+    columns: Mapping[str, ColumnType]
     text: str | None
     lists: dict[str, Layout]
     id_column: str | None = None
@@ -206,7 +206,8 @@ class Layout:
         """Compile an endpoint, or a list of an endpoint."""
         room = room or _NewFieldBudget(MAX_NEW_PLACES)
         root = Node("", "", room)
-        layout = cls(root, declared.columns, None, {})
+        types = {name: column.type for name, column in declared.columns.items()}
+        layout = cls(root, types, None, {})
         if isinstance(declared, ChildList):
             layout.text, layout.padded = declared.text, declared.padded
             layout.id_column = declared.id_column
@@ -444,7 +445,7 @@ def _build_lists(
 
 
 def _build(
-    rows: TextColumns, types: Columns, arrays: dict[str, pa.Array]
+    rows: TextColumns, types: Mapping[str, ColumnType], arrays: dict[str, pa.Array]
 ) -> tuple[pa.Table, list[tuple[int, str, str, str]]]:
     bad = list(rows.misfits)
     columns = list({**types, **rows.columns})

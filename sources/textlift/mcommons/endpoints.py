@@ -9,14 +9,14 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from textlift.declare import ChildList, ColumnType, Endpoint, Paging, Parent, WindowParams
+from textlift.declare import ChildList, Column, ColumnType, Endpoint, Paging, Parent, WindowParams
 
-BIGINT = ColumnType.BIGINT
-BOOLEAN = ColumnType.BOOLEAN
-DECIMAL = ColumnType.DECIMAL
-DOUBLE = ColumnType.DOUBLE
-TEXT = ColumnType.TEXT
-TIMESTAMP = ColumnType.TIMESTAMP
+BIGINT = Column(ColumnType.BIGINT)
+BOOLEAN = Column(ColumnType.BOOLEAN)
+DECIMAL = Column(ColumnType.DECIMAL)
+DOUBLE = Column(ColumnType.DOUBLE)
+TEXT = Column(ColumnType.TEXT)
+TIMESTAMP = Column(ColumnType.TIMESTAMP)
 
 #: The element around every answer, but for the list of calls.
 ENVELOPE = "response"

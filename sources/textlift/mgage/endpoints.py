@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from textlift.declare import ColumnType, Endpoint, Paging, WindowParams
+from textlift.declare import Column, ColumnType, Endpoint, Paging, WindowParams
 
-BIGINT = ColumnType.BIGINT
-TEXT = ColumnType.TEXT
-TIMESTAMP = ColumnType.TIMESTAMP
+BIGINT = Column(ColumnType.BIGINT)
+TEXT = Column(ColumnType.TEXT)
+TIMESTAMP = Column(ColumnType.TIMESTAMP)
 
 NOT_FOUND = 404
 
