@@ -28,6 +28,8 @@ HEAD = '<?xml version="1.0" encoding="UTF-8"?>\n'
 
 PEOPLE = Endpoint(
     name="people",
+    entity="person",
+    meaning="A person.",
     path="people",
     rows="people/person",
     columns={
@@ -43,11 +45,18 @@ PEOPLE = Endpoint(
     lists={
         "pets": ChildList(
             item="pet",
+            meaning="A pet of a person.",
+            key=("id",),
             columns={"id": BIGINT, "name": TEXT},
-            lists={"toys": ChildList(item="toy", columns={"toy": TEXT}, text="toy")},
-            id_column="pet_id",
+            lists={
+                "toys": ChildList(
+                    item="toy", meaning="A toy of a pet.", columns={"toy": TEXT}, text="toy"
+                )
+            },
         ),
-        "notes": ChildList(item="note", columns={"value": TEXT}, text="value", padded=True),
+        "notes": ChildList(
+            item="note", meaning="A note.", columns={"value": TEXT}, text="value", padded=True
+        ),
     },
 )
 

@@ -53,6 +53,8 @@ Record = Mapping[str, Any]
 NUMBER, NAME = Column(BIGINT, "a number"), Column(TEXT, "a name")
 PEOPLE = Endpoint(
     name="people",
+    entity="person",
+    meaning="A person.",
     path="people",
     rows="people/person",
     columns={
@@ -64,9 +66,14 @@ PEOPLE = Endpoint(
     lists={
         "paths": ChildList(
             item="path",
+            meaning="A path of a person.",
+            key=("id",),
             columns={"id": NUMBER, "name": NAME},
-            lists={"tags": ChildList(item="tag", columns={"tag": NAME, "weight": NUMBER})},
-            id_column="path_id",
+            lists={
+                "tags": ChildList(
+                    item="tag", meaning="A tag of a path.", columns={"tag": NAME, "weight": NUMBER}
+                )
+            },
         ),
     },
 )

@@ -92,7 +92,7 @@ class _Table:
 
 def _tables(endpoint: Endpoint) -> dict[str, _Table]:
     """The tables of an endpoint's rows and of their declared lists."""
-    entry_key = (*(endpoint.child_key(column) for column in endpoint.key), LIST_INDEX)
+    entry_key = (*endpoint.foreign_keys.values(), LIST_INDEX)
 
     def below(prefix: str, lists: Mapping[str, ChildList]) -> Iterator[tuple[str, _Table]]:
         for path, child in lists.items():

@@ -47,7 +47,7 @@ class Column:
     """
 
     type: ColumnType
-    meaning: str = ""
+    meaning: str
     personal: Personal | None = None
 
 
@@ -68,24 +68,31 @@ class ChildList:
     """A list inside a record, loaded as a table of its own.
 
     Attributes:
-        item: Name of one entry.
+        item: Name of one entry, in the singular.
+        meaning: What a row of the table is; a sentence or two for analysts.
         columns: The known columns of an entry.
+        key: Columns that tell the entries of one record apart; none if only their position does.
         text: Column for the text of an entry, where an entry has text.
         padded: Whether the service prints that text between blanks of its own.
         aliases: Path in the entry → column, where the two differ.
-        lists: Path in the entry → list inside the entry.
-        id_column: Column that carries this entry's ``id`` in the tables of its own lists.
+        lists: Path in the entry → list inside the entry. Its table carries ``key``.
         table: Suffix of the table's name, where it is not the last part of the path.
     """
 
     item: str
+    meaning: str
     columns: Columns
+    key: tuple[str, ...] = ()
     text: str | None = None
     padded: bool = False
     aliases: Mapping[str, str] = field(default_factory=dict)
     lists: Mapping[str, ChildList] = field(default_factory=dict)
-    id_column: str | None = None
     table: str | None = None
+
+    @property
+    def foreign_keys(self) -> dict[str, str]:
+        """Key column → its name in the tables of this list's own lists."""
+        return {column: _foreign_key(self.item, column) for column in self.key}
 
 
 @dataclass(frozen=True)
@@ -132,6 +139,8 @@ class Endpoint:
 
     Attributes:
         name: Name of the resource and of its table.
+        entity: Name of one row, in the singular; names the ``id`` of a row in other tables.
+        meaning: What a row of the table is; a sentence or two for analysts.
         path: Path below the service's base URL; ``{column}`` stands for a configured value.
         rows: Where the rows are in an answer: ``container/row``; ``.`` if the answer is the row.
         columns: The known columns. All others become text.
@@ -161,6 +170,8 @@ class Endpoint:
     """
 
     name: str
+    entity: str
+    meaning: str
     path: str
     rows: str
     columns: Columns
@@ -179,7 +190,7 @@ class Endpoint:
     parent: Parent | None = None
     configured: tuple[str, ...] = ()
     setting: str | None = None
-    not_found_codes: frozenset[int] = frozenset()
+    not_found_codes: frozenset[int | str] = frozenset()
     full_read_every: timedelta | None = None
     removed_column: str | None = None
 
@@ -189,6 +200,11 @@ class Endpoint:
         asked = {*self.configured, *([self.parent.column] if self.parent else ())}
         return () if self.identity else tuple(key for key in self.key if key not in asked)
 
-    def child_key(self, column: str) -> str:
-        """Name of a key column in the tables of this endpoint's lists."""
-        return f"{self.name.removesuffix('s')}_id" if column == "id" else column
+    @property
+    def foreign_keys(self) -> dict[str, str]:
+        """Key column → its name in the tables of this endpoint's lists."""
+        return {column: _foreign_key(self.entity, column) for column in self.key}
+
+
+def _foreign_key(entity: str, column: str) -> str:
+    return f"{entity}_id" if column == "id" else column

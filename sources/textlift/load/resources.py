@@ -503,7 +503,7 @@ def _child_item(endpoint: Endpoint, suffix: str, roots: pa.Table, entries: pa.Ta
     """
     merge = endpoint.window is not None
     keys = {
-        endpoint.child_key(key): roots[key] for key in endpoint.key if key in roots.schema.names
+        name: roots[key] for key, name in endpoint.foreign_keys.items() if key in roots.schema.names
     }
     rows = entries[ROW]
     table = entries.drop_columns([ROW])
