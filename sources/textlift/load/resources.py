@@ -42,16 +42,14 @@ from textlift.arrow.tables import (
 )
 from textlift.declare import Endpoint
 from textlift.destinations.stored import current_load_id, stored_rows
+from textlift.dictionary import DELETED, LIST_INDEX
 from textlift.errors import ConfigurationError, ServiceError
 from textlift.extract.reader import SliceRows
 from textlift.extract.sync import ACCOUNT_HINT, StreamSync, SyncContext, account_state
+from textlift.load.describe import describe
 from textlift.load.rejects import REJECTED_RECORDS, SCHEMA, Rejections, disposition, stored_rejects
 from textlift.windows import format_time
 
-#: Marks a row that removes the rows with its merge key and is not loaded itself.
-DELETED = "_deleted"
-#: Position of an entry in its list, by dlt's name for it.
-LIST_INDEX = "_dlt_list_idx"
 #: A package is committed after so many seconds also if it is not full: a crash costs no more.
 PACKAGE_SECONDS = 60
 #: Modes of a schema contract that leave out what is new.
@@ -212,6 +210,7 @@ def build_resource(run: SyncContext, endpoint: Endpoint) -> DltResource:
         this_resource = dlt.current.resource()
         lists = _known_lists(endpoint)
         _declare(this_resource, endpoint)
+        describe(dlt.current.source_schema(), endpoint)
         load = run.enter(endpoint, state, metrics, current_load_id())
         open_rejects = dlt.current.source_state().setdefault(_OPEN_REJECTS, {})
         rejections = Rejections(

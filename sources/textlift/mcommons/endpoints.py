@@ -216,7 +216,7 @@ def _groups(meaning: str) -> ChildList:
         columns={
             "group_id": Column(BIGINT, "Group: groups.id"),
             "name": Column(TEXT, "Name of the group"),
-            "type": Column(TEXT, "UploadedGroup or FilteredGroup"),
+            "type": Column(TEXT, "Kind of group: UploadedGroup or FilteredGroup"),
         },
         key=("group_id",),
         aliases={"id": "group_id"},
@@ -354,7 +354,7 @@ ENDPOINTS = (
             "id": Column(BIGINT, "Id of the broadcast at Mobile Commons"),
             "name": Column(TEXT, "Name of the broadcast"),
             "body": Column(TEXT, "Text with its merge fields, for example {{first_name}}"),
-            "status": Column(TEXT, "draft, scheduled or generated"),
+            "status": Column(TEXT, "Status: draft, scheduled or generated"),
             **_CAMPAIGN_OF_ROW,
             "delivery_time": Column(
                 TIMESTAMP, "When the broadcast is or was sent, UTC; NULL for some drafts"
@@ -633,8 +633,8 @@ ENDPOINTS = (
         columns={
             "id": Column(BIGINT, "Id of the group at Mobile Commons"),
             "name": Column(TEXT, "Name of the group"),
-            "type": Column(TEXT, "UploadedGroup or FilteredGroup"),
-            "status": Column(TEXT, "active or inactive"),
+            "type": Column(TEXT, "Kind of group: UploadedGroup or FilteredGroup"),
+            "status": Column(TEXT, "Status: active or inactive"),
             "size": Column(BIGINT, "Number of members, as the service counts them"),
             "hint": Column(TEXT, "Printed for some groups and not explained by the vendor"),
         },

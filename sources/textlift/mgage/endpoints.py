@@ -33,7 +33,7 @@ ENDPOINTS = (
             "campaign_name": Column(TEXT, "Name of the campaign that the program belongs to"),
             "program_name": Column(TEXT, "Name of the program"),
             "program_type": Column(TEXT, "Kind of program, for example Text to Join"),
-            "type": Column(TEXT, "MO: from a person; MT: to a person"),
+            "type": Column(TEXT, "Direction: MO from a person, MT to a person"),
             "delivery_status": Column(
                 TEXT,
                 "Status as in the Message Reports of the SMS Campaign Manager, for example Received "
