@@ -19,9 +19,9 @@ from tests.schedulers.conftest import (
     assert_same_but_queries,
     complaints,
     cursors,
+    documented,
     eventually,
     most_at_once,
-    readme,
 )
 from tests.test_contract import TABLES
 from tests.test_warehouses import (  # noqa: F401 (fixtures are found by their names)
@@ -44,7 +44,7 @@ concurrency:
     max_concurrent_runs: 3
 """
 #: Not once an hour, but once a minute.
-DEFINITIONS = readme("dagster").replace("15 * * * *", "* * * * *")
+DEFINITIONS = documented("dagster").replace("15 * * * *", "* * * * *")
 #: Prints the runs, what each has materialized, and the checks that it has made.
 SHOW = """
 import json
