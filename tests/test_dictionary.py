@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import psycopg2
@@ -20,13 +20,13 @@ from tests.test_warehouses import (  # noqa: F401 (fixtures are found by their n
 )
 from tests.test_warehouses import account as elsewhere  # noqa: F401
 from textlift.cli import main
-from textlift.declare import Column, Endpoint, Personal
-from textlift.dictionary import DELETED, LOAD_ID, Table, dictionary, tables_of
+from textlift.declare import Column, Personal
+from textlift.dictionary import DELETED, LOAD_ID, Table, all_tables, tables_of
 from textlift.load import resources
 from textlift.load.describe import describe
 from textlift.registry import SERVICES, job_of
 
-TABLES = {service: dictionary(job_of(service).endpoints) for service in SERVICES}
+TABLES = {service: all_tables(job_of(service).endpoints) for service in SERVICES}
 #: Types of DuckDB.
 KINDS = {
     "BIGINT": "BIGINT",
@@ -175,9 +175,16 @@ def test_only_a_list_that_is_read_by_time_has_a_mark_for_deleted_rows() -> None:
 def other_words(monkeypatch: pytest.MonkeyPatch) -> None:
     """A release that says something else of campaigns."""
 
-    def say(schema: Schema, endpoint: Endpoint) -> None:
-        changed = replace(endpoint, meaning="One campaign, in other words.")
-        describe(schema, changed if endpoint.name == "campaigns" else endpoint)
+    def say(schema: Schema, tables: Iterable[Table]) -> None:
+        describe(
+            schema,
+            [
+                replace(table, meaning="One campaign, in other words.")
+                if table.name == "campaigns"
+                else table
+                for table in tables
+            ],
+        )
 
     monkeypatch.setattr(resources, "describe", say)
 

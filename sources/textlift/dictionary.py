@@ -1,9 +1,4 @@
-"""The data dictionary of a service: its tables and columns, derived from the declaration.
-
->>> from textlift.mgage.endpoints import ENDPOINTS
->>> [table.name for table in dictionary(ENDPOINTS)]
-['messages', 'rejected_records']
-"""
+"""The data dictionary of a service: its tables and columns, derived from the declaration."""
 
 from __future__ import annotations
 
@@ -30,7 +25,7 @@ class Table:
         meaning: What a row is.
         loaded_by: Which rows a run loads.
         key: Columns that identify a row; none if the service has no key for the rows.
-        columns: Column name → column, in the order of the warehouse.
+        columns: Column name → column.
     """
 
     name: str
@@ -73,11 +68,11 @@ REJECTED_RECORDS = Table(
     },
 )
 
-#: The tables that every dataset has, whatever its service.
+#: The tables of every dataset, whatever its service.
 SHARED_TABLES = (REJECTED_RECORDS,)
 
 
-def dictionary(endpoints: Iterable[Endpoint]) -> list[Table]:
+def all_tables(endpoints: Iterable[Endpoint]) -> list[Table]:
     """All tables of a service, the shared ones last."""
     own = [table for endpoint in endpoints for table in tables_of(endpoint)]
     return [*own, *SHARED_TABLES]

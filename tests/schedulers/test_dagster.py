@@ -31,7 +31,7 @@ from tests.test_warehouses import (  # noqa: F401 (fixtures are found by their n
     server,
 )
 from tests.test_warehouses import account as elsewhere  # noqa: F401
-from textlift.dictionary import dictionary
+from textlift.dictionary import all_tables
 from textlift.registry import job_of
 from textlift.tasks import SNAPSHOTS, TASKS
 
@@ -157,7 +157,7 @@ def test_an_asset_shows_its_columns_and_what_they_mean(environment: Open) -> Non
     )
     here = environment("dagster", {"PYTHONPATH": str(PROJECT)})
     meaning, columns = json.loads(here.run("python", "-c", program).rpartition("shown ")[2])
-    messages, *_ = dictionary(job_of("mgage").endpoints)
+    messages, *_ = all_tables(job_of("mgage").endpoints)
     assert meaning == messages.meaning
     assert list(columns) == list(messages.columns)
     assert columns["number"] == ["TEXT", "Mobile number of the person; personal: phone"]

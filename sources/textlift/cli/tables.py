@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as Grid
 
-from textlift.dictionary import Table, dictionary
+from textlift.dictionary import Table, all_tables
 from textlift.registry import SERVICES, job_of
 
 _MARKDOWN_HEAD = """\
@@ -36,7 +36,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--format", choices=("text", "markdown", "json"), default="text")
     options = parser.parse_args(argv)
     services = [options.service] if options.service else SERVICES
-    tables = {service: dictionary(job_of(service).endpoints) for service in services}
+    tables = {service: all_tables(job_of(service).endpoints) for service in services}
     if options.format == "markdown":
         print(as_markdown(tables))
     elif options.format == "json":

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from dlt.common.schema import Schema
 from dlt.common.schema.typing import TColumnSchema
 
-from textlift.declare import Endpoint
-from textlift.dictionary import LOAD_ID, SHARED_TABLES, tables_of
+from textlift.dictionary import LOAD_ID, Table
 
 
-def describe(schema: Schema, endpoint: Endpoint) -> None:
-    """Describe the tables of ``endpoint``, the shared tables, and the columns of both."""
-    for table in (*tables_of(endpoint), *SHARED_TABLES):
+def describe(schema: Schema, tables: Iterable[Table]) -> None:
+    """Add the meaning of each table and column to the schema, as its description."""
+    for table in tables:
         known = schema.tables.get(table.name, {"columns": {}})
-        # An update is slow, and most runs have none. dlt describes its own column.
+        # An update is slow, and most runs need none. dlt describes its own column.
         columns: dict[str, TColumnSchema] = {
             name: {"name": name, "description": column.meaning}
             for name, column in table.columns.items()

@@ -29,6 +29,7 @@ from dlt.common.schema.utils import is_complete_column
 from dlt.extract import DltResource
 from dlt.extract.items import DataItemWithMeta
 
+from textlift import dictionary
 from textlift.arrow.spool import Spool, Spooled
 from textlift.arrow.tables import (
     ROW,
@@ -210,7 +211,8 @@ def build_resource(run: SyncContext, endpoint: Endpoint) -> DltResource:
         this_resource = dlt.current.resource()
         lists = _known_lists(endpoint)
         _declare(this_resource, endpoint)
-        describe(dlt.current.source_schema(), endpoint)
+        tables = [*dictionary.tables_of(endpoint), dictionary.REJECTED_RECORDS]
+        describe(dlt.current.source_schema(), tables)
         load = run.enter(endpoint, state, metrics, current_load_id())
         open_rejects = dlt.current.source_state().setdefault(_OPEN_REJECTS, {})
         rejections = Rejections(
