@@ -211,8 +211,6 @@ def build_resource(run: SyncContext, endpoint: Endpoint) -> DltResource:
         this_resource = dlt.current.resource()
         lists = _known_lists(endpoint)
         _declare(this_resource, endpoint)
-        tables = [*dictionary.tables_of(endpoint), dictionary.REJECTED_RECORDS]
-        describe(dlt.current.source_schema(), tables)
         load = run.enter(endpoint, state, metrics, current_load_id())
         open_rejects = dlt.current.source_state().setdefault(_OPEN_REJECTS, {})
         rejections = Rejections(
@@ -372,10 +370,13 @@ def _contract(resource: DltResource) -> tuple[str, TSchemaContractDict]:
 
 
 def _declare(resource: DltResource, endpoint: Endpoint) -> None:
-    """Add what the endpoint declares to the schema, if a contract would not let it in.
+    """Add to the schema what the endpoint declares.
 
-    A contract is about what nobody has declared, also in the first load.
+    These are the meanings of tables and columns, and the columns themselves if a contract would not
+    let them in. A contract is about undeclared tables and columns, also in the first load.
     """
+    tables = [*dictionary.tables_of(endpoint), dictionary.REJECTED_RECORDS]
+    describe(dlt.current.source_schema(), tables)
     root, contract = _contract(resource)
     if contract == DEFAULT_SCHEMA_CONTRACT_MODE:
         return
