@@ -19,9 +19,10 @@ from tests.test_warehouses import (  # noqa: F401 (fixtures are found by their n
     server,
 )
 from tests.test_warehouses import account as elsewhere  # noqa: F401
+from textlift.arrow.tables import ROW, empty_page
 from textlift.cli import main
-from textlift.declare import Column, Personal
-from textlift.dictionary import DELETED, LOAD_ID, Table, all_tables, tables_of
+from textlift.declare import ChildList, Column, ColumnType, Endpoint, Personal
+from textlift.dictionary import DELETED, LIST_INDEX, LOAD_ID, Table, all_tables, tables_of
 from textlift.load import resources
 from textlift.load.describe import describe
 from textlift.registry import SERVICES, job_of
@@ -162,6 +163,41 @@ def test_a_list_inside_a_list_carries_the_keys_of_both() -> None:
     tags = tables["campaigns__opt_in_paths__tags"]
     assert tags.key == ("campaign_id", "opt_in_path_id", "tag")
     assert tags.columns["opt_in_path_id"].meaning.endswith(": campaigns__opt_in_paths.id")
+
+
+TEXT = Column(ColumnType.TEXT, "A text")
+COMPANIES = Endpoint(
+    name="companies",
+    entity="company",
+    meaning="One company.",
+    path="companies",
+    rows="companies/company",
+    columns={"id": TEXT},
+    lists={
+        "options": ChildList(
+            item="option",
+            meaning="One option.",
+            columns={"keyword": TEXT},
+            key=("keyword",),
+            lists={
+                "aliases": ChildList(
+                    item="alias", meaning="One alias.", columns={"alias": TEXT}, text="alias"
+                )
+            },
+        )
+    },
+)
+
+
+def test_keys_go_by_the_names_of_entities_and_entries_and_can_be_any_column() -> None:
+    _, options, aliases = tables_of(COMPANIES)
+    assert options.key == ("company_id", "keyword")
+    assert aliases.key == ("company_id", "keyword", LIST_INDEX)
+    assert aliases.columns["company_id"].meaning.endswith(
+        "company that the row belongs to: companies.id"
+    )
+    decoded = empty_page(COMPANIES).children["options__aliases"]
+    assert decoded.column_names == ["keyword", ROW, "alias"]
 
 
 def test_only_a_list_that_is_read_by_time_has_a_mark_for_deleted_rows() -> None:
