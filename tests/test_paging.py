@@ -49,7 +49,15 @@ def rows(count: int) -> list[Row]:
 def endpoint(paging: Paging, limit: int | None = 1000, keyed: bool = True) -> Endpoint:
     identity = () if keyed else ("id",)
     return Endpoint(
-        "rows", "rows", "rows/row", {}, identity=identity, paging=paging, page_limit=limit
+        name="rows",
+        entity="row",
+        meaning="A row.",
+        path="rows",
+        rows="rows/row",
+        columns={},
+        identity=identity,
+        paging=paging,
+        page_limit=limit,
     )
 
 

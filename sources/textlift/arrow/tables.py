@@ -22,8 +22,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from dlt.common.normalizers.naming.snake_case import NamingConvention
 
-from textlift.declare import ChildList, Columns, ColumnType, Endpoint
+from textlift.declare import ChildList, ColumnType, Endpoint
 
+_UNDECLARED_LIST = ChildList(item="", meaning="", columns={})
 #: Number of the root row that an entry of a list belongs to; never loaded.
 ROW = "_row"
 
@@ -195,10 +196,10 @@ class Layout:
     """The declaration of one table, made ready for walking records."""
 
     root: Node
-    columns: Columns
+    columns: Mapping[str, ColumnType]
     text: str | None
     lists: dict[str, Layout]
-    id_column: str | None = None
+    foreign_keys: dict[str, str] = field(default_factory=dict)
     padded: bool = False
 
     @classmethod
@@ -206,10 +207,12 @@ class Layout:
         """Compile an endpoint, or a list of an endpoint."""
         room = room or _NewFieldBudget(MAX_NEW_PLACES)
         root = Node("", "", room)
-        layout = cls(root, declared.columns, None, {})
+        types = {name: column.type for name, column in declared.columns.items()}
+        layout = cls(root, types, None, {})
         if isinstance(declared, ChildList):
             layout.text, layout.padded = declared.text, declared.padded
-            layout.id_column = declared.id_column
+            if declared.lists:
+                layout.foreign_keys = declared.foreign_keys
         else:
             for path in declared.skip:
                 node = root._reach(path)
@@ -239,7 +242,7 @@ class Layout:
         """Suffix of the table for the list at ``node``; an undeclared list gets its layout here."""
         suffix = (node.list.table if node.list else None) or node.path
         if suffix not in self.lists:
-            self.lists[suffix] = Layout.of(node.list or ChildList("", {}), self.root.room)
+            self.lists[suffix] = Layout.of(node.list or _UNDECLARED_LIST, self.root.room)
         return suffix
 
 
@@ -436,15 +439,15 @@ def _build_lists(
             if root not in lost:
                 key = keys[root] if keys else None
                 found.append(Reject(key, column, reason, payload, name, row=root))
-        if roots is not None and rows.layout.id_column:
-            ids, _ = convert(rows.column("id"), rows.layout.columns.get("id", ColumnType.TEXT))
-            table = with_column(table, rows.layout.id_column, ids.take(entries.parents))
+        for column, foreign_key in reversed(rows.layout.foreign_keys.items()):
+            values, _ = convert(rows.column(column), rows.layout.columns[column])
+            table = with_column(table, foreign_key, values.take(entries.parents))
         children[name] = table
         _build_lists(entries, entry_roots, f"{name}__", children, keys, lost, found)
 
 
 def _build(
-    rows: TextColumns, types: Columns, arrays: dict[str, pa.Array]
+    rows: TextColumns, types: Mapping[str, ColumnType], arrays: dict[str, pa.Array]
 ) -> tuple[pa.Table, list[tuple[int, str, str, str]]]:
     bad = list(rows.misfits)
     columns = list({**types, **rows.columns})
