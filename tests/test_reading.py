@@ -11,6 +11,7 @@ import requests.auth
 
 from textlift.errors import ServiceError
 from textlift.extract import reader as reader_module
+from textlift.extract.progress import Progress
 from textlift.extract.reader import Reader, Service, Slice, SliceRows
 from textlift.http.client import Client
 from textlift.mcommons.answers import check, decode
@@ -36,7 +37,7 @@ def reader(box: Sandbox) -> Iterator[Reader]:
     login = requests.auth.HTTPBasicAuth("sandbox@example.org", "sandbox-password")
     client = Client(box.url, login, check, concurrency=CONCURRENCY)
     slices = [Slice(window) for window in Window(START, NOW).split(WINDOWS)]
-    yield Reader(Service(client, decode), PROFILES, slices, PAGE)
+    yield Reader(Service(client, decode), PROFILES, slices, PAGE, Progress())
     client.close()
 
 

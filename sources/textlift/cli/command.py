@@ -33,6 +33,7 @@ from textlift.destinations import check, destination, is_locked, reason
 from textlift.dlt_setup import set_up_dlt
 from textlift.errors import ConfigurationError, TextliftError
 from textlift.load.loading import PACKAGE_ROWS, Summary, load, own_error, require_known
+from textlift.load.report import report_of
 from textlift.registry import SERVICES, Job, job_of
 from textlift.settings import check_names
 from textlift.tasks import SNAPSHOTS, TASKS
@@ -331,7 +332,7 @@ def _require_settings(job: Job, source: DltSource, named: Sequence[str]) -> None
     """Raises ConfigurationError if a resource is asked for by name and its setting is missing."""
     for name in named:
         resource = source.resources.get(name)
-        setting = resource.custom_metrics.get("unset") if resource else None
+        setting = report_of(resource).unset if resource else None
         if setting:
             raise ConfigurationError(
                 f"{name} reads what sources.{job.name}.{setting} lists, and that is not set.\n"

@@ -56,6 +56,7 @@ from textlift.extract.paging import (
     PageSize,
     plan_for,
 )
+from textlift.extract.progress import Progress
 from textlift.http.client import Client, Content, parse_number
 from textlift.windows import SECOND, Window
 
@@ -181,15 +182,18 @@ class Reader:
         endpoint: What to ask for.
         units: What to read.
         page_size: Rows wanted on a page; the endpoint's own limit is kept.
-
-    Attributes:
-        requests: Questions asked so far, repeated ones included.
+        progress: Where requests are counted.
     """
 
     def __init__(
-        self, service: Service[Any], endpoint: Endpoint, slices: Iterable[Slice], page_size: int
+        self,
+        service: Service[Any],
+        endpoint: Endpoint,
+        slices: Iterable[Slice],
+        page_size: int,
+        progress: Progress,
     ) -> None:
-        self.requests = 0
+        self._progress = progress
         self._service = service
         self._endpoint = endpoint
         self._layout = Layout.of(endpoint)
@@ -200,7 +204,6 @@ class Reader:
         self._slices = iter(slices)
         self._order: list[_Read] = []
         self._lock = Lock()
-        self._counting = Lock()
         self._under_way = 0
         self._session = 0
         self._failure: Exception | None = None
@@ -409,8 +412,15 @@ class Reader:
         elif request.limit is not None or request.number > 1:
             params["page"] = str(request.number)
 
+        sent = 0
+
+        def count() -> None:
+            nonlocal sent
+            self._progress.count_request(is_retry=sent > 0)
+            sent += 1
+
         def get() -> Any:
-            return service.client.get(path, params, tuple(once), on_request=self._count)
+            return service.client.get(path, params, tuple(once), on_request=count)
 
         def decode(content: Any) -> Page:
             if request.limit == 1:
@@ -430,10 +440,6 @@ class Reader:
             if page is None:
                 raise
             return page
-
-    def _count(self) -> None:
-        with self._counting:
-            self.requests += 1
 
     def _take(self, read: _Read, request: PageRequest, outcome: Page | Exception) -> None:
         if read.done or read.replaced:

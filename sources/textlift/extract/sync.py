@@ -7,7 +7,7 @@ A :class:`StreamSync` turns an endpoint, the settings and the cursors of earlier
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -22,6 +22,7 @@ from textlift.arrow.tables import concat_pages, latest, lost_records
 from textlift.declare import Endpoint, WindowParams
 from textlift.destinations.stored import Covered
 from textlift.errors import ConfigurationError, ServiceError
+from textlift.extract.progress import Progress
 from textlift.extract.reader import Reader, Service, Slice, SliceRows
 from textlift.windows import SECOND, Window, format_time, parse_time
 
@@ -69,8 +70,8 @@ class Settings:
         scope: What the cursors belong to besides their parent; another scope has others.
         only: Column → the one value that it has in all rows which the service is asked for.
         package_rows: About how many rows of a resource go into one load package; ``None`` for all.
-        isolate_failures: Whether a resource that cannot be read ends with its custom metric
-            ``failed``, and does not end the run.
+        isolate_failures: Whether a resource that cannot be read says so in its report, and does
+            not end the run.
     """
 
     start_date: datetime | None = None
@@ -106,10 +107,8 @@ class SyncContext:
         self._listings: dict[str, Reader] = {}
         self._listed: dict[str, SliceRows] = {}
         self._pieces: dict[str, list[SliceRows]] = {}
-        self._askers: dict[str, str] = {}
         self._failed_listings: dict[str, ServiceError] = {}
         self._active: set[str] = set()
-        self._counts: dict[str, tuple[StreamSync, MutableMapping[str, Any]]] = {}
 
     @property
     def now(self) -> datetime:
@@ -123,11 +122,13 @@ class SyncContext:
         """The last second to load, the same for all resources."""
         return self.settings.until or self.now
 
-    def poll_listing(self, name: str, asker: Endpoint) -> SliceRows | None:
-        """All rows of the snapshot ``name`` if they are there; it is asked for once in a run."""
+    def poll_listing(self, name: str, progress: Progress) -> SliceRows | None:
+        """All rows of the snapshot ``name`` if they are there; it is requested once in a run.
+
+        The stream that needs it first counts its requests in ``progress``.
+        """
         if name not in self._listings:
-            self._listings[name] = self.reader(self._endpoints[name], [Slice()])
-            self._askers[name] = asker.name
+            self._listings[name] = self.reader(self._endpoints[name], [Slice()], progress)
         if name in self._failed_listings:
             raise self._failed_listings[name]
         if name not in self._listed:
@@ -147,35 +148,19 @@ class SyncContext:
             self._listed[name] = replace(rows, page=page)
         return self._listed[name]
 
-    def listing_requests(self, asker: Endpoint) -> int:
-        """Requests made so far for snapshots that ``asker`` was the first to ask for."""
-        return sum(
-            listing.requests
-            for name, listing in self._listings.items()
-            if self._askers[name] == asker.name
-        )
-
-    def reader(self, endpoint: Endpoint, slices: Iterable[Slice]) -> Reader:
+    def reader(self, endpoint: Endpoint, slices: Iterable[Slice], progress: Progress) -> Reader:
         """A reader with this run's service and page size."""
-        return Reader(self.service, endpoint, slices, self.settings.page_size)
+        return Reader(self.service, endpoint, slices, self.settings.page_size, progress)
 
     def enter(
-        self,
-        endpoint: Endpoint,
-        state: Mapping[str, Any],
-        metrics: MutableMapping[str, Any],
-        load_id: str | None,
+        self, endpoint: Endpoint, state: Mapping[str, Any], load_id: str | None
     ) -> StreamSync:
-        """Begin a resource's part in a package: go on with an unfinished load, or start one.
-
-        The load's ``requests`` are noted in ``metrics`` when all resources have ended.
-        """
+        """Begin a resource's part in a package: go on with an unfinished load, or start one."""
         self._active.add(endpoint.name)
         load = self._unfinished.pop(endpoint.name, None)
         if load is None or load.packages != state.get("packages") or not load.fits(load_id):
             # Rows taken for a package that was not committed have to be read again.
             load = StreamSync(self, endpoint, state, load_id)
-        self._counts[endpoint.name] = (load, metrics)
         return load
 
     def leave(self, load: StreamSync, unfinished: bool, wait: bool) -> None:
@@ -187,11 +172,7 @@ class SyncContext:
             return
         try:
             self.service.client.close(wait)
-            # Not sooner: what a resource that failed had asked for was tried again meanwhile.
-            for each, metrics in self._counts.values():
-                metrics["requests"] = each.requests
         finally:
-            self._counts.clear()
             self._now = None
             self._listings.clear()
             self._listed.clear()
@@ -280,6 +261,7 @@ class StreamSync:
         holes: Holes found so far, in front of rows that were handed out.
         missing: What is configured but not there, each with the reason.
         about: Cursor → column → what the service said of all its rows at once.
+        progress: Counts of what has been done so far.
     """
 
     _too_early: str | None = None
@@ -289,6 +271,7 @@ class StreamSync:
     ) -> None:
         self.endpoint = endpoint
         self.packages: int | None = None
+        self.progress = Progress()
         self.start: datetime | None = None
         self.gaps: list[RetentionGap] = []
         self.missing: dict[str, str] = {}
@@ -303,7 +286,6 @@ class StreamSync:
         self._newest: datetime | None = None
         self._gaps: dict[str, RetentionGap] = {}
         self._not_found: set[str] = set()
-        self._earlier_requests = 0
         kept = endpoint.window.kept if endpoint.window else None
         self._kept_since = run.now - kept if kept else None
         self._oldest = self._kept_since - KEPT_MARGIN if self._kept_since else _EPOCH
@@ -357,10 +339,9 @@ class StreamSync:
         return last is None or self._run.until - parse_time(last, "whole_at") >= every
 
     @property
-    def requests(self) -> int:
-        """Requests made so far."""
-        own = self._earlier_requests + (self._reader.requests if self._reader else 0)
-        return own + self._run.listing_requests(self.endpoint)
+    def window(self) -> tuple[datetime, datetime] | None:
+        """First and last second that it reads; ``None`` if it reads no window."""
+        return (self.start, self._run.until) if self.start else None
 
     @property
     def note(self) -> str | None:
@@ -392,7 +373,7 @@ class StreamSync:
             ServiceError: The service could not be read.
         """
         if self._is_listing:
-            rows = self._run.poll_listing(self.endpoint.name, self.endpoint)
+            rows = self._run.poll_listing(self.endpoint.name, self.progress)
             self._listed = rows is not None
             return rows
         if self._reader is None or (self._reader.finished and self._phases):
@@ -402,11 +383,10 @@ class StreamSync:
                     return None
                 self._compare_with_what_is_kept()
             self._phase = self._phases.popleft()
-            self._earlier_requests += self._reader.requests if self._reader else 0
             slices = [
                 slice_ for partition in self._partitions for slice_ in self._slices_of(partition)
             ]
-            self._reader = self._run.reader(self.endpoint, slices)
+            self._reader = self._run.reader(self.endpoint, slices, self.progress)
         return self._reader.poll()
 
     def _find_partitions(self) -> Sequence[Slice] | None:
@@ -427,7 +407,7 @@ class StreamSync:
             ]
         if endpoint.parent is None:
             return [Slice(cursor=_cursor_name(scope))]
-        parents = self._run.poll_listing(endpoint.parent.endpoint, endpoint)
+        parents = self._run.poll_listing(endpoint.parent.endpoint, self.progress)
         if parents is None:
             return None
         return [

@@ -32,7 +32,9 @@ from textlift.errors import AlreadyRunning, ConfigurationError, TextliftError, q
 from textlift.extract.sync import ACCOUNT_HINT, has_cursors
 from textlift.extract.sync import full_refresh as full_refresh_of_loads
 from textlift.load.rejects import REJECTED_RECORDS
+from textlift.load.report import report_of
 from textlift.settings import host_of
+from textlift.windows import format_time
 
 #: Rows of one resource in one load package: a crash costs no more than reading these again.
 PACKAGE_ROWS = 200_000
@@ -129,8 +131,7 @@ def _load(pipeline: Pipeline, source: DltSource, resources: Sequence[str] | None
             raise own from None
         _note_package(summary, info)
         remaining = _note_resources(summary, source, remaining)
-    for resource in source.resources.values():
-        summary.requests += resource.custom_metrics.get("requests", 0)
+    summary.requests = sum(report_of(each).progress.requests for each in source.resources.values())
     summary.seconds = time.monotonic() - started
     return summary
 
@@ -336,23 +337,24 @@ def _note_resources(summary: Summary, source: DltSource, names: Iterable[str]) -
     """Add up what the resources say of the package; return those that another one goes on with."""
     left = []
     for name in names:
-        metrics = source.resources[name].custom_metrics
-        for table, rows in metrics.get("rows", {}).items():
+        report = report_of(source.resources[name])
+        for table, rows in report.rows.items():
             summary.rows[table] = summary.rows.get(table, 0) + rows
-        if metrics.get("rejected"):
-            summary.rejections[name] = summary.rejections.get(name, 0) + metrics["rejected"]
-        if metrics.get("removed"):
-            summary.removed[name] = summary.removed.get(name, 0) + metrics["removed"]
-        summary.gaps += [f"{name}: {gap}" for gap in metrics.get("holes", ())]
+        if report.rejected:
+            summary.rejections[name] = summary.rejections.get(name, 0) + report.rejected
+        if report.removed:
+            summary.removed[name] = summary.removed.get(name, 0) + report.removed
+        summary.gaps += [f"{name}: {gap}" for gap in report.gaps]
         # Of a load in several packages each names all that was missing so far.
-        summary.missing += [one for one in metrics.get("missing", ()) if one not in summary.missing]
-        if metrics.get("failed"):
-            summary.failed[name] = metrics["failed"]
-            logger.error(metrics["failed"])
-        if metrics.get("note"):
-            summary.notes.append(f"{name}: {metrics['note']}")
-        if metrics.get("window_start"):
-            summary.windows[name] = (metrics["window_start"], metrics["window_end"])
-        if metrics.get("unfinished"):
+        summary.missing += [one for one in report.missing if one not in summary.missing]
+        if report.failed:
+            summary.failed[name] = report.failed
+            logger.error(report.failed)
+        if report.note:
+            summary.notes.append(f"{name}: {report.note}")
+        if report.window:
+            start, end = report.window
+            summary.windows[name] = (format_time(start), format_time(end))
+        if report.unfinished:
             left.append(name)
     return left

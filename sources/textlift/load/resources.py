@@ -46,7 +46,7 @@ from textlift.errors import ConfigurationError, ServiceError
 from textlift.extract.reader import SliceRows
 from textlift.extract.sync import ACCOUNT_HINT, StreamSync, SyncContext, account_state
 from textlift.load.rejects import REJECTED_RECORDS, SCHEMA, Rejections, disposition, stored_rejects
-from textlift.windows import format_time
+from textlift.load.report import StreamReport, set_report
 
 #: Marks a row that removes the rows with its merge key and is not loaded itself.
 DELETED = "_deleted"
@@ -190,29 +190,26 @@ def build_resource(run: SyncContext, endpoint: Endpoint) -> DltResource:
     """The dlt resource of an endpoint.
 
     It yields Arrow tables, one for the endpoint's rows and one for each of their lists, named
-    ``<resource>__<list>``; and one for ``rejected_records``. Its custom metrics are ``rows`` (for
-    each table), ``rejected`` (rows) and ``removed`` (rows that are gone at the service) of this
-    package, ``requests`` of the whole load, ``window_start`` and ``window_end`` (ISO 8601),
-    ``unfinished`` (whether another run goes on with what this one left), ``gaps`` and ``missing``
-    (what the service dropped unread, what is configured and not there; each for a person),
-    ``envelope_columns`` (what the service says of all rows of a cursor at once), ``note`` (why nothing was to
-    be read) and, where failures are isolated, ``failed`` (why). Before that it has ``unset``: the
-    setting that it reads nothing without, if that is not set.
+    ``<resource>__<list>``; and one for ``rejected_records``. What it did is in its report, see
+    :func:`textlift.load.report.report_of`.
 
     Raises, when extracted:
         CredentialsError: The service refuses the credentials or the company.
         ServiceError: The service could not be read.
     """
 
+    unset = None if run.settings.configured.get(endpoint.name) else endpoint.setting
+
     def rows() -> Iterator[Any]:
         state = dlt.current.resource_state()
         if endpoint.window:
             state = account_state(state, run.settings.account)
-        metrics = dlt.current.resource_metrics()
         this_resource = dlt.current.resource()
         lists = _known_lists(endpoint)
         _declare(this_resource, endpoint)
-        load = run.enter(endpoint, state, metrics, current_load_id())
+        load = run.enter(endpoint, state, current_load_id())
+        begun = StreamReport(unset=unset, progress=load.progress)
+        set_report(this_resource, begun)
         open_rejects = dlt.current.source_state().setdefault(_OPEN_REJECTS, {})
         rejections = Rejections(
             endpoint,
@@ -223,7 +220,6 @@ def build_resource(run: SyncContext, endpoint: Endpoint) -> DltResource:
         package = _Package(load, rejections, run.now)
         empty = _with_lists(empty_page(endpoint), lists)
         unfinished, wait = False, True
-        metrics["failed"] = None
         try:
             while not load.finished:
                 found = load.poll()
@@ -250,7 +246,7 @@ def build_resource(run: SyncContext, endpoint: Endpoint) -> DltResource:
             # What is free now would else be kept beside what the destination needs.
             pa.default_memory_pool().release_unused()
             unfinished = not load.finished
-            metrics.update(_metrics(load, package, run, unfinished))
+            set_report(this_resource, _filled(begun, load, package, unfinished))
         except (GeneratorExit, KeyboardInterrupt):
             wait = False
             raise
@@ -258,14 +254,12 @@ def build_resource(run: SyncContext, endpoint: Endpoint) -> DltResource:
             if not run.settings.isolate_failures or isinstance(error, ConfigurationError):
                 raise
             if isinstance(error, ServiceError):
-                metrics["failed"] = str(error)
+                failed = str(error)
             else:
                 # Where, but not the text: it can hold what somebody wrote.
                 frames = "".join(traceback.format_tb(error.__traceback__))
                 logger.error(f"{endpoint.name}: unexpected {type(error).__name__}\n{frames}")
-                metrics["failed"] = (
-                    f"{endpoint.name}: unexpected {type(error).__name__}, see the log"
-                )
+                failed = f"{endpoint.name}: unexpected {type(error).__name__}, see the log"
             if endpoint.window:
                 # The windows before the one that failed are complete.
                 yield from _batch_tables(package, empty)
@@ -275,7 +269,8 @@ def build_resource(run: SyncContext, endpoint: Endpoint) -> DltResource:
                 # dlt empties the table of a snapshot that brought nothing, if it was selected.
                 this_resource.selected = False
                 package.table_rows.clear()
-            metrics.update(_metrics(load, package, run, False))
+            report = _filled(begun, load, package, unfinished=False)
+            set_report(this_resource, replace(report, failed=failed))
         finally:
             run.leave(load, unfinished, wait)
 
@@ -285,8 +280,7 @@ def build_resource(run: SyncContext, endpoint: Endpoint) -> DltResource:
         primary_key=list(endpoint.key),
         write_disposition="merge" if endpoint.window else "replace",
     )
-    if not run.settings.configured.get(endpoint.name):
-        resource.custom_metrics["unset"] = endpoint.setting
+    set_report(resource, StreamReport(unset=unset))
     resource.apply_hints(additional_table_hints={ACCOUNT_HINT: run.settings.account})
     return resource
 
@@ -331,22 +325,22 @@ def _as_loaded(table: pa.Table, declared: pa.Schema) -> pa.Table:
     return kept.cast(pa.schema([field.with_nullable(True) for field in fields]))
 
 
-def _metrics(
-    load: StreamSync, package: _Package, run: SyncContext, unfinished: bool
-) -> dict[str, Any]:
-    windowed = load.endpoint.window is not None
-    return {
-        "rows": dict(package.table_rows),
-        "rejected": len(package.rejections.keys),
-        "removed": package.removed,
-        "window_start": format_time(load.start) if windowed and load.start else None,
-        "window_end": format_time(run.until) if windowed else None,
-        "unfinished": unfinished,
-        "holes": package.gaps,
-        "missing": [f"{where}: {reason}" for where, reason in load.missing.items()],
-        "about": load.envelope_columns,
-        "note": load.note,
-    }
+def _filled(
+    begun: StreamReport, load: StreamSync, package: _Package, unfinished: bool
+) -> StreamReport:
+    """The report of a resource that has filled its part of a package."""
+    return replace(
+        begun,
+        rows=package.table_rows,
+        rejected=len(package.rejections.keys),
+        removed=package.removed,
+        window=load.window,
+        unfinished=unfinished,
+        gaps=package.gaps,
+        missing=[f"{where}: {reason}" for where, reason in load.missing.items()],
+        envelope_columns=load.envelope_columns,
+        note=load.note,
+    )
 
 
 def _from(first: datetime, page: Page, cursor: str) -> Page:
