@@ -33,10 +33,9 @@ from textlift.cli.command import (
     refuse_earlier_file,
     use_own_settings,
     warehouse,
-    was_stopped,
 )
 from textlift.errors import ConfigurationError, DestinationFailed
-from textlift.load.loading import PACKAGE_ROWS, Summary, load, own_error
+from textlift.load.loading import PACKAGE_ROWS, Summary, load, own_error, was_stopped
 from textlift.registry import job_of
 from textlift.settings import check_names
 from textlift.tasks import SNAPSHOTS, TASKS

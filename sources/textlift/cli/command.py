@@ -32,7 +32,14 @@ from textlift.cli import exit_now, report
 from textlift.destinations import check, destination, is_locked, reason
 from textlift.dlt_setup import set_up_dlt
 from textlift.errors import ConfigurationError, TextliftError
-from textlift.load.loading import PACKAGE_ROWS, Summary, load, own_error, require_known
+from textlift.load.loading import (
+    PACKAGE_ROWS,
+    Summary,
+    load,
+    own_error,
+    require_known,
+    was_stopped,
+)
 from textlift.load.report import report_of
 from textlift.registry import SERVICES, Job, job_of
 from textlift.settings import check_names
@@ -107,15 +114,6 @@ def _stop() -> NoReturn:
     """End the process without waiting for answers that are still under way."""
     print(_STOPPED, file=sys.stderr)
     exit_now(FAILED)
-
-
-def was_stopped(error: BaseException | None) -> bool:
-    """Whether a signal from outside made dlt fail."""
-    while error is not None:
-        if isinstance(error, (SignalReceivedException, KeyboardInterrupt)):
-            return True
-        error = error.__cause__
-    return False
 
 
 def explain(error: Exception) -> tuple[int, str]:

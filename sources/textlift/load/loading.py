@@ -19,6 +19,7 @@ from typing import Any
 import pyarrow as pa
 from dlt import Pipeline
 from dlt.common import logger
+from dlt.common.exceptions import SignalReceivedException
 from dlt.common.pipeline import LoadInfo, TPipelineState
 from dlt.common.schema import Schema
 from dlt.common.schema.typing import C_DLT_LOAD_ID
@@ -26,13 +27,14 @@ from dlt.extract import DltSource
 from dlt.pipeline.exceptions import PipelineStepFailed
 from filelock import FileLock, Timeout
 
-from textlift.destinations import checked, contents
+from textlift.destinations import checked, contents, reason
 from textlift.dlt_setup import set_up_dlt
 from textlift.errors import AlreadyRunning, ConfigurationError, TextliftError, quote
 from textlift.extract.sync import ACCOUNT_HINT, has_cursors
 from textlift.extract.sync import full_refresh as full_refresh_of_loads
 from textlift.load.rejects import REJECTED_RECORDS
-from textlift.load.report import report_of
+from textlift.load.report import StreamReport, report_of
+from textlift.load.runs import LOAD_RUNS, RunLog
 from textlift.settings import host_of
 from textlift.windows import format_time
 
@@ -84,9 +86,11 @@ def load(
     resources: Sequence[str] | None = None,
     full_refresh: bool = False,
 ) -> Summary:
-    """Load all that is new.
+    """Load all that is new, and append what was done to the table ``load_runs``.
 
     A resource that cannot be read is left where it was and named in the summary; the others go on.
+    ``load_runs`` gets a row for each resource, also where this raises, unless the dataset cannot be
+    used or the run is stopped. A bare ``pipeline.run(source)`` loads the same data and writes none.
 
     Args:
         pipeline: Where to load to.
@@ -114,11 +118,33 @@ def load(
 
 def _load(pipeline: Pipeline, source: DltSource, resources: Sequence[str] | None) -> Summary:
     started = time.monotonic()
-    summary = Summary()
     require_known(resources or (), source.resources)
-    remaining = list(dict.fromkeys(source.resources if resources is None else resources))
+    names = list(dict.fromkeys(source.resources if resources is None else resources))
+    runs = RunLog(pipeline, source, names)
     _drop_local_state(pipeline)
-    _start_from_destination(pipeline, source, remaining)
+    _start_from_destination(pipeline, source, names)
+    summary = Summary()
+    try:
+        _load_packages(pipeline, source, names, summary, runs)
+    except Exception as error:
+        if not was_stopped(error):
+            _write_failed(pipeline, runs, error)
+        raise
+    runs.write()
+    summary.requests = sum(report_of(each).progress.requests for each in source.resources.values())
+    summary.seconds = time.monotonic() - started
+    return summary
+
+
+def _load_packages(
+    pipeline: Pipeline,
+    source: DltSource,
+    names: Sequence[str],
+    summary: Summary,
+    runs: RunLog,
+) -> None:
+    """Fill and load packages until no resource has anything left."""
+    remaining = list(names)
     while remaining:
         for resource in source.resources.values():
             resource.selected = resource.name in remaining
@@ -130,10 +156,23 @@ def _load(pipeline: Pipeline, source: DltSource, resources: Sequence[str] | None
                 raise
             raise own from None
         _note_package(summary, info)
-        remaining = _note_resources(summary, source, remaining)
-    summary.requests = sum(report_of(each).progress.requests for each in source.resources.values())
-    summary.seconds = time.monotonic() - started
-    return summary
+        for name in remaining:
+            report = report_of(source.resources[name])
+            runs.add(name, report)
+            _note_report(summary, name, report)
+        remaining = [name for name in remaining if report_of(source.resources[name]).unfinished]
+
+
+def _write_failed(pipeline: Pipeline, runs: RunLog, error: Exception) -> None:
+    """Write the rows of a run that ends with ``error``, if that is still possible."""
+    own = own_error(error)
+    cause = error.exception if isinstance(error, PipelineStepFailed) else error
+    try:
+        # What is left of the package that failed would be loaded along.
+        _drop_files(pipeline)
+        runs.write(str(own) if own else reason(cause))
+    except Exception as second:  # noqa: BLE001 (the first error is the one to raise)
+        logger.warning(f"{LOAD_RUNS} cannot be written: {type(second).__name__}")
 
 
 @contextmanager
@@ -224,6 +263,10 @@ def _drop_local_state(pipeline: Pipeline) -> None:
     """
     if pipeline.has_pending_data:
         logger.warning("The last run ended before its package was loaded: reading it again")
+    _drop_files(pipeline)
+
+
+def _drop_files(pipeline: Pipeline) -> None:
     # Paths of a local destination are relative to the folder of the first run.
     folder = pipeline.get_local_state_val("initial_cwd")
     pipeline.drop()
@@ -250,7 +293,7 @@ def _start_from_destination(pipeline: Pipeline, source: DltSource, names: Sequen
             json.loads(stored.schema), bump_version=False, validate_schema=False
         )
         _require_own_account(schema, source, pipeline.dataset_name)
-        shared = {REJECTED_RECORDS, *schema.dlt_table_names()}
+        shared = {REJECTED_RECORDS, LOAD_RUNS, *schema.dlt_table_names()}
         tables = {
             str(table["name"]): table
             for table in (*schema.data_tables(seen_data_only=True), *schema.dlt_tables())
@@ -316,6 +359,15 @@ def _resource_states(state: TPipelineState, source: str) -> dict[str, Any]:
     return found
 
 
+def was_stopped(error: BaseException | None) -> bool:
+    """Whether a signal from outside made dlt fail."""
+    while error is not None:
+        if isinstance(error, (SignalReceivedException, KeyboardInterrupt)):
+            return True
+        error = error.__cause__
+    return False
+
+
 def own_error(error: BaseException) -> TextliftError | None:
     """The error of this project that made dlt fail with ``error``, if one did."""
     cause: BaseException | None = error
@@ -333,28 +385,22 @@ def _note_package(summary: Summary, info: LoadInfo) -> None:
                 summary.new_columns.setdefault(name, []).extend(columns)
 
 
-def _note_resources(summary: Summary, source: DltSource, names: Iterable[str]) -> list[str]:
-    """Add up what the resources say of the package; return those that another one goes on with."""
-    left = []
-    for name in names:
-        report = report_of(source.resources[name])
-        for table, rows in report.rows.items():
-            summary.rows[table] = summary.rows.get(table, 0) + rows
-        if report.rejected:
-            summary.rejections[name] = summary.rejections.get(name, 0) + report.rejected
-        if report.removed:
-            summary.removed[name] = summary.removed.get(name, 0) + report.removed
-        summary.gaps += [f"{name}: {gap}" for gap in report.gaps]
-        # Of a load in several packages each names all that was missing so far.
-        summary.missing += [one for one in report.missing if one not in summary.missing]
-        if report.failed:
-            summary.failed[name] = report.failed
-            logger.error(report.failed)
-        if report.note:
-            summary.notes.append(f"{name}: {report.note}")
-        if report.window:
-            start, end = report.window
-            summary.windows[name] = (format_time(start), format_time(end))
-        if report.unfinished:
-            left.append(name)
-    return left
+def _note_report(summary: Summary, name: str, report: StreamReport) -> None:
+    """Add what a resource did in a package."""
+    for table, rows in report.rows.items():
+        summary.rows[table] = summary.rows.get(table, 0) + rows
+    if report.rejected:
+        summary.rejections[name] = summary.rejections.get(name, 0) + report.rejected
+    if report.removed:
+        summary.removed[name] = summary.removed.get(name, 0) + report.removed
+    summary.gaps += [f"{name}: {gap}" for gap in report.gaps]
+    # Of a load in several packages each names all that was missing so far.
+    summary.missing += [one for one in report.missing if one not in summary.missing]
+    if report.failed:
+        summary.failed[name] = report.failed
+        logger.error(report.failed)
+    if report.note:
+        summary.notes.append(f"{name}: {report.note}")
+    if report.window:
+        start, end = report.window
+        summary.windows[name] = (format_time(start), format_time(end))
