@@ -254,7 +254,7 @@ def _run(job: Job, options: argparse.Namespace, source: Callable[..., DltSource]
         for line in job.describe_account(source):
             console.print(line, highlight=False, markup=False, soft_wrap=True)
         console.print(f"{job.title}: the credentials are accepted. Nothing was loaded.")
-        pipeline = _pipeline(job, options)
+        pipeline = open_pipeline(job.name, options)
         check(pipeline)
         print(
             f"{pipeline.destination.destination_name}: {pipeline.dataset_name} can be written to."
@@ -271,7 +271,7 @@ def _run(job: Job, options: argparse.Namespace, source: Callable[..., DltSource]
         isolate_failures=True,
     )
     _require_settings(job, wanted, named)
-    pipeline = _pipeline(job, options)
+    pipeline = open_pipeline(job.name, options)
     if options.sandbox:
         _mention_earlier_file(pipeline, job.name)
     else:
@@ -339,19 +339,23 @@ def _require_settings(job: Job, source: DltSource, named: Sequence[str]) -> None
             )
 
 
-def _pipeline(job: Job, options: argparse.Namespace) -> dlt.Pipeline:
-    name = f"{job.name}_sandbox" if options.sandbox else job.name
-    settings: dict[str, Any] = {}
-    if options.sandbox:
-        # Named, so that no configured credentials lead to real data.
-        settings["credentials"] = SANDBOX_FILE
+def open_pipeline(service: str, options: argparse.Namespace) -> dlt.Pipeline:
+    """The pipeline of the command for the target that the options name."""
+    name = f"{service}_sandbox" if options.sandbox else service
     return dlt.pipeline(
         pipeline_name=name,
         pipelines_dir=_pipelines_dir(name),
-        destination=warehouse(options.destination or "duckdb", **settings),
-        dataset_name=options.dataset or job.name,
+        destination=_target(options),
+        dataset_name=options.dataset or service,
         progress=_Progress() if sys.stderr and sys.stderr.isatty() else NULL_COLLECTOR,
     )
+
+
+def _target(options: argparse.Namespace) -> Any:
+    if options.sandbox:
+        # Named, so that no configured credentials lead to real data.
+        return warehouse("duckdb", credentials=SANDBOX_FILE)
+    return warehouse(options.destination or "duckdb")
 
 
 def warehouse(name: str, **settings: Any) -> Any:

@@ -689,9 +689,20 @@ def account_state(state: dict[str, Any], account: str) -> dict[str, Any]:
     return found
 
 
-def has_cursors(state: Mapping[str, Any]) -> bool:
-    """Whether a resource's state says of any account that rows were loaded."""
-    return any(part.get("cursors") for part in (state, *state.get("accounts", {}).values()))
+def parts_of_accounts(state: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """What a resource's state holds of each account; of older versions, the state itself."""
+    every = (state, *state.get("accounts", {}).values())
+    yield from (part for part in every if part.get("cursors"))
+
+
+def forget_partition(state: Mapping[str, Any], partition: str) -> None:
+    """Remove a partition from a resource's state, so that it is read from the start date again."""
+    for part in parts_of_accounts(state):
+        for read in (part, *(part[kind] for kind in ("complete", "refresh") if kind in part)):
+            for name in ("cursors", "reached"):
+                read.get(name, {}).pop(partition, None)
+            if partition in read.get("done", ()):
+                read["done"].remove(partition)
 
 
 def _parse_times(texts: Mapping[str, str]) -> dict[str, datetime]:

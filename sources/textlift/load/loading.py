@@ -20,7 +20,7 @@ import pyarrow as pa
 from dlt import Pipeline
 from dlt.common import logger
 from dlt.common.exceptions import SignalReceivedException
-from dlt.common.pipeline import LoadInfo, TPipelineState
+from dlt.common.pipeline import LoadInfo
 from dlt.common.schema import Schema
 from dlt.common.schema.typing import C_DLT_LOAD_ID
 from dlt.extract import DltSource
@@ -30,8 +30,9 @@ from filelock import FileLock, Timeout
 from textlift.destinations import checked, contents, reason
 from textlift.dlt_setup import set_up_dlt
 from textlift.errors import AlreadyRunning, ConfigurationError, TextliftError, quote
-from textlift.extract.sync import ACCOUNT_HINT, has_cursors
+from textlift.extract.sync import ACCOUNT_HINT, parts_of_accounts
 from textlift.extract.sync import full_refresh as full_refresh_of_loads
+from textlift.load.cursors import forget_cursors, resource_states
 from textlift.load.rejects import REJECTED_RECORDS
 from textlift.load.report import StreamReport, report_of
 from textlift.load.runs import LOAD_RUNS, RunLog
@@ -112,7 +113,7 @@ def load(
     """
     set_up_dlt()
     refreshing = full_refresh_of_loads() if full_refresh else nullcontext()
-    with _alone(pipeline), _system_memory(), _rows_not_logged(), refreshing:
+    with alone(pipeline), _system_memory(), _rows_not_logged(), refreshing:
         return _load(pipeline, source, resources)
 
 
@@ -176,7 +177,7 @@ def _write_failed(pipeline: Pipeline, runs: RunLog, error: Exception) -> None:
 
 
 @contextmanager
-def _alone(pipeline: Pipeline) -> Iterator[None]:
+def alone(pipeline: Pipeline) -> Iterator[None]:
     """Keep other runs of the pipeline out: two would drop one another's packages.
 
     The file lies beside the pipeline's folder, because that is removed when a run starts anew.
@@ -338,25 +339,16 @@ def _require_own_account(schema: Schema, source: DltSource, dataset: str) -> Non
 
 
 def _drop_cursors(pipeline: Pipeline, source: str, names: Iterable[str]) -> None:
-    """Forget how far resources were read, here and in the destination."""
+    """Forget the cursors of resources that have lost rows in the destination."""
     if not names:
         return
     pipeline.sync_destination()
-    known = _resource_states(pipeline.state, source)
-    lost = sorted(name for name in names if has_cursors(known.get(name, {})))
+    known = resource_states(pipeline.state, source)
+    lost = sorted(name for name in names if any(parts_of_accounts(known.get(name, {}))))
     if not lost:
         return
     logger.warning(f"Rows were removed from the destination; loading again: {', '.join(lost)}")
-    with pipeline.managed_state(extract_state=True) as state:
-        for name in lost:
-            del _resource_states(state, source)[name]
-    pipeline.normalize()
-    pipeline.load()
-
-
-def _resource_states(state: TPipelineState, source: str) -> dict[str, Any]:
-    found: dict[str, Any] = state.get("sources", {}).get(source, {}).get("resources", {})
-    return found
+    forget_cursors(pipeline, source, lost)
 
 
 def was_stopped(error: BaseException | None) -> bool:

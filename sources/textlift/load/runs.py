@@ -25,6 +25,9 @@ from textlift.load.report import StreamReport, report_of
 LOAD_RUNS = "load_runs"
 LOADED, FAILED, SKIPPED = "loaded", "failed", "skipped"
 
+#: Rows that are read back at most.
+RECENT_ROWS = 1000
+
 _TEXT, _COUNT, _TIME = pa.string(), pa.int64(), pa.timestamp("us", "UTC")
 #: Column → its type and meaning.
 COLUMNS = {
@@ -62,6 +65,22 @@ class LoadRun:
     window_end: datetime | None
     outcome: str
     message: str | None
+
+
+def recent_runs(pipeline: Pipeline, schema: str) -> list[LoadRun]:
+    """The newest rows that the destination holds, by run, the newest run first.
+
+    Args:
+        pipeline: A pipeline for the dataset; it may never have run here.
+        schema: Name of the schema, which is that of the source.
+    """
+    assert pipeline.destination
+    dataset = dlt.dataset(pipeline.destination, pipeline.dataset_name, schema=schema)
+    if LOAD_RUNS not in dataset.tables:
+        return []
+    rows = dataset.table(LOAD_RUNS).select(*COLUMNS)
+    newest = rows.order_by("started_at", "desc").order_by("run_id").limit(RECENT_ROWS)
+    return [LoadRun(*row) for row in newest.fetchall()]
 
 
 class RunLog:
