@@ -40,6 +40,7 @@ from textlift.load.loading import (
     require_known,
     was_stopped,
 )
+from textlift.load.plan import plan_load
 from textlift.load.report import report_of
 from textlift.registry import SERVICES, Job, job_of
 from textlift.settings import check_names
@@ -164,6 +165,11 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         "nothing",
     )
     parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print the partitions, windows and least number of requests; load nothing",
+    )
+    parser.add_argument(
         "--resources",
         metavar="A,B",
         type=_names,
@@ -261,7 +267,8 @@ def _run(job: Job, options: argparse.Namespace, source: Callable[..., DltSource]
         )
         return LOADED
 
-    if options.full_refresh and not options.yes and not _confirmed(job, options.resources, console):
+    asks = options.full_refresh and not (options.yes or options.dry_run)
+    if asks and not _confirmed(job, options.resources, console):
         console.print("Nothing was loaded.")
         return UNUSABLE
     wanted = source(
@@ -272,6 +279,12 @@ def _run(job: Job, options: argparse.Namespace, source: Callable[..., DltSource]
     )
     _require_settings(job, wanted, named)
     pipeline = open_pipeline(job.name, options)
+    if options.dry_run:
+        for line in report.plans(
+            plan_load(pipeline, wanted, options.resources, options.full_refresh)
+        ):
+            print(line)
+        return LOADED
     if options.sandbox:
         _mention_earlier_file(pipeline, job.name)
     else:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
 from dlt import Pipeline
 
+from textlift.extract.sync import StreamPlan
 from textlift.load.loading import Summary
 
 
@@ -60,3 +64,25 @@ def problems(summary: Summary) -> list[str]:
         f"{name} failed and stays where it was: {reason}" for name, reason in summary.failed.items()
     ]
     return missing + failed
+
+
+def plans(planned: Sequence[StreamPlan]) -> Iterator[str]:
+    """What a load would read, in aligned lines: a line for each slice."""
+    rows = []
+    for plan in planned:
+        for each in plan.slices:
+            window = str(each.window) if each.window else "all rows"
+            rows.append((plan.resource, str(replace(each, window=None)), window))
+        if not plan.slices:
+            rows.append((plan.resource, "", plan.note or "nothing to read"))
+    yield from columns(("resource", "partition", "window"), rows)
+    requests = sum(len(plan.slices) for plan in planned)
+    yield f"At least {requests:,} requests: one for each line, and one for each further page."
+
+
+def columns(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Lines with aligned columns; columns that are empty in all rows are left out."""
+    shown = [(head, *cells) for head, cells in zip(heads, zip(*rows)) if any(cells)]
+    widths = [max(map(len, column)) for column in shown]
+    for cells in zip(*shown):
+        yield "  ".join(cell.ljust(width) for cell, width in zip(cells, widths)).rstrip()

@@ -7,17 +7,13 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from itertools import groupby, islice
-from tempfile import TemporaryDirectory
 
-import dlt
-from dlt import Pipeline
-from dlt.common.runtime.collector import NULL_COLLECTOR
-
-from textlift.cli import command
+from textlift.cli import command, report
 from textlift.destinations import checked
 from textlift.errors import ConfigurationError
 from textlift.load.cursors import Cursor, forget_cursors, stored_cursors
 from textlift.load.loading import alone, require_known
+from textlift.load.plan import twin
 from textlift.load.runs import FAILED, LoadRun, recent_runs
 from textlift.tasks import TASKS
 from textlift.windows import format_time
@@ -82,10 +78,10 @@ def _run(options: argparse.Namespace) -> int:
     if not options.yes and not _confirmed():
         print("Nothing was reset.")
         return command.UNUSABLE
-    with alone(pipeline), TemporaryDirectory() as folder:
+    with alone(pipeline):
         for name in sorted({cursor.pipeline for cursor in chosen}):
-            twin = _twin(pipeline, name, folder)
-            forget_cursors(twin, service, [options.reset], options.partition)
+            with twin(pipeline, name) as owner:
+                forget_cursors(owner, service, [options.reset], options.partition)
     print("Reset. The next load reads from the start date.")
     return command.LOADED
 
@@ -121,17 +117,6 @@ def _confirmed() -> bool:
     return input("Reset these cursors? [y/N] ").strip().lower() in ("y", "yes")
 
 
-def _twin(pipeline: Pipeline, name: str, folder: str) -> Pipeline:
-    """A pipeline for the same dataset that goes by another name and starts from the destination."""
-    return dlt.pipeline(
-        name,
-        pipelines_dir=folder,
-        destination=pipeline.destination,
-        dataset_name=pipeline.dataset_name,
-        progress=NULL_COLLECTOR,
-    )
-
-
 def _list_cursors(cursors: Sequence[Cursor]) -> Iterator[str]:
     if not cursors:
         yield "No cursors: nothing was loaded, or by full lists only."
@@ -140,7 +125,9 @@ def _list_cursors(cursors: Sequence[Cursor]) -> Iterator[str]:
         (one.resource, one.partition, one.time, one.read_completely_at or "", one.pipeline)
         for one in cursors
     ]
-    yield from _columns(("resource", "partition", "read up to", "all read at", "pipeline"), rows)
+    yield from report.columns(
+        ("resource", "partition", "read up to", "all read at", "pipeline"), rows
+    )
 
 
 def _list_runs(runs: Sequence[LoadRun]) -> Iterator[str]:
@@ -169,17 +156,9 @@ def _list_runs(runs: Sequence[LoadRun]) -> Iterator[str]:
             f"{format_time(run.started_at)} {run.resource}: {run.message}" for run in failed
         ]
     heads = ("run", "time", "resources", "failed", "rows", "requests", "retries", "rejected")
-    yield from _columns(heads, rows)
+    yield from report.columns(heads, rows)
     yield from failures
 
 
 def _number(value: int) -> str:
     return f"{value:,}" if value else ""
-
-
-def _columns(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Lines with aligned columns; columns that are empty in all rows are left out."""
-    columns = [(head, *cells) for head, cells in zip(heads, zip(*rows)) if any(cells)]
-    widths = [max(map(len, column)) for column in columns]
-    for cells in zip(*columns):
-        yield "  ".join(cell.ljust(width) for cell, width in zip(cells, widths)).rstrip()

@@ -35,6 +35,7 @@ MAX_COMPLETE_AGE = timedelta(days=7)
 CLOCKS_APART = timedelta(hours=1)
 
 _refreshing: ContextVar[bool] = ContextVar("refreshing", default=False)
+_planning: ContextVar[bool] = ContextVar("planning", default=False)
 
 
 @contextmanager
@@ -45,6 +46,21 @@ def full_refresh() -> Iterator[None]:
         yield
     finally:
         _refreshing.reset(token)
+
+
+@contextmanager
+def planning() -> Iterator[None]:
+    """Resources that are read within the block yield a :class:`StreamPlan` and no rows."""
+    token = _planning.set(True)
+    try:
+        yield
+    finally:
+        _planning.reset(token)
+
+
+def is_planning() -> bool:
+    """Whether resources yield plans."""
+    return _planning.get()
 
 
 #: Hint of a table: the account whose rows it holds.
@@ -195,6 +211,21 @@ class RetentionGap:
     def __str__(self) -> str:
         whose = f" of {self.partition}" if self.partition.values else ""
         return f"rows{whose} from {self.window} are not at the service any more and were never read"
+
+
+@dataclass(frozen=True)
+class StreamPlan:
+    """What a load of a resource would read.
+
+    Attributes:
+        resource: Name of the resource.
+        slices: What would be requested, in order; each takes one request or more.
+        note: Why nothing would be read, if nothing would.
+    """
+
+    resource: str
+    slices: Sequence[Slice]
+    note: str | None
 
 
 class _Phase(Enum):
@@ -388,6 +419,25 @@ class StreamSync:
             ]
             self._reader = self._run.reader(self.endpoint, slices, self.progress)
         return self._reader.poll()
+
+    def plan(self) -> StreamPlan | None:
+        """What would be read; ``None`` as long as the list of partitions is not there.
+
+        Raises:
+            ConfigurationError: The service keeps nothing of the range that is requested.
+            ServiceError: The list of partitions could not be read.
+        """
+        if self._is_listing:
+            return StreamPlan(self.endpoint.name, [Slice()], None)
+        self._partitions = self._find_partitions()
+        if self._partitions is None:
+            return None
+        self._compare_with_what_is_kept()
+        slices: list[Slice] = []
+        for phase in self._phases:
+            self._phase = phase
+            slices += (each for one in self._partitions for each in self._slices_of(one))
+        return StreamPlan(self.endpoint.name, slices, self.note)
 
     def _find_partitions(self) -> Sequence[Slice] | None:
         """A unit for each parent, each configured set of parameters, or the account."""

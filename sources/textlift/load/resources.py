@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any
@@ -44,7 +44,13 @@ from textlift.declare import Endpoint
 from textlift.destinations.stored import current_load_id, stored_rows
 from textlift.errors import ConfigurationError, ServiceError
 from textlift.extract.reader import SliceRows
-from textlift.extract.sync import ACCOUNT_HINT, StreamSync, SyncContext, account_state
+from textlift.extract.sync import (
+    ACCOUNT_HINT,
+    StreamSync,
+    SyncContext,
+    account_state,
+    is_planning,
+)
 from textlift.load.rejects import REJECTED_RECORDS, SCHEMA, Rejections, disposition, stored_rejects
 from textlift.load.report import StreamReport, set_report
 
@@ -207,6 +213,9 @@ def build_resource(run: SyncContext, endpoint: Endpoint) -> DltResource:
         this_resource = dlt.current.resource()
         lists = _known_lists(endpoint)
         _declare(this_resource, endpoint)
+        if is_planning():
+            yield from _plan(run, endpoint, state)
+            return
         load = run.enter(endpoint, state, current_load_id())
         begun = StreamReport(unset=unset, progress=load.progress)
         set_report(this_resource, begun)
@@ -283,6 +292,18 @@ def build_resource(run: SyncContext, endpoint: Endpoint) -> DltResource:
     set_report(resource, StreamReport(unset=unset))
     resource.apply_hints(additional_table_hints={ACCOUNT_HINT: run.settings.account})
     return resource
+
+
+def _plan(run: SyncContext, endpoint: Endpoint, state: Mapping[str, Any]) -> Iterator[Any]:
+    """The plan of a load that starts now, and no rows."""
+    # Outside of a load package there is no id that could show whether a complete read is due.
+    load = run.enter(endpoint, state, str(run.now.timestamp()))
+    try:
+        while (plan := load.plan()) is None:
+            yield None
+        yield plan
+    finally:
+        run.leave(load, unfinished=False, wait=True)
 
 
 def _not_returned(load: StreamSync, package: _Package, empty: Page) -> Iterator[Any]:

@@ -16,7 +16,7 @@ import dlt
 import pyarrow as pa
 from dlt import Pipeline
 from dlt.common.schema import Schema
-from dlt.common.schema.typing import TColumnSchema
+from dlt.common.schema.typing import C_DLT_LOAD_ID, TColumnSchema
 from dlt.extract import DltSource
 
 from textlift import __version__, clock
@@ -78,9 +78,10 @@ def recent_runs(pipeline: Pipeline, schema: str) -> list[LoadRun]:
     dataset = dlt.dataset(pipeline.destination, pipeline.dataset_name, schema=schema)
     if LOAD_RUNS not in dataset.tables:
         return []
-    rows = dataset.table(LOAD_RUNS).select(*COLUMNS)
-    newest = rows.order_by("started_at", "desc").order_by("run_id").limit(RECENT_ROWS)
-    return [LoadRun(*row) for row in newest.fetchall()]
+    # A run writes its rows in one package, and ids of packages ascend.
+    newest = dataset.table(LOAD_RUNS).order_by(C_DLT_LOAD_ID, "desc").limit(RECENT_ROWS)
+    at = [newest.columns.index(name) for name in COLUMNS]
+    return [LoadRun(*(row[place] for place in at)) for row in newest.fetchall()]
 
 
 class RunLog:
