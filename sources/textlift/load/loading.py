@@ -7,7 +7,6 @@ loop around it for the others, as the command line and the schedulers' definitio
 from __future__ import annotations
 
 import json
-import logging
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -29,10 +28,11 @@ from filelock import FileLock, Timeout
 
 from textlift.destinations import checked, contents, reason
 from textlift.dlt_setup import set_up_dlt
-from textlift.errors import AlreadyRunning, ConfigurationError, TextliftError, quote
+from textlift.errors import AlreadyRunning, ConfigurationError, TextliftError
 from textlift.extract.sync import ACCOUNT_HINT, parts_of_accounts
 from textlift.extract.sync import full_refresh as full_refresh_of_loads
 from textlift.load.cursors import forget_cursors, resource_states
+from textlift.load.log import short_log
 from textlift.load.rejects import REJECTED_RECORDS
 from textlift.load.report import StreamReport, report_of
 from textlift.load.runs import LOAD_RUNS, RunLog
@@ -113,7 +113,7 @@ def load(
     """
     set_up_dlt()
     refreshing = full_refresh_of_loads() if full_refresh else nullcontext()
-    with alone(pipeline), _system_memory(), _rows_not_logged(), refreshing:
+    with alone(pipeline), _system_memory(), short_log(), refreshing:
         return _load(pipeline, source, resources)
 
 
@@ -212,31 +212,6 @@ def _system_memory() -> Iterator[None]:
         yield
     finally:
         pa.set_memory_pool(before)
-
-
-class _FirstLine(logging.Filter):
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Leave of an exception its type and first line, without numbers of people."""
-        error = record.exc_info[1] if record.exc_info else None
-        message, traced, _ = record.getMessage().partition("Traceback (most recent call last)")
-        if error:
-            lines = str(error).strip().splitlines() or [""]
-            message += f": {type(error).__name__}: {quote(lines[0])}"
-        if error or traced:
-            record.msg, record.args, record.exc_info, record.exc_text = message, None, None, None
-        return True
-
-
-@contextmanager
-def _rows_not_logged() -> Iterator[None]:
-    """Keep rows out of the log: destinations quote them in their errors, and dlt logs those whole."""
-    shortened = _FirstLine()
-    log: logging.Logger = logger.LOGGER
-    log.addFilter(shortened)
-    try:
-        yield
-    finally:
-        log.removeFilter(shortened)
 
 
 def _holder(path: Path) -> str:
@@ -390,7 +365,6 @@ def _note_report(summary: Summary, name: str, report: StreamReport) -> None:
     summary.missing += [one for one in report.missing if one not in summary.missing]
     if report.failed:
         summary.failed[name] = report.failed
-        logger.error(report.failed)
     if report.note:
         summary.notes.append(f"{name}: {report.note}")
     if report.window:
