@@ -33,15 +33,17 @@ COMPANY = "COSANDBOX00000000000000000000000001"
 #: Longest wait for something that takes a moment, in seconds. Nothing waits once it has happened.
 PATIENCE = 60.0
 LOADED, FAILED, UNUSABLE, REJECTED = 0, 1, 2, 3
+DATED = re.compile(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ ")
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How a process ended, and what it printed."""
+    """How a process ended, and what it printed; the dated lines of its progress stand apart."""
 
     code: int
     out: str
     err: str
+    progress: tuple[str, ...] = ()
 
 
 def environment(warehouse: Warehouse, **changes: str | None) -> dict[str, str]:
@@ -69,7 +71,10 @@ def run(warehouse: Warehouse, *options: str, cwd: Path = PROJECT, **changes: str
         text=True,
         timeout=PATIENCE,
     )
-    return Ended(process.returncode, process.stdout, process.stderr)
+    lines = process.stdout.splitlines(keepends=True)
+    dated = [line for line in lines if DATED.match(line)]
+    out = "".join(line for line in lines if line not in dated)
+    return Ended(process.returncode, out, process.stderr, tuple(dated))
 
 
 @contextmanager
@@ -369,6 +374,9 @@ def test_a_terminal_gets_a_table(account: Open) -> None:
     assert re.search(rf"[│|]\s*profiles\s*[│|]\s*{count}\s*[│|]\s*2024-01-01T00:00:00Z to ", text)
     assert re.search(r"[│|]\s*campaigns\s*[│|]\s*5\s*[│|]\s*[│|]", text)
     assert "profiles:" not in text
+    assert text.startswith("Starting")
+    # No resource got a column.
+    assert "new columns" not in text
 
 
 def test_new_columns_are_reported(account: Open) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -25,7 +26,7 @@ from dlt.destinations.sql_client import SqlClientBase
 from dlt.extract import DltSource
 from filelock import FileLock, Timeout
 
-from textlift.cli import report
+from textlift.cli import progress, report
 from textlift.cli.command import (
     PRIVATE,
     UNUSABLE,
@@ -132,12 +133,10 @@ def run_task(
         )
         refuse_earlier_file(pipeline, service)
         _recall_tables(pipeline, source)
-        summary = load(pipeline, source, resources or TASKS[service][task])
-        for line in [*report.plain(summary), *summary.notes, report.total(summary, pipeline)]:
-            print(line)
-        lines = [*report.removed(summary), *report.rejected(summary)]
-        for line in [*lines, *summary.gaps, *report.problems(summary)]:
-            print(line)
+        names = list(resources) or TASKS[service][task]
+        with progress.shown(pipeline, source, names):
+            summary = load(pipeline, source, names)
+        report.show(pipeline, summary, problems_to=sys.stdout)
         # Where a load fails this is left to the one that tries again.
         _drop_staging(pipeline)
         pipeline.deactivate()

@@ -36,6 +36,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...", help="its arguments")
     arguments = sys.argv[1:] if argv is None else argv
     options = parser.parse_args(arguments or ["--help"])
+    asks_for_help = {"-h", "--help"} & set(options.arguments)
+    if options.command == "load" and not asks_for_help and sys.stderr and sys.stderr.isatty():
+        # The imports that follow take seconds.
+        print("Starting", file=sys.stderr, flush=True)
     module, _ = _COMMANDS[options.command]
     code: int = import_module(module).main(options.arguments)
     return code

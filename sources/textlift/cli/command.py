@@ -20,21 +20,19 @@ from dlt.common.configuration.providers.toml import SettingsTomlProvider
 from dlt.common.configuration.specs import known_sections
 from dlt.common.destination.exceptions import DestinationException, UnknownDestinationModule
 from dlt.common.exceptions import SignalReceivedException
-from dlt.common.runtime.collector import NULL_COLLECTOR, TqdmCollector
+from dlt.common.runtime.collector import NULL_COLLECTOR
 from dlt.destinations import duckdb
 from dlt.extract import DltSource
 from dlt.pipeline.configuration import PipelineConfiguration
 from dlt.pipeline.exceptions import PipelineStepFailed
 from rich.console import Console
-from rich.table import Table
 
-from textlift.cli import exit_now, report
+from textlift.cli import exit_now, progress, report
 from textlift.destinations import check, destination, is_locked, reason
 from textlift.dlt_setup import set_up_dlt
 from textlift.errors import ConfigurationError, TextliftError
 from textlift.load.loading import (
     PACKAGE_ROWS,
-    Summary,
     load,
     own_error,
     require_known,
@@ -289,10 +287,11 @@ def _run(job: Job, options: argparse.Namespace, source: Callable[..., DltSource]
         _mention_earlier_file(pipeline, job.name)
     else:
         refuse_earlier_file(pipeline, job.name)
-    summary = load(pipeline, wanted, options.resources, options.full_refresh)
+    with progress.shown(pipeline, wanted, options.resources):
+        summary = load(pipeline, wanted, options.resources, options.full_refresh)
     if without_range:
         summary.notes.append(f"read as they are now, without a range: {', '.join(without_range)}")
-    _report(console, pipeline, summary)
+    report.show(pipeline, summary, sys.stderr)
     if report.problems(summary):
         return FAILED
     return REJECTED if summary.rejected else LOADED
@@ -360,7 +359,7 @@ def open_pipeline(service: str, options: argparse.Namespace) -> dlt.Pipeline:
         pipelines_dir=_pipelines_dir(name),
         destination=_target(options),
         dataset_name=options.dataset or service,
-        progress=_Progress() if sys.stderr and sys.stderr.isatty() else NULL_COLLECTOR,
+        progress=NULL_COLLECTOR,
     )
 
 
@@ -437,19 +436,6 @@ def _earlier_file(pipeline: dlt.Pipeline, service: str) -> tuple[Path, Path] | N
     return earlier, now
 
 
-class _Progress(TqdmCollector):
-    """dlt's progress bar, one at a time; while extracting it counts the rows of all tables."""
-
-    def __init__(self) -> None:
-        super().__init__(single_bar=True)
-
-    def update(self, name: str, inc: int = 1, *details: Any, **more: Any) -> None:
-        if not str(self.step).startswith("Extract"):
-            super().update(name, inc, *details, **more)
-        elif name != "Resources":
-            super().update("rows", inc)
-
-
 @contextmanager
 def _sandbox(service: str) -> Iterator[str]:
     """A sandbox in a process of its own, on a free port; it ends with this process."""
@@ -467,21 +453,3 @@ def _sandbox(service: str) -> Iterator[str]:
     finally:
         process.stdin.close()
         process.wait()
-
-
-def _report(console: Console, pipeline: dlt.Pipeline, summary: Summary) -> None:
-    """A table for a person at a terminal, plain lines for a scheduler's log."""
-    if console.is_terminal:
-        table = Table("table", "rows loaded", "window", "new columns")
-        table.columns[1].justify = "right"
-        for row in report.rows_of_tables(summary):
-            table.add_row(*row)
-        console.print(table)
-    else:
-        for line in report.plain(summary):
-            print(line)
-    lines = [*report.removed(summary), *report.rejected(summary)]
-    for line in [*summary.notes, report.total(summary, pipeline), *lines]:
-        print(line)
-    for line in [*summary.gaps, *report.problems(summary)]:
-        print(line, file=sys.stderr)

@@ -404,6 +404,8 @@ class StreamSync:
             ServiceError: The service could not be read.
         """
         if self._is_listing:
+            if not self.progress.slices:
+                self.progress.expect([None])
             rows = self._run.poll_listing(self.endpoint.name, self.progress)
             self._listed = rows is not None
             return rows
@@ -417,6 +419,7 @@ class StreamSync:
             slices = [
                 slice_ for partition in self._partitions for slice_ in self._slices_of(partition)
             ]
+            self.progress.expect(each.window for each in slices)
             self._reader = self._run.reader(self.endpoint, slices, self.progress)
         return self._reader.poll()
 
@@ -610,6 +613,7 @@ class StreamSync:
             hold: A time the cursor may not pass, because a row of that time has to come again.
         """
         slice_, window = rows.slice_, self.endpoint.window
+        self.progress.count_rows(rows.page.table.num_rows, slice_.window, rows.is_last)
         if rows.not_found is not None and self.endpoint.configured:
             where = f"{self.endpoint.name}, {replace(slice_, window=None)}"
             self.missing[where] = rows.not_found
