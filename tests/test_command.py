@@ -323,14 +323,14 @@ def test_a_load_reports_plain_lines_to_a_log_and_everything_is_there(account: Op
     assert "\x1b" not in ended.out
     *lines, total = ended.out.splitlines()
     assert re.fullmatch(
-        rf"\d+ rows, {len(warehouse.box.requests)} requests, 1 packages, [\d.]+ s; "
+        rf"[\d,]+ rows, {len(warehouse.box.requests)} requests, 1 packages, [\d.]+ s; "
         rf"dataset mcommons in .*{re.escape(warehouse.file.name)}",
         total,
     )
     counts = {}
     for line in lines:
-        table, count, window = re.fullmatch(r"(\w+): (\d+) rows(, .* to .*)?", line).groups()  # type: ignore[union-attr]
-        counts[table] = int(count)
+        table, count, window = re.fullmatch(r"(\w+): ([\d,]+) rows(, .* to .*)?", line).groups()  # type: ignore[union-attr]
+        counts[table] = int(count.replace(",", ""))
         # The first read of campaign_subscribers is whole, and has no window.
         dated = table in ("profiles", "calls", "broadcasts", "clicks")
         assert bool(window) == (dated or table.endswith(("messages", "mdata_queries"))), line

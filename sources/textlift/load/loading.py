@@ -1,7 +1,7 @@
-"""Runs a source through a dlt pipeline until it has nothing left, in packages of bounded size.
+"""Loads a source through a dlt pipeline, in load packages of bounded size.
 
-``pipeline.run(source)`` is all that is needed for a source without ``package_rows``. This is the
-loop around it for the others, as the command line and the schedulers' definitions use it.
+A source with ``package_rows`` leaves rows for the next ``pipeline.run(source)``. This is the loop around
+it that the command line and the schedulers use. A source without ``package_rows`` needs no loop.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from textlift.load.runs import LOAD_RUNS, RunLog
 from textlift.settings import host_of
 from textlift.windows import format_time
 
-#: Rows of one resource in one load package: a crash costs no more than reading these again.
+#: Rows of one resource in one load package. After a crash, at most these are read again.
 PACKAGE_ROWS = 200_000
 
 
@@ -51,13 +51,13 @@ class Summary:
         rows: Table → rows loaded.
         windows: Resource → first and last second read, ISO 8601.
         new_columns: Table that existed → columns it got.
-        requests: Requests made, repeated ones included.
+        requests: Requests sent, retries included.
         rejections: Resource → rows for ``rejected_records``.
         removed: Resource → rows that are gone at the service, marked or deleted.
-        holes: Rows that a service dropped before they were read, each as a sentence.
+        gaps: Rows that a service dropped before they were read, each as a sentence.
         missing: What is configured and not at the service, each with the reason.
         failed: Resource → why it could not be loaded.
-        notes: What was not to be read, and why, each as a sentence.
+        notes: Why nothing was read of a resource, each as a sentence.
         packages: Load packages committed.
         seconds: Time taken.
     """
@@ -77,7 +77,7 @@ class Summary:
 
     @property
     def rejected(self) -> int:
-        """Rows for ``rejected_records`` in all."""
+        """Total of rows for ``rejected_records``."""
         return sum(self.rejections.values())
 
 
@@ -94,9 +94,9 @@ def load(
     used or the run is stopped. A bare ``pipeline.run(source)`` loads the same data and writes none.
 
     Args:
-        pipeline: Where to load to.
+        pipeline: The pipeline to load with.
         source: A source with ``package_rows`` and ``isolate_failures``.
-        resources: Names of the resources to load; all of them if ``None``.
+        resources: Names of the resources to load; by default, all of them.
         full_refresh: Read these resources again from ``start_date``, and then delete what the
             service did not return of what it keeps. Interrupted, it changes nothing else, and the
             next full refresh goes on with it.
@@ -105,7 +105,7 @@ def load(
         What was done.
 
     Raises:
-        AlreadyRunning: Another process, or another thread of this one, loads this pipeline.
+        AlreadyRunning: Another process or thread runs this pipeline.
         ConfigurationError: A setting is wrong, a resource is unknown, the dataset holds another
             account, or the service refuses the credentials. What was committed before stays.
         DestinationFailed: The destination cannot be reached or written to. Nothing was loaded.
@@ -178,9 +178,9 @@ def _write_failed(pipeline: Pipeline, runs: RunLog, error: Exception) -> None:
 
 @contextmanager
 def alone(pipeline: Pipeline) -> Iterator[None]:
-    """Keep other runs of the pipeline out: two would drop one another's packages.
+    """Prevent concurrent runs of the pipeline, which would drop the packages of each other.
 
-    The file lies beside the pipeline's folder, because that is removed when a run starts anew.
+    The lock file lies beside the folder of the pipeline, because each run removes that folder.
     """
     path = Path(pipeline.pipelines_dir) / f"{pipeline.pipeline_name}.lock"
     lock = FileLock(path, timeout=0)
@@ -201,10 +201,10 @@ def alone(pipeline: Pipeline) -> Iterator[None]:
 
 @contextmanager
 def _system_memory() -> Iterator[None]:
-    """Let Arrow take its memory from the system's allocator.
+    """Let Arrow use the system's allocator.
 
-    Its own gives pages back to the system at once and gets them again for the next answer, which
-    costs a fifth of the time of a large load and a quarter of the memory.
+    Arrow's own allocator returns memory to the system after each response. That costs a fifth of the
+    time of a large load, and a quarter of the memory.
     """
     before = pa.default_memory_pool()
     pa.set_memory_pool(pa.system_memory_pool())
@@ -222,7 +222,7 @@ def _holder(path: Path) -> str:
 
 
 def require_known(names: Iterable[str], every: Iterable[str]) -> None:
-    """Raise ConfigurationError if a name is none of ``every`` resource."""
+    """Raise ConfigurationError if a name is not in ``every``."""
     unknown = [name for name in names if name not in every]
     if unknown:
         raise ConfigurationError(
@@ -231,11 +231,11 @@ def require_known(names: Iterable[str], every: Iterable[str]) -> None:
 
 
 def _drop_local_state(pipeline: Pipeline) -> None:
-    """Remove all that earlier runs have left on this machine; the destination's state counts.
+    """Remove what earlier runs left on this machine; the state in the destination counts.
 
-    The state here is newer than that of a destination that was restored from a backup. Files of a
-    run that was killed hold people's messages. And a package that a crash left unloaded cannot be
-    loaded again: dlt would load all of its files, also those that were loaded.
+    After a restore from a backup, the local state would be newer than the destination. Files of a killed
+    run hold people's messages. A package that a crash left cannot be loaded: dlt would load all of its
+    files again, also those that were loaded.
     """
     if pipeline.has_pending_data:
         logger.warning("The last run ended before its package was loaded: reading it again")
@@ -243,6 +243,7 @@ def _drop_local_state(pipeline: Pipeline) -> None:
 
 
 def _drop_files(pipeline: Pipeline) -> None:
+    """Remove the files and the local state of a pipeline."""
     # Paths of a local destination are relative to the folder of the first run.
     folder = pipeline.get_local_state_val("initial_cwd")
     pipeline.drop()
@@ -250,21 +251,21 @@ def _drop_files(pipeline: Pipeline) -> None:
 
 
 def _start_from_destination(pipeline: Pipeline, source: DltSource, names: Sequence[str]) -> None:
-    """Compare what the destination's schema and state say with what is there.
+    """Compare the stored schema and state with the tables that exist.
 
-    A table that somebody dropped is made anew. A resource that has lost a table, or all of its rows,
-    is loaded as for the first time.
+    A table that was dropped is created again. A resource that has lost a table, or all of its rows, is
+    loaded from the start date.
 
     Raises:
         ConfigurationError: The dataset holds another account, or a package is not installed.
-        DestinationFailed: The destination cannot be reached, or refuses.
+        DestinationFailed: The destination cannot be reached, or refuses access.
     """
     with checked(pipeline) as client:
-        # dlt destinations without a stored state, such as a function, have no such method.
+        # A destination without a stored state, such as a function, has no such method.
         stored = getattr(client, "get_stored_schema", lambda _: None)(source.schema.name)
         if stored is None:
             return
-        # As dlt wrote it; to check it all again takes longer than the queries.
+        # dlt wrote the schema, and validating it takes longer than the queries.
         schema = Schema.from_dict(
             json.loads(stored.schema), bump_version=False, validate_schema=False
         )
@@ -277,7 +278,7 @@ def _start_from_destination(pipeline: Pipeline, source: DltSource, names: Sequen
         }
         client.schema = schema
         missing, empty = contents(client, tables)
-    # A list without entries is as it may be, and a snapshot is loaded whole anyway.
+    # An empty table of a list is normal, and a snapshot is replaced in each load.
     roots = {source.resources[name].table_name: name for name in names}
     read_by_time = {
         name for name, table in tables.items() if table["write_disposition"] != "replace"
@@ -286,18 +287,18 @@ def _start_from_destination(pipeline: Pipeline, source: DltSource, names: Sequen
     lost |= {
         str(tables[table]["resource"]) for table in read_by_time.intersection(missing) - shared
     }
-    # Before the tables are made: a run that is killed in between finds the same.
+    # First the cursors: if the run is killed in between, the next one sees the same tables missing.
     _drop_cursors(pipeline, source.name, lost)
     if missing:
         logger.warning(f"Tables that are not there any more are made anew: {', '.join(missing)}")
         with pipeline.destination_client() as client:
             client.schema = schema
-            # dlt makes tables only for a schema that it has not stored.
+            # dlt creates tables only for a schema that is not stored, unless it is forced.
             client.update_stored_schema(only_tables=missing, force=True)
 
 
 def _require_own_account(schema: Schema, source: DltSource, dataset: str) -> None:
-    """Raises ConfigurationError if the dataset holds the rows of another account."""
+    """Raise ConfigurationError if the dataset holds rows of another account."""
     own = {
         account
         for resource in source.resources.values()
@@ -327,7 +328,7 @@ def _drop_cursors(pipeline: Pipeline, source: str, names: Iterable[str]) -> None
 
 
 def was_stopped(error: BaseException | None) -> bool:
-    """Whether a signal from outside made dlt fail."""
+    """Whether a signal stopped the run."""
     while error is not None:
         if isinstance(error, (SignalReceivedException, KeyboardInterrupt)):
             return True
@@ -336,7 +337,7 @@ def was_stopped(error: BaseException | None) -> bool:
 
 
 def own_error(error: BaseException) -> TextliftError | None:
-    """The error of this project that made dlt fail with ``error``, if one did."""
+    """The error of this project that caused ``error``, if there is one."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, TextliftError):
         cause = cause.__cause__
