@@ -7,6 +7,7 @@ run that is killed.
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -15,11 +16,14 @@ from datetime import datetime
 import dlt
 import pyarrow as pa
 from dlt import Pipeline
+from dlt.common.destination.client import SupportsOpenTables
 from dlt.common.schema import Schema
 from dlt.common.schema.typing import C_DLT_LOAD_ID, TColumnSchema
 from dlt.extract import DltSource
 
 from textlift import __version__, clock
+from textlift.destinations import checked
+from textlift.destinations.stored import open_batches
 from textlift.load.report import StreamReport, report_of
 
 LOAD_RUNS = "load_runs"
@@ -73,15 +77,30 @@ def recent_runs(pipeline: Pipeline, schema: str) -> list[LoadRun]:
     Args:
         pipeline: A pipeline for the dataset; it may never have run here.
         schema: Name of the schema, which is that of the source.
+
+    Raises:
+        ConfigurationError, DestinationFailed: The destination cannot be used.
     """
     assert pipeline.destination
-    dataset = dlt.dataset(pipeline.destination, pipeline.dataset_name, schema=schema)
-    if LOAD_RUNS not in dataset.tables:
-        return []
-    # A run writes its rows in one package, and ids of packages ascend.
-    newest = dataset.table(LOAD_RUNS).order_by(C_DLT_LOAD_ID, "desc").limit(RECENT_ROWS)
-    at = [newest.columns.index(name) for name in COLUMNS]
-    return [LoadRun(*(row[place] for place in at)) for row in newest.fetchall()]
+    with checked(pipeline) as client:
+        stored = client.get_stored_schema(schema)
+        if stored is None:
+            return []
+        client.schema = Schema.from_dict(json.loads(stored.schema))
+        if LOAD_RUNS not in client.schema.tables:
+            return []
+        # A run writes its rows in one package, and ids of packages ascend.
+        batches = (
+            open_batches(client, LOAD_RUNS) if isinstance(client, SupportsOpenTables) else None
+        )
+        if batches is not None:
+            newest = batches.read_all().sort_by([(C_DLT_LOAD_ID, "descending")])
+            rows = newest.slice(0, RECENT_ROWS).to_pylist()
+        else:
+            dataset = dlt.dataset(pipeline.destination, pipeline.dataset_name, schema=client.schema)
+            found = dataset.table(LOAD_RUNS).order_by(C_DLT_LOAD_ID, "desc").limit(RECENT_ROWS)
+            rows = [dict(zip(found.columns, row)) for row in found.fetchall()]
+    return [LoadRun(**{name: row[name] for name in COLUMNS}) for row in rows]
 
 
 class RunLog:
