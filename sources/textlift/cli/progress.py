@@ -65,7 +65,8 @@ class _Run(NullCollector):
         self.step = "Start"
         self.service = source.name
         self._source = source
-        self._names = names
+        # A load refuses names that it does not know.
+        self._names = [name for name in names if name in source.resources]
         self._started = time.monotonic()
 
     @property
