@@ -22,6 +22,7 @@ from dlt.extract import DltSource
 
 from textlift.destinations import destination
 from textlift.load.loading import Summary, load
+from textlift.load.runs import LOAD_RUNS
 from textlift.mcommons import mcommons_source
 from textlift.mgage import mgage_source
 from textlift.sandbox import Sandbox
@@ -119,10 +120,11 @@ class Warehouse:
         return {name: kind for name, kind, *_ in self.query(f"DESCRIBE {table}")}
 
     def tables(self) -> set[str]:
+        """Names of the tables that hold data of the service; ``load_runs`` is of the runs."""
         rows = self.query(
             f"SELECT table_name FROM information_schema.tables WHERE table_schema = '{self.name}'"
         )
-        return {name for (name,) in rows if not name.startswith("_dlt")}
+        return {name for (name,) in rows if not name.startswith("_dlt")} - {LOAD_RUNS}
 
     def content(self, table: str) -> list[tuple[Any, ...]]:
         """All rows of a table in a stable order, without what dlt notes beside them."""

@@ -21,6 +21,7 @@ from tests.test_mgage import PROGRAM, PROGRAMS
 from tests.test_mgage import assert_same as assert_same_messages
 from textlift.destinations import destination
 from textlift.errors import ServiceError
+from textlift.load.report import report_of
 from textlift.mgage import mgage_source
 from textlift.sandbox import Request, Response
 from textlift.sandbox.clock import Clock
@@ -460,11 +461,11 @@ def test_an_unknown_program_is_in_the_metrics_and_the_others_load(export: Open) 
     warehouse = export()
     source = warehouse.source()
     warehouse.pipeline().run(source)
-    assert source.messages.custom_metrics["missing"] == []
+    assert report_of(source.messages).missing == []
     warehouse.box.service.delete_program(121812)
     source = warehouse.source()
     warehouse.pipeline().run(source, refresh="drop_sources")
-    (missing,) = source.messages.custom_metrics["missing"]
+    (missing,) = report_of(source.messages).missing
     assert missing.startswith("messages, program_id 121812: ")
     assert "HTTP 404" in missing
     assert_same_messages(warehouse)

@@ -71,9 +71,9 @@ def test_a_load_reports_plain_lines_and_everything_is_there(export: Open, slash:
     count = len(served(warehouse))
     time = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
     first, last = ended.out.splitlines()
-    assert re.fullmatch(rf"messages: {count} rows, {time} to {time}", first)
+    assert re.fullmatch(rf"messages: {count:,} rows, {time} to {time}", first)
     assert re.fullmatch(
-        rf"{count} rows, {len(warehouse.box.requests)} requests, 1 packages, [\d.]+ s; "
+        rf"{count:,} rows, {len(warehouse.box.requests)} requests, 1 packages, [\d.]+ s; "
         rf"dataset mgage in .*{re.escape(warehouse.file.name)}",
         last,
     )

@@ -12,6 +12,7 @@ import requests.auth
 from textlift.errors import ServiceError
 from textlift.extract import reader as reader_module
 from textlift.extract.fetch import Service
+from textlift.extract.progress import Progress
 from textlift.extract.reader import Reader
 from textlift.extract.slices import Slice, SliceRows
 from textlift.extract.workers import Workers
@@ -40,7 +41,7 @@ def reader(box: Sandbox) -> Iterator[Reader]:
     client = Client(box.url, login, check, concurrency=CONCURRENCY)
     slices = [Slice(window=window) for window in Window(START, NOW).split(WINDOWS)]
     workers = Workers(CONCURRENCY)
-    yield Reader(Service(client, decode), PROFILES, slices, PAGE, workers)
+    yield Reader(Service(client, decode), PROFILES, slices, PAGE, Progress(), workers)
     workers.close()
 
 

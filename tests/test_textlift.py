@@ -43,7 +43,7 @@ def textlift(*arguments: str, cwd: Path, **settings: str) -> Ended:
 def test_it_lists_its_commands(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     ended = textlift(*arguments, cwd=tmp_path)
     assert (ended.code, ended.err) == (0, "")
-    for command in ("demo", "load", "check", "sandbox", "move"):
+    for command in ("demo", "load", "check", "state", "sandbox", "move"):
         assert f"\n  {command} " in ended.out
         listed = textlift(command, "--help", cwd=tmp_path)
         assert listed.out.startswith(f"usage: textlift {command} ")

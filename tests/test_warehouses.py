@@ -35,10 +35,12 @@ from tests.test_mgage import COLUMNS, PROGRAM, asked
 from tests.test_mgage import assert_same as assert_same_messages
 from tests.test_readme import fences, page
 from tests.truth import comparable, expected
-from textlift.destinations import destination
+from textlift.destinations import checked, destination
 from textlift.errors import ConfigurationError, DestinationFailed
 from textlift.load import resources
+from textlift.load.cursors import forget_cursors, stored_cursors
 from textlift.load.loading import load
+from textlift.load.runs import LOAD_RUNS, recent_runs
 from textlift.mcommons import mcommons_source
 from textlift.mgage import mgage_source
 from textlift.sandbox import Sandbox
@@ -141,7 +143,8 @@ class LakeWarehouse(Warehouse):
 
     def tables(self) -> set[str]:
         folders = (self.lake / self.name).iterdir()
-        return {path.name for path in folders if path.is_dir() and not path.name.startswith("_dlt")}
+        names = {path.name for path in folders if path.is_dir()}
+        return {name for name in names if not name.startswith("_dlt")} - {LOAD_RUNS}
 
     def read(self, table: str) -> pa.Table:
         path = self.lake / self.name / table
@@ -270,6 +273,27 @@ def test_a_first_load_and_the_next_ones_bring_every_row_of_every_table(
     warehouse.box.service.advance(20 * 3600)
     warehouse.load(whole_read_days=0)
     assert_same(warehouse)
+
+
+@everywhere
+def test_runs_and_cursors_come_back_from_the_destination(account: AnyWarehouse) -> None:
+    warehouse = account()
+    warehouse.load("profiles", "calls")
+    warehouse.load("calls")
+    warehouse.state = warehouse.folder / "another machine"
+    pipeline = warehouse.pipeline()
+    newest, *runs = recent_runs(pipeline, "mcommons")
+    assert newest.resource == "calls"
+    assert {run.resource for run in runs} == {"profiles", "calls"}
+    assert {run.run_id for run in runs} != {newest.run_id}
+    assert all(run.started_at.tzinfo for run in (newest, *runs))
+    with checked(pipeline) as client:
+        cursors = stored_cursors(client, "mcommons", "mcommons")
+    assert {cursor.resource for cursor in cursors} == {"profiles", "calls"}
+    forget_cursors(pipeline, "mcommons", ["calls"])
+    with checked(pipeline) as client:
+        kept = stored_cursors(client, "mcommons", "mcommons")
+    assert kept == [cursor for cursor in cursors if cursor.resource == "profiles"]
 
 
 def test_columns_have_the_types_of_the_contract(account: AnyWarehouse) -> None:

@@ -6,3 +6,5 @@ What the services share goes one way, and each module imports only earlier stage
 (endpoints as data), ``http`` (requests to bytes), ``arrow`` (text to typed tables), ``extract``
 (windows, pages, cursors), ``destinations``, ``load`` (dlt resources and load packages), ``cli``.
 """
+
+__version__ = "0.1.0"

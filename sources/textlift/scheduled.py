@@ -1,8 +1,8 @@
-"""A task of a scheduler: some resources of a service, on any worker, beside other tasks.
+"""Runs one task of a scheduler: some resources of a service, on any worker, beside other tasks.
 
-All tasks of a service load into the same dataset. Each has a pipeline of its own, whose cursors are
-in the destination, so it goes on from there on whatever machine it runs. An interval of time has yet
-another pipeline: exactly that is loaded, and the cursors stay where they are.
+All tasks of a service load into the same dataset. Each task has its own pipeline, whose cursors are in
+the destination, so a task can run on any machine. A task with an interval has another pipeline: it loads
+exactly that interval and changes no cursor.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -25,7 +26,7 @@ from dlt.destinations.sql_client import SqlClientBase
 from dlt.extract import DltSource
 from filelock import FileLock, Timeout
 
-from textlift.cli import report
+from textlift.cli import progress, report
 from textlift.cli.command import (
     PRIVATE,
     UNUSABLE,
@@ -33,10 +34,9 @@ from textlift.cli.command import (
     refuse_earlier_file,
     use_own_settings,
     warehouse,
-    was_stopped,
 )
 from textlift.errors import ConfigurationError, DestinationFailed
-from textlift.load.loading import PACKAGE_ROWS, Summary, load, own_error
+from textlift.load.loading import PACKAGE_ROWS, Summary, load, own_error, was_stopped
 from textlift.registry import job_of
 from textlift.settings import check_names
 from textlift.tasks import SNAPSHOTS, TASKS
@@ -49,7 +49,7 @@ _PREFIX = "textlift-"
 
 @contextmanager
 def _plain_errors() -> Iterator[None]:
-    """Raise what a person can be told, and not what a destination says in full: it can hold rows."""
+    """Raise errors with short messages: the full message of a destination can hold rows."""
     try:
         yield
     except Exception as error:
@@ -62,7 +62,7 @@ def _plain_errors() -> Iterator[None]:
 
 @contextmanager
 def _private_files() -> Iterator[None]:
-    """Let only their owner read the files that are made."""
+    """Create files that only their owner can read."""
     before = os.umask(PRIVATE)
     try:
         yield
@@ -82,24 +82,24 @@ def run_task(
     destination_name: str = "duckdb",
     concurrency: int | None = None,
 ) -> Summary:
-    """Load the resources of a task, and print what was done.
+    """Load the resources of a task, print what was done, and append it to ``load_runs``.
 
     Args:
         service: Name of the service.
         task: Name of the task, see :data:`textlift.tasks.TASKS`.
-        since: First second to load, ISO 8601; from the cursors if left out.
-        until: Last second to load, or last day; up to now if left out. With ``since`` exactly that
-            range is loaded, and the cursors stay where they are.
-        resources: Those of the task to load; all of them if left out.
+        since: First second to load, ISO 8601; by default, from the cursors.
+        until: Last second or last day to load; by default, up to now. With ``since``, exactly that
+            range is loaded, and the cursors do not change.
+        resources: Resources of the task to load; by default, all of them.
         destination_name: As on the command line.
-        concurrency: Most calls under way at a time; as configured if left out.
+        concurrency: Limit of concurrent requests; by default, as configured.
 
     Returns:
-        What was done. What could not be loaded is named there.
+        What was done, including what could not be loaded.
 
     Raises:
         ConfigurationError: A setting is wrong, or the service refuses the credentials.
-        DestinationFailed: The warehouse could not be loaded. The next run tries again.
+        DestinationFailed: The destination could not be loaded. The next run tries again.
     """
     if task == SNAPSHOTS and (since or until):
         raise ConfigurationError(
@@ -125,7 +125,7 @@ def run_task(
             pipelines_dir=folder,
             destination=warehouse(
                 destination_name,
-                # Tasks that run at the same time stage the same tables. A hash, as names are cut.
+                # Concurrent tasks stage the same tables. A hash, because long names are cut.
                 staging_dataset_name_layout=f"%s_staging_{_short_hash(name)}",
             ),
             dataset_name=service,
@@ -133,13 +133,11 @@ def run_task(
         )
         refuse_earlier_file(pipeline, service)
         _recall_tables(pipeline, source)
-        summary = load(pipeline, source, resources or TASKS[service][task])
-        for line in [*report.plain(summary), *summary.notes, report.total(summary, pipeline)]:
-            print(line)
-        lines = [*report.removed(summary), *report.rejected(summary)]
-        for line in [*lines, *summary.gaps, *report.problems(summary)]:
-            print(line)
-        # Where a load fails this is left to the one that tries again.
+        names = list(resources) or TASKS[service][task]
+        with progress.shown(pipeline, source, names):
+            summary = load(pipeline, source, names)
+        report.show(pipeline, summary, problems_to=sys.stdout)
+        # After a failed load, the next attempt drops it.
         _drop_staging(pipeline)
         pipeline.deactivate()
     return summary
@@ -149,7 +147,7 @@ def run_task(
 def open_warehouse(
     service: str, *, destination_name: str = "duckdb"
 ) -> Iterator[SqlClientBase[Any]]:
-    """A client for SQL in the dataset that the tasks of a service load into."""
+    """An SQL client for the dataset that the tasks of a service load into."""
     there = warehouse(destination_name)
     with _private_files(), dlt.dataset(there, service, schema=service) as opened:
         yield opened.sql_client
@@ -157,19 +155,19 @@ def open_warehouse(
 
 @contextmanager
 def _scratch() -> Iterator[str]:
-    """A folder for a pipeline's files. What tasks that were killed have left there goes first."""
+    """A temporary folder for a pipeline; folders of killed tasks are removed first."""
     for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}????????"):
         _remove_left(folder)
     made = tempfile.TemporaryDirectory(prefix=_PREFIX)
-    # The lock ends last: until then the folder is not for others to remove.
+    # While the lock is held, other tasks do not remove the folder.
     with FileLock(Path(made.name) / "task.lock"), made as name:
         yield name
 
 
 def _remove_left(folder: Path) -> None:
-    """Remove a folder of a task, if no process holds its locks any more."""
+    """Remove the folder of a task if no process holds its locks."""
     locks = [FileLock(path, timeout=0) for path in folder.glob("*.lock")]
-    # A task makes its pipeline's folder when it holds the lock.
+    # A task creates the folder of its pipeline only when it holds the lock.
     if not locks or not any(folder.glob("*/state.json")):
         return
     with ExitStack() as held, suppress(Timeout, OSError):
@@ -183,10 +181,10 @@ def _short_hash(text: str) -> str:
 
 
 def _recall_tables(pipeline: dlt.Pipeline, source: DltSource) -> None:
-    """Tell the source of all tables that pipelines of this dataset have ever found.
+    """Add the tables of all stored schemas of the dataset to the schema of the source.
 
-    dlt remembers those of the newest schema, and of pipelines that run at the same time each may
-    write one without what another has found. Entries that a list has lost go from known tables only.
+    dlt restores the newest schema only. Of concurrent pipelines, each may store one without the tables
+    that another has found. Entries of a list are deleted only from tables that the schema knows.
     """
     with pipeline.destination_client() as client:
         for text in _stored_schemas(client, source.schema.name):

@@ -15,6 +15,7 @@ _COMMANDS = {
     "demo": ("textlift.cli.demo", "load invented data of every service into a local DuckDB file"),
     "load": ("textlift.cli.command", "load what is new at a service into a warehouse"),
     "check": ("textlift.cli.check", "test the credentials and the destination; load nothing"),
+    "state": ("textlift.cli.state", "list the cursors and the recent runs; reset a cursor"),
     "sandbox": ("textlift.sandbox.command", "serve an invented account over HTTP"),
     "move": ("textlift.cli.move", "move a DuckDB file of an earlier version into textlift.duckdb"),
     "tables": ("textlift.cli.tables", "print the tables and columns of a service"),
@@ -36,6 +37,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...", help="its arguments")
     arguments = sys.argv[1:] if argv is None else argv
     options = parser.parse_args(arguments or ["--help"])
+    asks_for_help = {"-h", "--help"} & set(options.arguments)
+    if options.command == "load" and not asks_for_help and sys.stderr and sys.stderr.isatty():
+        # The imports that follow take seconds.
+        print("Starting", file=sys.stderr, flush=True)
     module, _ = _COMMANDS[options.command]
     code: int = import_module(module).main(options.arguments)
     return code
@@ -47,9 +52,9 @@ def run() -> NoReturn:
 
 
 def end(code: int) -> NoReturn:
-    """End the process as ``sys.exit`` does, but leave its memory to the system.
+    """End the process as ``sys.exit`` does, without freeing memory object by object.
 
-    To free what was imported, object by object, takes an eighth of a run with nothing new.
+    Freeing the imported modules takes an eighth of a run with nothing new.
     """
     atexit._run_exitfuncs()
     exit_now(code)
@@ -58,6 +63,6 @@ def end(code: int) -> NoReturn:
 def exit_now(code: int) -> NoReturn:
     """End the process without waiting for its threads."""
     for stream in (sys.stdout, sys.stderr):
-        if stream:  # a scheduler can have closed it
+        if stream:  # a scheduler may have closed it
             stream.flush()
     os._exit(code)

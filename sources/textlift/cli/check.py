@@ -9,10 +9,10 @@ from textlift.cli import command
 
 
 def main(argv: Sequence[str]) -> int:
-    """Do what ``textlift load --check`` does. Returns the exit code."""
+    """Run ``textlift load --check``. Returns the exit code."""
     parser = argparse.ArgumentParser(
         prog="textlift check",
-        description="Test the credentials and the destination, and say what account they see. "
+        description="Test the credentials and the destination, and describe the account. "
         "Nothing is loaded.",
     )
     command.add_target(parser)

@@ -20,19 +20,26 @@ from dlt.common.configuration.providers.toml import SettingsTomlProvider
 from dlt.common.configuration.specs import known_sections
 from dlt.common.destination.exceptions import DestinationException, UnknownDestinationModule
 from dlt.common.exceptions import SignalReceivedException
-from dlt.common.runtime.collector import NULL_COLLECTOR, TqdmCollector
+from dlt.common.runtime.collector import NULL_COLLECTOR
 from dlt.destinations import duckdb
 from dlt.extract import DltSource
 from dlt.pipeline.configuration import PipelineConfiguration
 from dlt.pipeline.exceptions import PipelineStepFailed
 from rich.console import Console
-from rich.table import Table
 
-from textlift.cli import exit_now, report
+from textlift.cli import exit_now, progress, report
 from textlift.destinations import check, destination, is_locked, reason
 from textlift.dlt_setup import set_up_dlt
 from textlift.errors import ConfigurationError, TextliftError
-from textlift.load.loading import PACKAGE_ROWS, Summary, load, own_error, require_known
+from textlift.load.loading import (
+    PACKAGE_ROWS,
+    load,
+    own_error,
+    require_known,
+    was_stopped,
+)
+from textlift.load.plan import plan_load
+from textlift.load.report import report_of
 from textlift.registry import SERVICES, Job, job_of
 from textlift.settings import check_names
 from textlift.tasks import SNAPSHOTS, TASKS
@@ -43,20 +50,23 @@ FAILED = 1
 UNUSABLE = 2
 REJECTED = 3
 
-#: Where the package lies.
+#: Folder of the package.
 _SOURCES = Path(__file__).resolve().parents[2]
-#: The clone that it is in; a package that was installed is in none, and finds no settings there.
+#: Root of the clone; an installed package is in none and finds no settings there.
 PROJECT = _SOURCES.parent
 #: Name of the DuckDB file of all services.
 WAREHOUSE = "textlift"
-#: That of all sandboxes.
+#: DuckDB file of all sandboxes.
 SANDBOX_FILE = f"{WAREHOUSE}_sandbox.duckdb"
-#: What this makes is for its owner to read: files without, folders with the right to enter them.
+#: The umask of a run: only the owner can read its files.
 PRIVATE = 0o077
 
 
 def main(argv: Sequence[str]) -> int:
-    """Load a service as the command line says.
+    """Load a service.
+
+    Args:
+        argv: Arguments of ``textlift load``.
 
     Returns:
         The exit code: 0 loaded; 1 failed; 2 usage, configuration or credentials; 3 loaded, with
@@ -66,7 +76,7 @@ def main(argv: Sequence[str]) -> int:
     job = job_of(options.service)
     os.umask(PRIVATE)
     use_own_settings()
-    # A scheduler's way to stop a run is that of a person.
+    # A run that a scheduler stops ends like one that a person stops.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         if not options.sandbox:
@@ -75,7 +85,7 @@ def main(argv: Sequence[str]) -> int:
             return _run(job, options, lambda **settings: job.sandbox_source(url, **settings))
     except (SignalReceivedException, KeyboardInterrupt):
         _stop()
-    except Exception as error:  # noqa: BLE001 (what nobody foresaw is raised again)
+    except Exception as error:  # noqa: BLE001 (an unexpected error is raised again)
         if was_stopped(error):
             _stop()
         code, message = explain(error)
@@ -84,17 +94,17 @@ def main(argv: Sequence[str]) -> int:
 
 
 def use_own_settings() -> None:
-    """Let the project's settings count wherever this is started.
+    """Use the settings of the clone in any working directory.
 
-    Those of a ``.dlt`` folder there go before them. This has to come before a source asks for a
-    setting: while one does, dlt finds none for its own providers.
+    Settings of a ``.dlt`` folder in the working directory have priority. Call this before a source
+    reads a setting: while it does, dlt cannot add a provider.
     """
     own = PROJECT / ".dlt"
     file = own / "config.toml"
     if not Path(".dlt").is_dir() and own.is_dir():
         os.environ.setdefault("DLT_PROJECT_DIR", str(PROJECT))
     set_up_dlt()
-    # Only where dlt has not read them itself: it looks for each setting in every provider there is.
+    # dlt looks for each setting in every provider, so the same file must not be there twice.
     read = [place for one in dlt.config.config_providers for place in one.present_locations]
     if file.is_file() and file.resolve() not in [Path(place).resolve() for place in read]:
         dlt.config.register_provider(
@@ -103,22 +113,13 @@ def use_own_settings() -> None:
 
 
 def _stop() -> NoReturn:
-    """End the process without waiting for answers that are still under way."""
+    """End the process without waiting for open requests."""
     print(_STOPPED, file=sys.stderr)
     exit_now(FAILED)
 
 
-def was_stopped(error: BaseException | None) -> bool:
-    """Whether a signal from outside made dlt fail."""
-    while error is not None:
-        if isinstance(error, (SignalReceivedException, KeyboardInterrupt)):
-            return True
-        error = error.__cause__
-    return False
-
-
 def explain(error: Exception) -> tuple[int, str]:
-    """The exit code for an error and what to tell the user; raises what nobody foresaw."""
+    """The exit code for an error and its message; raises an error that is not expected."""
     cause: BaseException | None = own_error(error) or error
     while cause is not None:
         if isinstance(cause, ConfigurationError):
@@ -163,6 +164,11 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         action="store_true",
         help="verify the credentials and the destination, say what account they see, and load "
         "nothing",
+    )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print the partitions, windows and least number of requests; load nothing",
     )
     parser.add_argument(
         "--resources",
@@ -213,7 +219,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def add_target(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that say what is loaded, and where to."""
+    """Add the arguments that name the service and the destination."""
     parser.add_argument("service", choices=SERVICES)
     parser.add_argument(
         "--destination",
@@ -228,7 +234,7 @@ def add_target(parser: argparse.ArgumentParser) -> None:
 
 
 def _text(value: str) -> str:
-    """An option's value; an empty one is a variable that was not set."""
+    """The value of an option; an empty one comes from a variable that is not set."""
     if not value.strip():
         raise argparse.ArgumentTypeError("the value is empty")
     return value
@@ -255,14 +261,15 @@ def _run(job: Job, options: argparse.Namespace, source: Callable[..., DltSource]
         for line in job.describe_account(source):
             console.print(line, highlight=False, markup=False, soft_wrap=True)
         console.print(f"{job.title}: the credentials are accepted. Nothing was loaded.")
-        pipeline = _pipeline(job, options)
+        pipeline = open_pipeline(job.name, options)
         check(pipeline)
         print(
             f"{pipeline.destination.destination_name}: {pipeline.dataset_name} can be written to."
         )
         return LOADED
 
-    if options.full_refresh and not options.yes and not _confirmed(job, options.resources, console):
+    asks = options.full_refresh and not (options.yes or options.dry_run)
+    if asks and not _confirmed(job, options.resources, console):
         console.print("Nothing was loaded.")
         return UNUSABLE
     wanted = source(
@@ -272,25 +279,32 @@ def _run(job: Job, options: argparse.Namespace, source: Callable[..., DltSource]
         isolate_failures=True,
     )
     _require_settings(job, wanted, named)
-    pipeline = _pipeline(job, options)
+    pipeline = open_pipeline(job.name, options)
+    if options.dry_run:
+        for line in report.plans(
+            plan_load(pipeline, wanted, options.resources, options.full_refresh)
+        ):
+            print(line)
+        return LOADED
     if options.sandbox:
         _mention_earlier_file(pipeline, job.name)
     else:
         refuse_earlier_file(pipeline, job.name)
-    summary = load(pipeline, wanted, options.resources, options.full_refresh)
+    with progress.shown(pipeline, wanted, options.resources):
+        summary = load(pipeline, wanted, options.resources, options.full_refresh)
     if without_range:
         summary.notes.append(f"read as they are now, without a range: {', '.join(without_range)}")
-    _report(console, pipeline, summary)
+    report.show(pipeline, summary, sys.stderr)
     if report.problems(summary):
         return FAILED
     return REJECTED if summary.rejected else LOADED
 
 
 def _confirmed(job: Job, resources: Sequence[str] | None, console: Console) -> bool:
-    """Whether a person agrees to a full refresh, where not all that is there can be read again.
+    """Whether a person agrees to a full refresh of rows that the service keeps only for a time.
 
     Raises:
-        ConfigurationError: There is nobody to ask.
+        ConfigurationError: There is no terminal to ask at.
     """
     which = ", ".join(
         f"{one.name} for {one.window.kept.days} days"
@@ -310,10 +324,10 @@ def _confirmed(job: Job, resources: Sequence[str] | None, console: Console) -> b
 
 
 def _without_range(job: Job, options: argparse.Namespace) -> list[str]:
-    """What is to be read and has no range, if one is given.
+    """The resources that ignore a range, if one is given.
 
     Raises:
-        ConfigurationError: Nothing else is to be read.
+        ConfigurationError: No resource has a range.
     """
     if not options.since and not options.until:
         return []
@@ -328,10 +342,10 @@ def _without_range(job: Job, options: argparse.Namespace) -> list[str]:
 
 
 def _require_settings(job: Job, source: DltSource, named: Sequence[str]) -> None:
-    """Raises ConfigurationError if a resource is asked for by name and its setting is missing."""
+    """Raise ConfigurationError if a resource is named and its setting is missing."""
     for name in named:
         resource = source.resources.get(name)
-        setting = resource.custom_metrics.get("unset") if resource else None
+        setting = report_of(resource).unset if resource else None
         if setting:
             raise ConfigurationError(
                 f"{name} reads what sources.{job.name}.{setting} lists, and that is not set.\n"
@@ -340,32 +354,36 @@ def _require_settings(job: Job, source: DltSource, named: Sequence[str]) -> None
             )
 
 
-def _pipeline(job: Job, options: argparse.Namespace) -> dlt.Pipeline:
-    name = f"{job.name}_sandbox" if options.sandbox else job.name
-    settings: dict[str, Any] = {}
-    if options.sandbox:
-        # Named, so that no configured credentials lead to real data.
-        settings["credentials"] = SANDBOX_FILE
+def open_pipeline(service: str, options: argparse.Namespace) -> dlt.Pipeline:
+    """The pipeline of the command for the target that the options name."""
+    name = f"{service}_sandbox" if options.sandbox else service
     return dlt.pipeline(
         pipeline_name=name,
         pipelines_dir=_pipelines_dir(name),
-        destination=warehouse(options.destination or "duckdb", **settings),
-        dataset_name=options.dataset or job.name,
-        progress=_Progress() if sys.stderr and sys.stderr.isatty() else NULL_COLLECTOR,
+        destination=_target(options),
+        dataset_name=options.dataset or service,
+        progress=NULL_COLLECTOR,
     )
 
 
+def _target(options: argparse.Namespace) -> Any:
+    if options.sandbox:
+        # Named, so that no configured credentials lead to real data.
+        return warehouse("duckdb", credentials=SANDBOX_FILE)
+    return warehouse(options.destination or "duckdb")
+
+
 def warehouse(name: str, **settings: Any) -> Any:
-    """The destination of that name; with DuckDB, one file for all services unless one is configured."""
+    """The destination of that name; for DuckDB, one file for all services if none is configured."""
     if name == "duckdb":
         settings["default_name"] = WAREHOUSE
-        # A file is meant from here, and not, as in dlt, from where the first run was started.
+        # Relative to the working directory; dlt takes that of the first run.
         settings["local_dir"] = str(Path(dlt.current.run_context().local_dir).resolve())
     return destination(name, **settings)
 
 
 def _pipelines_dir(pipeline: str) -> str:
-    """Where dlt keeps what it knows of a pipeline: beside the settings, so that no clone shares it."""
+    """The working folder of dlt: beside the settings, so that clones do not share it."""
     sections = (known_sections.PIPELINES, pipeline)
     configured = resolve_configuration(PipelineConfiguration(), sections=sections).pipelines_dir
     if configured:
@@ -382,10 +400,10 @@ def _pipelines_dir(pipeline: str) -> str:
 
 
 def refuse_earlier_file(pipeline: dlt.Pipeline, service: str) -> None:
-    """Look for what an earlier version loaded into a file of the service's own.
+    """Check that no file of an earlier version, with one file per service, waits to be moved.
 
     Raises:
-        ConfigurationError: There is such a file, and the warehouse has nothing of it yet.
+        ConfigurationError: There is such a file, and the warehouse does not hold its data.
     """
     files = _earlier_file(pipeline, service)
     if files:
@@ -405,7 +423,7 @@ def _mention_earlier_file(pipeline: dlt.Pipeline, service: str) -> None:
 
 
 def _earlier_file(pipeline: dlt.Pipeline, service: str) -> tuple[Path, Path] | None:
-    """The file of an earlier version, and that which takes its place, if it did not yet."""
+    """The file of an earlier version and the one that replaces it; ``None`` if nothing is to be moved."""
     if not isinstance(pipeline.destination, duckdb):
         return None
     client: Any = pipeline.destination_client()
@@ -421,22 +439,9 @@ def _earlier_file(pipeline: dlt.Pipeline, service: str) -> tuple[Path, Path] | N
     return earlier, now
 
 
-class _Progress(TqdmCollector):
-    """dlt's progress bar, one at a time; while extracting it counts the rows of all tables."""
-
-    def __init__(self) -> None:
-        super().__init__(single_bar=True)
-
-    def update(self, name: str, inc: int = 1, *details: Any, **more: Any) -> None:
-        if not str(self.step).startswith("Extract"):
-            super().update(name, inc, *details, **more)
-        elif name != "Resources":
-            super().update("rows", inc)
-
-
 @contextmanager
 def _sandbox(service: str) -> Iterator[str]:
-    """A sandbox in a process of its own, on a free port; it ends with this process."""
+    """The URL of a sandbox in a separate process, on a free port; it ends with this process."""
     command = [sys.executable, "-m", "textlift", "sandbox", service]
     command += ["--port", "0", "--exit-with-stdin"]
     process = subprocess.Popen(
@@ -451,21 +456,3 @@ def _sandbox(service: str) -> Iterator[str]:
     finally:
         process.stdin.close()
         process.wait()
-
-
-def _report(console: Console, pipeline: dlt.Pipeline, summary: Summary) -> None:
-    """A table for a person at a terminal, plain lines for a scheduler's log."""
-    if console.is_terminal:
-        table = Table("table", "rows loaded", "window", "new columns")
-        table.columns[1].justify = "right"
-        for row in report.rows_of_tables(summary):
-            table.add_row(*row)
-        console.print(table)
-    else:
-        for line in report.plain(summary):
-            print(line)
-    lines = [*report.removed(summary), *report.rejected(summary)]
-    for line in [*summary.notes, report.total(summary, pipeline), *lines]:
-        print(line)
-    for line in [*summary.gaps, *report.problems(summary)]:
-        print(line, file=sys.stderr)

@@ -1,4 +1,4 @@
-"""``textlift demo``: what the connector does, on invented data, in the current directory."""
+"""``textlift demo``: load invented data into a DuckDB file in the current directory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Next steps:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Load the sandbox of every service, show a query on each, and say how to go on."""
+    """Load the sandbox of every service, run a query on each, and print next steps."""
     argparse.ArgumentParser(
         prog="textlift demo",
         description=f"Load invented data of every service into {command.SANDBOX_FILE}.",

@@ -1,7 +1,7 @@
 """Move a DuckDB file of an earlier version into that of all services: ``textlift move OLD NEW``.
 
-All of it goes, cursors included, so that the next run goes on from there. Either all of it is in the new
-file and the old one is removed, or nothing has changed.
+Cursors move with the data, so the next run continues from them. The move is atomic: either the new file
+holds everything and the old one is removed, or nothing has changed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _DATASETS = "SELECT schema_name FROM duckdb_schemas() WHERE database_name = ? AN
 
 
 def main(argv: Sequence[str]) -> int:
-    """Move a file as the command line says, and return the exit code."""
+    """Move the file that the command line names. Returns the exit code."""
     parser = argparse.ArgumentParser(
         prog="textlift move",
         description="Move a DuckDB file of an earlier version into that of all services.",
@@ -43,7 +43,7 @@ def move(old: Path, new: Path) -> list[str]:
         Their names.
 
     Raises:
-        OSError: There is no old file.
+        OSError: The old file does not exist.
         ValueError: The new file has a dataset of the same name.
         duckdb.Error: One of the files cannot be read or written, or is in use.
     """

@@ -2,61 +2,150 @@
 
 from __future__ import annotations
 
-from dlt import Pipeline
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import TextIO
 
+from dlt import Pipeline
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from textlift.cli import progress
+from textlift.extract.sync import StreamPlan
 from textlift.load.loading import Summary
 
 
-def rows_of_tables(summary: Summary) -> list[tuple[str, str, str, str]]:
+def show(pipeline: Pipeline, summary: Summary, problems_to: TextIO) -> None:
+    """Print what was done: a table at a terminal, else a line for each table, or JSON.
+
+    Args:
+        pipeline: The pipeline that ran.
+        summary: What it did.
+        problems_to: Where what went wrong is printed.
+    """
+    if progress.is_json():
+        progress.emit("summary", "", asdict(summary))
+        return
+    if sys.stdout.isatty():
+        Console().print(_table(_rows(summary)))
+    else:
+        for row in _rows(summary):
+            print(_line(*row))
+    for line in [
+        *summary.notes,
+        _total(summary, pipeline),
+        *_removed(summary),
+        *_rejected(summary),
+    ]:
+        print(line)
+    for line in [*summary.gaps, *problems(summary)]:
+        print(line, file=problems_to)
+
+
+_Row = tuple[str, str, str, str]
+
+
+def _rows(summary: Summary) -> list[_Row]:
     """Table, rows loaded, window and new columns, a tuple for each table."""
     found = []
     for name, rows in sorted(summary.rows.items()):
         start, end = summary.windows.get(name, ("", ""))
+        window = f"{start} to {end}" if start and name not in summary.failed else ""
         columns = ", ".join(summary.new_columns.get(name, ()))
-        found.append((name, str(rows), f"{start} to {end}" if start else "", columns))
+        found.append((name, f"{rows:,}", window, columns))
     return found
 
 
-def plain(summary: Summary) -> list[str]:
-    """A line for each table."""
-    lines = []
-    for name, rows, window, columns in rows_of_tables(summary):
-        parts = [f"{name}: {rows} rows", window, columns and f"new columns: {columns}"]
-        lines.append(", ".join(part for part in parts if part))
-    return lines
+def _table(rows: Sequence[_Row]) -> Table:
+    """The rows without the columns that are empty in all of them."""
+    table = Table()
+    heads = ("table", "rows loaded", "window", "new columns")
+    shown = [(head, cells) for head, cells in zip(heads, zip(*rows)) if any(cells)]
+    for head, _ in shown:
+        table.add_column(head, justify="right" if head == "rows loaded" else "left")
+    for row in zip(*(cells for _, cells in shown)):
+        table.add_row(*map(escape, row))
+    return table
 
 
-def total(summary: Summary, pipeline: Pipeline) -> str:
+def _line(name: str, rows: str, window: str, columns: str) -> str:
+    parts = [f"{name}: {rows} rows", window, columns and f"new columns: {columns}"]
+    return ", ".join(part for part in parts if part)
+
+
+def _total(summary: Summary, pipeline: Pipeline) -> str:
     """What it came to, and where it is."""
     with pipeline.destination_client() as client:
         where = str(client.config)
     return (
-        f"{sum(summary.rows.values())} rows, {summary.requests} requests, {summary.packages} "
-        f"packages, {summary.seconds:.1f} s; dataset {pipeline.dataset_name} in {where}"
+        f"{sum(summary.rows.values()):,} rows, {summary.requests:,} requests, "
+        f"{summary.packages:,} packages, {summary.seconds:,.1f} s; "
+        f"dataset {pipeline.dataset_name} in {where}"
     )
 
 
-def removed(summary: Summary) -> list[str]:
+def _removed(summary: Summary) -> list[str]:
     """What is gone at the service, in a line if anything is."""
     if not summary.removed:
         return []
     rows = sum(summary.removed.values())
-    where = ", ".join(f"{name} {count}" for name, count in summary.removed.items())
-    return [f"{rows} rows are not at the service any more ({where}): marked as removed, or deleted"]
+    where = _counts(summary.removed)
+    return [
+        f"{rows:,} rows are not at the service any more ({where}): marked as removed, or deleted"
+    ]
 
 
-def rejected(summary: Summary) -> list[str]:
+def _rejected(summary: Summary) -> list[str]:
     """What went to ``rejected_records``, in a line if anything did."""
     if not summary.rejected:
         return []
-    where = ", ".join(f"{name} {count}" for name, count in summary.rejections.items())
-    return [f"{summary.rejected} values or records were rejected ({where}): see rejected_records"]
+    where = _counts(summary.rejections)
+    return [f"{summary.rejected:,} values or records were rejected ({where}): see rejected_records"]
+
+
+def _counts(rows: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in rows.items())
 
 
 def problems(summary: Summary) -> list[str]:
-    """What could not be loaded and fails a run, each with what to do."""
+    """What was not loaded and fails the run, each with what to do."""
     missing = [f"{one}\nCorrect it in the configuration or take it out." for one in summary.missing]
-    failed = [
-        f"{name} failed and stays where it was: {reason}" for name, reason in summary.failed.items()
-    ]
-    return missing + failed
+    return missing + _failures(summary.failed)
+
+
+def _failures(failed: Mapping[str, str]) -> list[str]:
+    """A line for each reason; where resources failed for the same one, it does not say at which page."""
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in failed.items():
+        by_reason.setdefault(reason.partition(": ")[2] or reason, []).append(name)
+    lines = []
+    for reason, names in by_reason.items():
+        if len(names) == 1:
+            lines.append(f"{names[0]} failed and stays where it was: {failed[names[0]]}")
+        else:
+            lines.append(f"{', '.join(names)} failed and stay where they were: {reason}")
+    return lines
+
+
+def plans(planned: Sequence[StreamPlan]) -> Iterator[str]:
+    """What a load would read, in aligned lines: a line for each slice."""
+    rows = []
+    for plan in planned:
+        for each in plan.slices:
+            window = str(each.window) if each.window else "all rows"
+            rows.append((plan.resource, str(replace(each, window=None)), window))
+        if not plan.slices:
+            rows.append((plan.resource, "", plan.note or "nothing to read"))
+    yield from columns(("resource", "partition", "window"), rows)
+    requests = sum(len(plan.slices) for plan in planned)
+    yield f"At least {requests:,} requests: one for each line, and one for each further page."
+
+
+def columns(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Lines with aligned columns; columns that are empty in all rows are left out."""
+    shown = [(head, *cells) for head, cells in zip(heads, zip(*rows)) if any(cells)]
+    widths = [max(map(len, column)) for column in shown]
+    for cells in zip(*shown):
+        yield "  ".join(cell.ljust(width) for cell, width in zip(cells, widths)).rstrip()

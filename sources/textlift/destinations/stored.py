@@ -98,7 +98,7 @@ def stored_rows(table: str, key: Sequence[str], wanted: Wanted) -> Iterator[pa.T
     try:
         with pipeline.destination_client(stored_as) as client:
             batches = (
-                _open_batches(client, table) if isinstance(client, SupportsOpenTables) else None
+                open_batches(client, table) if isinstance(client, SupportsOpenTables) else None
             )
             if batches is not None:
                 yield from _of_batches(batches, wanted)
@@ -146,7 +146,7 @@ def _of_database(
             return
 
 
-def _open_batches(client: SupportsOpenTables, table: str) -> pa.RecordBatchReader | None:
+def open_batches(client: SupportsOpenTables, table: str) -> pa.RecordBatchReader | None:
     """All rows of a table in a lake; ``None`` if it is none."""
     if client.is_open_table("delta", table):
         rows = client.load_open_table("delta", table).to_pyarrow_dataset()

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from threading import Lock
 from typing import Any, Generic
 
 from dlt.common import logger
@@ -15,6 +14,7 @@ from textlift.arrow.tables import Layout, Page, clip_page, join_pieces, unreadab
 from textlift.declare import Endpoint, Paging
 from textlift.errors import ApiError, MalformedResponse, ServiceError, TransientError
 from textlift.extract.paging import PageRequest, PageSize
+from textlift.extract.progress import Progress
 from textlift.extract.slices import Slice
 from textlift.extract.workers import Workers
 from textlift.http.client import Client, Content, parse_number
@@ -56,22 +56,24 @@ class Fetcher:
         service: The service.
         endpoint: The endpoint.
         size: What is known of the size of its pages.
+        progress: Where requests are counted.
         workers: The threads of the run.
-
-    Attributes:
-        requests: Requests sent, retries included.
     """
 
     def __init__(
-        self, service: Service[Any], endpoint: Endpoint, size: PageSize, workers: Workers
+        self,
+        service: Service[Any],
+        endpoint: Endpoint,
+        size: PageSize,
+        progress: Progress,
+        workers: Workers,
     ) -> None:
-        self.requests = 0
         self._service = service
         self._endpoint = endpoint
         self._layout = Layout.of(endpoint)
         self._size = size
+        self._progress = progress
         self._workers = workers
-        self._lock = Lock()
 
     def fetch(
         self,
@@ -181,11 +183,16 @@ class Fetcher:
         once: Sequence[type[TransientError]],
     ) -> Page:
         """Send a request and decode its response; send it once more if that is not well-formed."""
-        path = self._path(slice_)
+        path, sent = self._path(slice_), 0
+
+        def count() -> None:
+            nonlocal sent
+            self._progress.count_request(is_retry=sent > 0)
+            sent += 1
 
         def get() -> Any:
             return self._service.client.get(
-                path, params, tuple(once), on_request=self._count, stop=self._workers.stop
+                path, params, tuple(once), on_request=count, stop=self._workers.stop
             )
 
         def decode(content: Any) -> Page:
@@ -236,7 +243,3 @@ class Fetcher:
     def _unreadable(self, error: MalformedResponse) -> Page:
         reason = f"{error}, also when requested alone"
         return unreadable_page(self._endpoint, reason, error.body)
-
-    def _count(self) -> None:
-        with self._lock:
-            self.requests += 1

@@ -39,6 +39,7 @@ from textlift.extract.paging import (
     PageSize,
     plan_for,
 )
+from textlift.extract.progress import Progress
 from textlift.extract.slices import Slice, SliceRows
 from textlift.extract.workers import Workers
 from textlift.windows import SECOND, Window
@@ -135,6 +136,7 @@ class Reader:
         endpoint: The endpoint.
         slices: What to read.
         page_size: Rows wanted on a page; the endpoint's own limit is kept.
+        progress: Where requests are counted.
         workers: The threads of the run.
     """
 
@@ -144,13 +146,14 @@ class Reader:
         endpoint: Endpoint,
         slices: Iterable[Slice],
         page_size: int,
+        progress: Progress,
         workers: Workers,
     ) -> None:
         limit = min(page_size, endpoint.page_limit) if endpoint.page_limit else None
         self._endpoint = endpoint
         self._workers = workers
         self._size = PageSize(limit)
-        self._fetcher = Fetcher(service, endpoint, self._size, workers)
+        self._fetcher = Fetcher(service, endpoint, self._size, progress, workers)
         self._slices = iter(slices)
         self._order: list[_SliceRead] = []
         self._pieces: Iterator[SliceRows] | None = None
@@ -163,11 +166,6 @@ class Reader:
         self._malformed = 0
         self._undated: Counter[str] = Counter()
         self._most_unpaged = MIN_PAGE
-
-    @property
-    def requests(self) -> int:
-        """Requests sent so far, retries included."""
-        return self._fetcher.requests
 
     @property
     def finished(self) -> bool:

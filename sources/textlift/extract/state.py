@@ -34,6 +34,7 @@ MAX_COMPLETE_AGE = timedelta(days=7)
 _OF_ACCOUNT = ("cursors", "reached", "whole_at", "packages")
 
 _refreshing: ContextVar[bool] = ContextVar("refreshing", default=False)
+_planning: ContextVar[bool] = ContextVar("planning", default=False)
 
 
 @contextmanager
@@ -51,8 +52,23 @@ def is_full_refresh() -> bool:
     return _refreshing.get()
 
 
+@contextmanager
+def planning() -> Iterator[None]:
+    """Make resources that are read within the block yield a :class:`.StreamPlan` and no rows."""
+    token = _planning.set(True)
+    try:
+        yield
+    finally:
+        _planning.reset(token)
+
+
+def is_planning() -> bool:
+    """Return whether resources yield plans."""
+    return _planning.get()
+
+
 @dataclass
-class Progress:
+class Positions:
     """How far partitions were read.
 
     Attributes:
@@ -64,8 +80,8 @@ class Progress:
     reached: dict[str, datetime] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, state: Mapping[str, Any]) -> Progress:
-        """Return the progress in a state."""
+    def of(cls, state: Mapping[str, Any]) -> Positions:
+        """Return the positions in a state."""
         return cls(_parse_times(state.get("cursors", {})), _parse_times(state.get("reached", {})))
 
     def known_until(self, partition: str) -> datetime | None:
@@ -74,7 +90,7 @@ class Progress:
         return max((time for time in known if time), default=None)
 
     def state(self) -> dict[str, dict[str, str]]:
-        """Return the progress as it is stored."""
+        """Return the positions as they are stored."""
         return {"cursors": _format_times(self.cursors), "reached": _format_times(self.reached)}
 
 
@@ -87,26 +103,26 @@ class CompleteRead:
 
     Attributes:
         since: Id of its first load package; rows of older packages were not returned.
-        progress: How far it has read.
+        positions: How far it has read.
         done: Partitions of which all rows were read in one slice.
         unreadable: Whether it met records without a usable key: any row can be one of them.
     """
 
     since: str
-    progress: Progress = field(default_factory=Progress)
+    positions: Positions = field(default_factory=Positions)
     done: list[str] = field(default_factory=list)
     unreadable: bool = False
 
     @classmethod
     def of(cls, state: Mapping[str, Any]) -> CompleteRead:
         """Return one that an earlier package left unfinished."""
-        return cls(state["since"], Progress.of(state), list(state["done"]), state["unreadable"])
+        return cls(state["since"], Positions.of(state), list(state["done"]), state["unreadable"])
 
     def state(self) -> dict[str, Any]:
         """Return what the next package needs to continue."""
         return {
             "since": self.since,
-            **self.progress.state(),
+            **self.positions.state(),
             "done": list(self.done),
             "unreadable": self.unreadable,
         }
@@ -128,9 +144,23 @@ def account_state(state: dict[str, Any], account: str) -> dict[str, Any]:
     return found
 
 
-def has_cursors(state: Mapping[str, Any]) -> bool:
-    """Return whether a resource's state holds a cursor of any account."""
-    return any(part.get("cursors") for part in (state, *state.get("accounts", {}).values()))
+def parts_of_accounts(state: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the parts of a resource's state that hold cursors: one for each account.
+
+    In older versions it is the state itself.
+    """
+    every = (state, *state.get("accounts", {}).values())
+    yield from (part for part in every if part.get("cursors"))
+
+
+def forget_partition(state: Mapping[str, Any], partition: str) -> None:
+    """Remove a partition from a resource's state, so that it is read from the start date again."""
+    for part in parts_of_accounts(state):
+        for read in (part, *(part[kind] for kind in ("complete", "refresh") if kind in part)):
+            for name in ("cursors", "reached"):
+                read.get(name, {}).pop(partition, None)
+            if partition in read.get("done", ()):
+                read["done"].remove(partition)
 
 
 def _format_times(times: Mapping[str, datetime]) -> dict[str, str]:

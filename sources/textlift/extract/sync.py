@@ -7,8 +7,8 @@ A :class:`StreamSync` turns an endpoint, the settings and the state of earlier r
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum, auto
 from typing import Any
@@ -21,11 +21,12 @@ from textlift.declare import Endpoint
 from textlift.destinations.stored import Covered
 from textlift.errors import ConfigurationError, ServiceError
 from textlift.extract.fetch import Service
+from textlift.extract.progress import Progress
 from textlift.extract.reader import Reader
 from textlift.extract.settings import Settings
 from textlift.extract.slicer import RetentionGap, Slicer
 from textlift.extract.slices import Partition, Slice, SliceRows, partition_name
-from textlift.extract.state import CompleteRead, Progress, is_full_refresh
+from textlift.extract.state import CompleteRead, Positions, is_full_refresh
 from textlift.extract.workers import Workers
 from textlift.windows import SECOND, Window, format_time, parse_time
 
@@ -51,10 +52,8 @@ class SyncContext:
         self._listings: dict[str, Reader] = {}
         self._listed: dict[str, SliceRows] = {}
         self._pieces: dict[str, list[SliceRows]] = {}
-        self._askers: dict[str, str] = {}
         self._failed_listings: dict[str, ServiceError] = {}
         self._active: set[str] = set()
-        self._counts: dict[str, tuple[StreamSync, MutableMapping[str, Any]]] = {}
 
     @property
     def now(self) -> datetime:
@@ -68,11 +67,13 @@ class SyncContext:
         """The last second to load, the same for all resources."""
         return self.settings.until or self.now
 
-    def poll_listing(self, name: str, asker: Endpoint) -> SliceRows | None:
-        """Return all rows of the snapshot ``name`` if they are there; it is read once in a run."""
+    def poll_listing(self, name: str, progress: Progress) -> SliceRows | None:
+        """Return all rows of the snapshot ``name`` if they are there; it is read once in a run.
+
+        The stream that needs it first counts its requests in ``progress``.
+        """
         if name not in self._listings:
-            self._listings[name] = self.reader(self._endpoints[name], [Slice()])
-            self._askers[name] = asker.name
+            self._listings[name] = self.reader(self._endpoints[name], [Slice()], progress)
         if name in self._failed_listings:
             raise self._failed_listings[name]
         if name not in self._listed:
@@ -92,30 +93,16 @@ class SyncContext:
             self._listed[name] = replace(rows, page=page)
         return self._listed[name]
 
-    def listing_requests(self, asker: Endpoint) -> int:
-        """Return the requests sent for snapshots that ``asker`` was the first to need."""
-        return sum(
-            listing.requests
-            for name, listing in self._listings.items()
-            if self._askers[name] == asker.name
-        )
-
-    def reader(self, endpoint: Endpoint, slices: Iterable[Slice]) -> Reader:
+    def reader(self, endpoint: Endpoint, slices: Iterable[Slice], progress: Progress) -> Reader:
         """Return a reader with the service, the page size and the threads of this run."""
         assert self._workers
-        return Reader(self.service, endpoint, slices, self.settings.page_size, self._workers)
+        page_size = self.settings.page_size
+        return Reader(self.service, endpoint, slices, page_size, progress, self._workers)
 
     def enter(
-        self,
-        endpoint: Endpoint,
-        state: Mapping[str, Any],
-        metrics: MutableMapping[str, Any],
-        load_id: str | None,
+        self, endpoint: Endpoint, state: Mapping[str, Any], load_id: str | None
     ) -> StreamSync:
-        """Begin a resource's part in a package: continue an unfinished load, or start one.
-
-        The load's ``requests`` are noted in ``metrics`` when all resources have ended.
-        """
+        """Begin a resource's part in a package: continue an unfinished load, or start one."""
         if self._workers is None:
             self._workers = Workers(self.service.client.concurrency)
         self._active.add(endpoint.name)
@@ -123,7 +110,6 @@ class SyncContext:
         if sync is None or sync.packages != state.get("packages") or not sync.fits(load_id):
             # Rows taken for a package that was not committed have to be read again.
             sync = StreamSync(self, endpoint, state, load_id)
-        self._counts[endpoint.name] = (sync, metrics)
         return sync
 
     def leave(self, sync: StreamSync, unfinished: bool, wait: bool) -> None:
@@ -135,17 +121,28 @@ class SyncContext:
             return
         try:
             self._workers.close(wait)
-            # Not earlier: requests of a resource that failed are retried until the others end.
-            for each, metrics in self._counts.values():
-                metrics["requests"] = each.requests
         finally:
             self._workers = None
-            self._counts.clear()
             self._now = None
             self._listings.clear()
             self._listed.clear()
             self._pieces.clear()
             self._failed_listings.clear()
+
+
+@dataclass(frozen=True)
+class StreamPlan:
+    """What a load of a resource would read.
+
+    Attributes:
+        resource: Name of the resource.
+        slices: What would be requested, in order; each takes one request or more.
+        note: Why nothing would be read, if nothing would.
+    """
+
+    resource: str
+    slices: Sequence[Slice]
+    note: str | None
 
 
 class _Phase(Enum):
@@ -162,6 +159,7 @@ class StreamSync:
 
     Attributes:
         packages: Packages filled so far, as in the resource's state.
+        progress: Counts of what was done so far.
         start: First second requested.
         refresh: Whether this is a full refresh.
         complete: The complete read that is under way.
@@ -180,6 +178,7 @@ class StreamSync:
     ) -> None:
         self.endpoint = endpoint
         self.packages: int | None = None
+        self.progress = Progress()
         self.start: datetime | None = None
         self.gaps: list[RetentionGap] = []
         self.missing: dict[str, str] = {}
@@ -190,14 +189,13 @@ class StreamSync:
         self._reader: Reader | None = None
         self._partitions: Sequence[Partition] | None = None
         self._listed = False
-        self._progress = Progress.of(state)
+        self._positions = Positions.of(state)
         self._holds: dict[str, datetime] = {}
         self._newest: datetime | None = None
         self._gaps: dict[str, RetentionGap] = {}
         self._not_found: set[str] = set()
-        self._earlier_requests = 0
         self._too_early: str | None = None
-        self._first_load = not self._progress.cursors
+        self._first_load = not self._positions.cursors
         self.refresh = is_full_refresh() and endpoint.window is not None
         self.complete = self._find_complete(state, load_id)
         phases = [] if self.refresh else [_Phase.USUAL]
@@ -242,10 +240,9 @@ class StreamSync:
         return last is None or self._context.until - parse_time(last, "whole_at") >= every
 
     @property
-    def requests(self) -> int:
-        """Requests sent so far, retries included."""
-        own = self._earlier_requests + (self._reader.requests if self._reader else 0)
-        return own + self._context.listing_requests(self.endpoint)
+    def window(self) -> tuple[datetime, datetime] | None:
+        """First and last second that it reads; ``None`` if it reads no window."""
+        return (self.start, self._context.until) if self.start else None
 
     @property
     def note(self) -> str | None:
@@ -272,7 +269,9 @@ class StreamSync:
             ServiceError: The service could not be read.
         """
         if self._is_listing:
-            rows = self._context.poll_listing(self.endpoint.name, self.endpoint)
+            if not self.progress.slices:
+                self.progress.expect([None])
+            rows = self._context.poll_listing(self.endpoint.name, self.progress)
             self._listed = rows is not None
             return rows
         if self._reader is None or (self._reader.finished and self._phases):
@@ -280,17 +279,40 @@ class StreamSync:
                 self._partitions = self._find_partitions()
                 if self._partitions is None:
                     return None
-                never_read = not (self._progress.cursors or self._progress.reached)
-                warning = self._slicer.compare_with_retention(never_read)
-                if warning:
-                    logger.warning(warning)
-            self._phase = self._phases.popleft()
-            self._earlier_requests += self._reader.requests if self._reader else 0
-            slices = [each for one in self._partitions for each in self._slices_of(one)]
-            starts = [each.window.start for each in slices if each.window]
-            self.start = min([*starts, *([self.start] if self.start else [])], default=None)
-            self._reader = self._context.reader(self.endpoint, slices)
+                self._compare_with_retention()
+            slices = self._begin_phase(self._phases.popleft(), self._partitions)
+            self.progress.expect(each.window for each in slices)
+            self._reader = self._context.reader(self.endpoint, slices, self.progress)
         return self._reader.poll()
+
+    def plan(self) -> StreamPlan | None:
+        """Return what would be read, or ``None`` until the list of partitions is there.
+
+        Raises:
+            ConfigurationError: The service keeps nothing of the range that is wanted.
+            ServiceError: The list of partitions could not be read.
+        """
+        if self._is_listing:
+            return StreamPlan(self.endpoint.name, [Slice()], None)
+        partitions = self._find_partitions()
+        if partitions is None:
+            return None
+        self._compare_with_retention()
+        slices = [each for phase in self._phases for each in self._begin_phase(phase, partitions)]
+        return StreamPlan(self.endpoint.name, slices, self.note)
+
+    def _begin_phase(self, phase: _Phase, partitions: Sequence[Partition]) -> Sequence[Slice]:
+        self._phase = phase
+        slices = [each for one in partitions for each in self._slices_of(one)]
+        starts = [each.window.start for each in slices if each.window]
+        self.start = min([*starts, *([self.start] if self.start else [])], default=None)
+        return slices
+
+    def _compare_with_retention(self) -> None:
+        never_read = not (self._positions.cursors or self._positions.reached)
+        warning = self._slicer.compare_with_retention(never_read)
+        if warning:
+            logger.warning(warning)
 
     def _find_partitions(self) -> Sequence[Partition] | None:
         """Return the partitions if they are known: parents, configured parameters, or the account."""
@@ -311,7 +333,7 @@ class StreamSync:
         parent = endpoint.parent
         if parent is None:
             return [Partition(partition_name(scope))]
-        listed = self._context.poll_listing(parent.endpoint, endpoint)
+        listed = self._context.poll_listing(parent.endpoint, self.progress)
         if listed is None:
             return None
         return [
@@ -323,7 +345,7 @@ class StreamSync:
         """Yield what to read of a partition in the phase that begins."""
         slicer, name = self._slicer, partition.name
         if self._phase is _Phase.USUAL:
-            cursor = self._progress.cursors.get(name)
+            cursor = self._positions.cursors.get(name)
             if self.endpoint.window:
                 self._too_early = slicer.nothing_to_read(cursor) or self._too_early
                 if not slicer.begins_with_set(cursor):
@@ -335,15 +357,15 @@ class StreamSync:
             yield from slicer.closing(partition)
         elif not slicer.reads_sets:
             self._look_for_gap(partition)
-            cursor = self.complete.progress.cursors.get(name)
+            cursor = self.complete.positions.cursors.get(name)
             yield from slicer.complete(partition, cursor, self.refresh)
         elif name not in self.complete.done:
             yield from slicer.complete(partition, None, self.refresh)
 
     def _look_for_gap(self, partition: Partition) -> None:
-        known = [self._progress.known_until(partition.name)]
+        known = [self._positions.known_until(partition.name)]
         if self.complete:
-            known.append(self.complete.progress.known_until(partition.name))
+            known.append(self.complete.positions.known_until(partition.name))
         gap = self._slicer.gap(partition, max((time for time in known if time), default=None))
         if gap:
             self._gaps[partition.name] = gap
@@ -366,6 +388,7 @@ class StreamSync:
             hold: A time the cursor may not pass, because a row of that time has to come again.
         """
         partition, incremental = rows.slice_.partition, self.endpoint.window
+        self.progress.count_rows(rows.page.table.num_rows, rows.slice_.window, rows.is_last)
         if rows.not_found is not None:
             self._not_found.add(partition.name)
             if self.endpoint.configured:
@@ -375,9 +398,9 @@ class StreamSync:
             self.envelope_columns[partition.name] = rows.page.shared
         if incremental is None:
             return
-        progress, complete = self._progress, None
+        positions, complete = self._positions, None
         if self._phase is not _Phase.USUAL and self.complete:
-            complete, progress = self.complete, self.complete.progress
+            complete, positions = self.complete, self.complete.positions
             complete.unreadable |= lost_records(rows.page, self.endpoint)
         times = (latest(rows.page.table, incremental.cursor), self._newest)
         self._newest = newest = max((time for time in times if time), default=None)
@@ -389,15 +412,15 @@ class StreamSync:
         self._newest = None
         if complete and self._slicer.reads_sets and rows.ends_partition:
             complete.done.append(partition.name)
-        cursor = progress.cursors.get(partition.name)
+        cursor = positions.cursors.get(partition.name)
         if newest is not None:
             # A row from the future must not move the cursor past rows that can be read now.
             newest = min(newest.replace(microsecond=0), self._context.until, self._context.now)
             cursor = max(newest, cursor or newest)
         if cursor is not None:
-            progress.cursors[partition.name] = min(cursor, self._holds.get(partition.name, cursor))
+            positions.cursors[partition.name] = min(cursor, self._holds.get(partition.name, cursor))
         if incremental.kept and rows.slice_.window:
-            self._reach(progress.reached, partition.name, rows.slice_.window)
+            self._reach(positions.reached, partition.name, rows.slice_.window)
 
     def _reach(self, reached: dict[str, datetime], partition: str, window: Window) -> None:
         """Note up to when a partition was read, whether or not there were rows."""
@@ -433,7 +456,7 @@ class StreamSync:
         settings = self._settings
         if self.endpoint.window is None or settings.is_range:
             return
-        for name, now in self._progress.state().items():
+        for name, now in self._positions.state().items():
             before = state.get(name, {})
             if settings.since:
                 # A cursor past rows that were left out would leave a gap for good.
@@ -462,11 +485,11 @@ class StreamSync:
 
     def _end_complete(self, complete: CompleteRead, state: dict[str, Any]) -> None:
         """Let the usual cursors continue from where the complete read has come."""
-        cursors, reached = self._progress.cursors, self._progress.reached
-        for name, time in complete.progress.cursors.items():
+        cursors, reached = self._positions.cursors, self._positions.reached
+        for name, time in complete.positions.cursors.items():
             time = max(time, cursors.get(name, time))
             cursors[name] = min(time, self._holds.get(name, time))
-        for name, time in complete.progress.reached.items():
+        for name, time in complete.positions.reached.items():
             reached[name] = max(time, reached.get(name, time))
         self.complete = None
         state.pop(self._kind, None)

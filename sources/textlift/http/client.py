@@ -310,5 +310,6 @@ class Client(Generic[Content]):
         pause = state.next_action.sleep if state.next_action else 0.0
         logger.warning(
             f"{path}: {error}; trying again in {pause:.1f} s "
-            f"(attempt {state.attempt_number} of {self._retries.attempts})"
+            f"(attempt {state.attempt_number} of {self._retries.attempts})",
+            extra={"retry_reason": str(error)},
         )

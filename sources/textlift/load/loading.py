@@ -1,13 +1,12 @@
-"""Runs a source through a dlt pipeline until it has nothing left, in packages of bounded size.
+"""Loads a source through a dlt pipeline, in load packages of bounded size.
 
-``pipeline.run(source)`` is all that is needed for a source without ``package_rows``. This is the
-loop around it for the others, as the command line and the schedulers' definitions use it.
+A source with ``package_rows`` leaves rows for the next ``pipeline.run(source)``. This is the loop around
+it that the command line and the schedulers use. A source without ``package_rows`` needs no loop.
 """
 
 from __future__ import annotations
 
 import json
-import logging
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,22 +18,28 @@ from typing import Any
 import pyarrow as pa
 from dlt import Pipeline
 from dlt.common import logger
-from dlt.common.pipeline import LoadInfo, TPipelineState
+from dlt.common.exceptions import SignalReceivedException
+from dlt.common.pipeline import LoadInfo
 from dlt.common.schema import Schema
 from dlt.common.schema.typing import C_DLT_LOAD_ID
 from dlt.extract import DltSource
 from dlt.pipeline.exceptions import PipelineStepFailed
 from filelock import FileLock, Timeout
 
-from textlift.destinations import checked, contents
+from textlift.destinations import checked, contents, reason
 from textlift.dlt_setup import set_up_dlt
-from textlift.errors import AlreadyRunning, ConfigurationError, TextliftError, quote
-from textlift.extract.state import ACCOUNT_HINT, has_cursors
+from textlift.errors import AlreadyRunning, ConfigurationError, TextliftError
+from textlift.extract.state import ACCOUNT_HINT, parts_of_accounts
 from textlift.extract.state import full_refresh as full_refresh_of_loads
+from textlift.load.cursors import forget_cursors, resource_states
+from textlift.load.log import short_log
 from textlift.load.rejects import REJECTED_RECORDS
+from textlift.load.report import StreamReport, report_of
+from textlift.load.runs import LOAD_RUNS, RunLog
 from textlift.settings import host_of
+from textlift.windows import format_time
 
-#: Rows of one resource in one load package: a crash costs no more than reading these again.
+#: Rows of one resource in one load package. After a crash, at most these are read again.
 PACKAGE_ROWS = 200_000
 
 
@@ -46,13 +51,13 @@ class Summary:
         rows: Table → rows loaded.
         windows: Resource → first and last second read, ISO 8601.
         new_columns: Table that existed → columns it got.
-        requests: Requests made, repeated ones included.
+        requests: Requests sent, retries included.
         rejections: Resource → rows for ``rejected_records``.
         removed: Resource → rows that are gone at the service, marked or deleted.
-        holes: Rows that a service dropped before they were read, each as a sentence.
+        gaps: Rows that a service dropped before they were read, each as a sentence.
         missing: What is configured and not at the service, each with the reason.
         failed: Resource → why it could not be loaded.
-        notes: What was not to be read, and why, each as a sentence.
+        notes: Why nothing was read of a resource, each as a sentence.
         packages: Load packages committed.
         seconds: Time taken.
     """
@@ -72,7 +77,7 @@ class Summary:
 
     @property
     def rejected(self) -> int:
-        """Rows for ``rejected_records`` in all."""
+        """Total of rows for ``rejected_records``."""
         return sum(self.rejections.values())
 
 
@@ -82,14 +87,16 @@ def load(
     resources: Sequence[str] | None = None,
     full_refresh: bool = False,
 ) -> Summary:
-    """Load all that is new.
+    """Load all that is new, and append what was done to the table ``load_runs``.
 
     A resource that cannot be read is left where it was and named in the summary; the others go on.
+    ``load_runs`` gets a row for each resource, also where this raises, unless the dataset cannot be
+    used or the run is stopped. A bare ``pipeline.run(source)`` loads the same data and writes none.
 
     Args:
-        pipeline: Where to load to.
+        pipeline: The pipeline to load with.
         source: A source with ``package_rows`` and ``isolate_failures``.
-        resources: Names of the resources to load; all of them if ``None``.
+        resources: Names of the resources to load; by default, all of them.
         full_refresh: Read these resources again from ``start_date``, and then delete what the
             service did not return of what it keeps. Interrupted, it changes nothing else, and the
             next full refresh goes on with it.
@@ -98,7 +105,7 @@ def load(
         What was done.
 
     Raises:
-        AlreadyRunning: Another process, or another thread of this one, loads this pipeline.
+        AlreadyRunning: Another process or thread runs this pipeline.
         ConfigurationError: A setting is wrong, a resource is unknown, the dataset holds another
             account, or the service refuses the credentials. What was committed before stays.
         DestinationFailed: The destination cannot be reached or written to. Nothing was loaded.
@@ -106,17 +113,39 @@ def load(
     """
     set_up_dlt()
     refreshing = full_refresh_of_loads() if full_refresh else nullcontext()
-    with _alone(pipeline), _system_memory(), _rows_not_logged(), refreshing:
+    with alone(pipeline), _system_memory(), short_log(), refreshing:
         return _load(pipeline, source, resources)
 
 
 def _load(pipeline: Pipeline, source: DltSource, resources: Sequence[str] | None) -> Summary:
     started = time.monotonic()
-    summary = Summary()
     require_known(resources or (), source.resources)
-    remaining = list(dict.fromkeys(source.resources if resources is None else resources))
+    names = list(dict.fromkeys(source.resources if resources is None else resources))
+    runs = RunLog(pipeline, source, names)
     _drop_local_state(pipeline)
-    _start_from_destination(pipeline, source, remaining)
+    _start_from_destination(pipeline, source, names)
+    summary = Summary()
+    try:
+        _load_packages(pipeline, source, names, summary, runs)
+    except Exception as error:
+        if not was_stopped(error):
+            _write_failed(pipeline, runs, error)
+        raise
+    runs.write()
+    summary.requests = sum(report_of(each).progress.requests for each in source.resources.values())
+    summary.seconds = time.monotonic() - started
+    return summary
+
+
+def _load_packages(
+    pipeline: Pipeline,
+    source: DltSource,
+    names: Sequence[str],
+    summary: Summary,
+    runs: RunLog,
+) -> None:
+    """Fill and load packages until no resource has anything left."""
+    remaining = list(names)
     while remaining:
         for resource in source.resources.values():
             resource.selected = resource.name in remaining
@@ -128,18 +157,30 @@ def _load(pipeline: Pipeline, source: DltSource, resources: Sequence[str] | None
                 raise
             raise own from None
         _note_package(summary, info)
-        remaining = _note_resources(summary, source, remaining)
-    for resource in source.resources.values():
-        summary.requests += resource.custom_metrics.get("requests", 0)
-    summary.seconds = time.monotonic() - started
-    return summary
+        for name in remaining:
+            report = report_of(source.resources[name])
+            runs.add(name, report)
+            _note_report(summary, name, report)
+        remaining = [name for name in remaining if report_of(source.resources[name]).unfinished]
+
+
+def _write_failed(pipeline: Pipeline, runs: RunLog, error: Exception) -> None:
+    """Write the rows of a run that ends with ``error``, if that is still possible."""
+    own = own_error(error)
+    cause = error.exception if isinstance(error, PipelineStepFailed) else error
+    try:
+        # What is left of the package that failed would be loaded along.
+        _drop_files(pipeline)
+        runs.write(str(own) if own else reason(cause))
+    except Exception as second:  # noqa: BLE001 (the first error is the one to raise)
+        logger.warning(f"{LOAD_RUNS} cannot be written: {type(second).__name__}")
 
 
 @contextmanager
-def _alone(pipeline: Pipeline) -> Iterator[None]:
-    """Keep other runs of the pipeline out: two would drop one another's packages.
+def alone(pipeline: Pipeline) -> Iterator[None]:
+    """Prevent concurrent runs of the pipeline, which would drop the packages of each other.
 
-    The file lies beside the pipeline's folder, because that is removed when a run starts anew.
+    The lock file lies beside the folder of the pipeline, because each run removes that folder.
     """
     path = Path(pipeline.pipelines_dir) / f"{pipeline.pipeline_name}.lock"
     lock = FileLock(path, timeout=0)
@@ -160,10 +201,10 @@ def _alone(pipeline: Pipeline) -> Iterator[None]:
 
 @contextmanager
 def _system_memory() -> Iterator[None]:
-    """Let Arrow take its memory from the system's allocator.
+    """Let Arrow use the system's allocator.
 
-    Its own gives pages back to the system at once and gets them again for the next answer, which
-    costs a fifth of the time of a large load and a quarter of the memory.
+    Arrow's own allocator returns memory to the system after each response. That costs a fifth of the
+    time of a large load, and a quarter of the memory.
     """
     before = pa.default_memory_pool()
     pa.set_memory_pool(pa.system_memory_pool())
@@ -171,31 +212,6 @@ def _system_memory() -> Iterator[None]:
         yield
     finally:
         pa.set_memory_pool(before)
-
-
-class _FirstLine(logging.Filter):
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Leave of an exception its type and first line, without numbers of people."""
-        error = record.exc_info[1] if record.exc_info else None
-        message, traced, _ = record.getMessage().partition("Traceback (most recent call last)")
-        if error:
-            lines = str(error).strip().splitlines() or [""]
-            message += f": {type(error).__name__}: {quote(lines[0])}"
-        if error or traced:
-            record.msg, record.args, record.exc_info, record.exc_text = message, None, None, None
-        return True
-
-
-@contextmanager
-def _rows_not_logged() -> Iterator[None]:
-    """Keep rows out of the log: destinations quote them in their errors, and dlt logs those whole."""
-    shortened = _FirstLine()
-    log: logging.Logger = logger.LOGGER
-    log.addFilter(shortened)
-    try:
-        yield
-    finally:
-        log.removeFilter(shortened)
 
 
 def _holder(path: Path) -> str:
@@ -206,7 +222,7 @@ def _holder(path: Path) -> str:
 
 
 def require_known(names: Iterable[str], every: Iterable[str]) -> None:
-    """Raise ConfigurationError if a name is none of ``every`` resource."""
+    """Raise ConfigurationError if a name is not in ``every``."""
     unknown = [name for name in names if name not in every]
     if unknown:
         raise ConfigurationError(
@@ -215,14 +231,19 @@ def require_known(names: Iterable[str], every: Iterable[str]) -> None:
 
 
 def _drop_local_state(pipeline: Pipeline) -> None:
-    """Remove all that earlier runs have left on this machine; the destination's state counts.
+    """Remove what earlier runs left on this machine; the state in the destination counts.
 
-    The state here is newer than that of a destination that was restored from a backup. Files of a
-    run that was killed hold people's messages. And a package that a crash left unloaded cannot be
-    loaded again: dlt would load all of its files, also those that were loaded.
+    After a restore from a backup, the local state would be newer than the destination. Files of a killed
+    run hold people's messages. A package that a crash left cannot be loaded: dlt would load all of its
+    files again, also those that were loaded.
     """
     if pipeline.has_pending_data:
         logger.warning("The last run ended before its package was loaded: reading it again")
+    _drop_files(pipeline)
+
+
+def _drop_files(pipeline: Pipeline) -> None:
+    """Remove the files and the local state of a pipeline."""
     # Paths of a local destination are relative to the folder of the first run.
     folder = pipeline.get_local_state_val("initial_cwd")
     pipeline.drop()
@@ -230,26 +251,26 @@ def _drop_local_state(pipeline: Pipeline) -> None:
 
 
 def _start_from_destination(pipeline: Pipeline, source: DltSource, names: Sequence[str]) -> None:
-    """Compare what the destination's schema and state say with what is there.
+    """Compare the stored schema and state with the tables that exist.
 
-    A table that somebody dropped is made anew. A resource that has lost a table, or all of its rows,
-    is loaded as for the first time.
+    A table that was dropped is created again. A resource that has lost a table, or all of its rows, is
+    loaded from the start date.
 
     Raises:
         ConfigurationError: The dataset holds another account, or a package is not installed.
-        DestinationFailed: The destination cannot be reached, or refuses.
+        DestinationFailed: The destination cannot be reached, or refuses access.
     """
     with checked(pipeline) as client:
-        # dlt destinations without a stored state, such as a function, have no such method.
+        # A destination without a stored state, such as a function, has no such method.
         stored = getattr(client, "get_stored_schema", lambda _: None)(source.schema.name)
         if stored is None:
             return
-        # As dlt wrote it; to check it all again takes longer than the queries.
+        # dlt wrote the schema, and validating it takes longer than the queries.
         schema = Schema.from_dict(
             json.loads(stored.schema), bump_version=False, validate_schema=False
         )
         _require_own_account(schema, source, pipeline.dataset_name)
-        shared = {REJECTED_RECORDS, *schema.dlt_table_names()}
+        shared = {REJECTED_RECORDS, LOAD_RUNS, *schema.dlt_table_names()}
         tables = {
             str(table["name"]): table
             for table in (*schema.data_tables(seen_data_only=True), *schema.dlt_tables())
@@ -257,7 +278,7 @@ def _start_from_destination(pipeline: Pipeline, source: DltSource, names: Sequen
         }
         client.schema = schema
         missing, empty = contents(client, tables)
-    # A list without entries is as it may be, and a snapshot is loaded whole anyway.
+    # An empty table of a list is normal, and a snapshot is replaced in each load.
     roots = {source.resources[name].table_name: name for name in names}
     read_by_time = {
         name for name, table in tables.items() if table["write_disposition"] != "replace"
@@ -266,18 +287,18 @@ def _start_from_destination(pipeline: Pipeline, source: DltSource, names: Sequen
     lost |= {
         str(tables[table]["resource"]) for table in read_by_time.intersection(missing) - shared
     }
-    # Before the tables are made: a run that is killed in between finds the same.
+    # First the cursors: if the run is killed in between, the next one sees the same tables missing.
     _drop_cursors(pipeline, source.name, lost)
     if missing:
         logger.warning(f"Tables that are not there any more are made anew: {', '.join(missing)}")
         with pipeline.destination_client() as client:
             client.schema = schema
-            # dlt makes tables only for a schema that it has not stored.
+            # dlt creates tables only for a schema that is not stored, unless it is forced.
             client.update_stored_schema(only_tables=missing, force=True)
 
 
 def _require_own_account(schema: Schema, source: DltSource, dataset: str) -> None:
-    """Raises ConfigurationError if the dataset holds the rows of another account."""
+    """Raise ConfigurationError if the dataset holds rows of another account."""
     own = {
         account
         for resource in source.resources.values()
@@ -294,29 +315,29 @@ def _require_own_account(schema: Schema, source: DltSource, dataset: str) -> Non
 
 
 def _drop_cursors(pipeline: Pipeline, source: str, names: Iterable[str]) -> None:
-    """Forget how far resources were read, here and in the destination."""
+    """Forget the cursors of resources that have lost rows in the destination."""
     if not names:
         return
     pipeline.sync_destination()
-    known = _resource_states(pipeline.state, source)
-    lost = sorted(name for name in names if has_cursors(known.get(name, {})))
+    known = resource_states(pipeline.state, source)
+    lost = sorted(name for name in names if any(parts_of_accounts(known.get(name, {}))))
     if not lost:
         return
     logger.warning(f"Rows were removed from the destination; loading again: {', '.join(lost)}")
-    with pipeline.managed_state(extract_state=True) as state:
-        for name in lost:
-            del _resource_states(state, source)[name]
-    pipeline.normalize()
-    pipeline.load()
+    forget_cursors(pipeline, source, lost)
 
 
-def _resource_states(state: TPipelineState, source: str) -> dict[str, Any]:
-    found: dict[str, Any] = state.get("sources", {}).get(source, {}).get("resources", {})
-    return found
+def was_stopped(error: BaseException | None) -> bool:
+    """Whether a signal stopped the run."""
+    while error is not None:
+        if isinstance(error, (SignalReceivedException, KeyboardInterrupt)):
+            return True
+        error = error.__cause__
+    return False
 
 
 def own_error(error: BaseException) -> TextliftError | None:
-    """The error of this project that made dlt fail with ``error``, if one did."""
+    """The error of this project that caused ``error``, if there is one."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, TextliftError):
         cause = cause.__cause__
@@ -332,27 +353,21 @@ def _note_package(summary: Summary, info: LoadInfo) -> None:
                 summary.new_columns.setdefault(name, []).extend(columns)
 
 
-def _note_resources(summary: Summary, source: DltSource, names: Iterable[str]) -> list[str]:
-    """Add up what the resources say of the package; return those that another one goes on with."""
-    left = []
-    for name in names:
-        metrics = source.resources[name].custom_metrics
-        for table, rows in metrics.get("rows", {}).items():
-            summary.rows[table] = summary.rows.get(table, 0) + rows
-        if metrics.get("rejected"):
-            summary.rejections[name] = summary.rejections.get(name, 0) + metrics["rejected"]
-        if metrics.get("removed"):
-            summary.removed[name] = summary.removed.get(name, 0) + metrics["removed"]
-        summary.gaps += [f"{name}: {gap}" for gap in metrics.get("holes", ())]
-        # Of a load in several packages each names all that was missing so far.
-        summary.missing += [one for one in metrics.get("missing", ()) if one not in summary.missing]
-        if metrics.get("failed"):
-            summary.failed[name] = metrics["failed"]
-            logger.error(metrics["failed"])
-        if metrics.get("note"):
-            summary.notes.append(f"{name}: {metrics['note']}")
-        if metrics.get("window_start"):
-            summary.windows[name] = (metrics["window_start"], metrics["window_end"])
-        if metrics.get("unfinished"):
-            left.append(name)
-    return left
+def _note_report(summary: Summary, name: str, report: StreamReport) -> None:
+    """Add what a resource did in a package."""
+    for table, rows in report.rows.items():
+        summary.rows[table] = summary.rows.get(table, 0) + rows
+    if report.rejected:
+        summary.rejections[name] = summary.rejections.get(name, 0) + report.rejected
+    if report.removed:
+        summary.removed[name] = summary.removed.get(name, 0) + report.removed
+    summary.gaps += [f"{name}: {gap}" for gap in report.gaps]
+    # Of a load in several packages each names all that was missing so far.
+    summary.missing += [one for one in report.missing if one not in summary.missing]
+    if report.failed:
+        summary.failed[name] = report.failed
+    if report.note:
+        summary.notes.append(f"{name}: {report.note}")
+    if report.window:
+        start, end = report.window
+        summary.windows[name] = (format_time(start), format_time(end))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any
@@ -46,11 +46,11 @@ from textlift.destinations.stored import current_load_id, stored_rows
 from textlift.dictionary import DELETED, LIST_INDEX
 from textlift.errors import ConfigurationError, ServiceError
 from textlift.extract.slices import SliceRows
-from textlift.extract.state import ACCOUNT_HINT, account_state
+from textlift.extract.state import ACCOUNT_HINT, account_state, is_planning
 from textlift.extract.sync import StreamSync, SyncContext
 from textlift.load.describe import describe
 from textlift.load.rejects import REJECTED_RECORDS, SCHEMA, Rejections, disposition, stored_rejects
-from textlift.windows import format_time
+from textlift.load.report import StreamReport, set_report
 
 #: A package is committed after so many seconds also if it is not full: a crash costs no more.
 PACKAGE_SECONDS = 60
@@ -185,29 +185,29 @@ def build_resource(run: SyncContext, endpoint: Endpoint) -> DltResource:
     """The dlt resource of an endpoint.
 
     It yields Arrow tables, one for the endpoint's rows and one for each of their lists, named
-    ``<resource>__<list>``; and one for ``rejected_records``. Its custom metrics are ``rows`` (for
-    each table), ``rejected`` (rows) and ``removed`` (rows that are gone at the service) of this
-    package, ``requests`` of the whole load, ``window_start`` and ``window_end`` (ISO 8601),
-    ``unfinished`` (whether another run goes on with what this one left), ``gaps`` and ``missing``
-    (what the service dropped unread, what is configured and not there; each for a person),
-    ``envelope_columns`` (what the service says of all rows of a cursor at once), ``note`` (why nothing was to
-    be read) and, where failures are isolated, ``failed`` (why). Before that it has ``unset``: the
-    setting that it reads nothing without, if that is not set.
+    ``<resource>__<list>``; and one for ``rejected_records``. What it did is in its report, see
+    :func:`textlift.load.report.report_of`.
 
     Raises, when extracted:
         CredentialsError: The service refuses the credentials or the company.
         ServiceError: The service could not be read.
     """
 
+    unset = None if run.settings.configured.get(endpoint.name) else endpoint.setting
+
     def rows() -> Iterator[Any]:
         state = dlt.current.resource_state()
         if endpoint.window:
             state = account_state(state, run.settings.account)
-        metrics = dlt.current.resource_metrics()
         this_resource = dlt.current.resource()
         lists = _known_lists(endpoint)
         _declare(this_resource, endpoint)
-        load = run.enter(endpoint, state, metrics, current_load_id())
+        if is_planning():
+            yield from _plan(run, endpoint, state)
+            return
+        load = run.enter(endpoint, state, current_load_id())
+        begun = StreamReport(unset=unset, progress=load.progress)
+        set_report(this_resource, begun)
         open_rejects = dlt.current.source_state().setdefault(_OPEN_REJECTS, {})
         rejections = Rejections(
             endpoint,
@@ -218,7 +218,6 @@ def build_resource(run: SyncContext, endpoint: Endpoint) -> DltResource:
         package = _Package(load, rejections, run.now)
         empty = _with_lists(empty_page(endpoint), lists)
         unfinished, wait = False, True
-        metrics["failed"] = None
         try:
             while not load.finished:
                 found = load.poll()
@@ -245,7 +244,7 @@ def build_resource(run: SyncContext, endpoint: Endpoint) -> DltResource:
             # What is free now would else be kept beside what the destination needs.
             pa.default_memory_pool().release_unused()
             unfinished = not load.finished
-            metrics.update(_metrics(load, package, run, unfinished))
+            set_report(this_resource, _filled(begun, load, package, unfinished))
         except (GeneratorExit, KeyboardInterrupt):
             wait = False
             raise
@@ -253,14 +252,12 @@ def build_resource(run: SyncContext, endpoint: Endpoint) -> DltResource:
             if not run.settings.isolate_failures or isinstance(error, ConfigurationError):
                 raise
             if isinstance(error, ServiceError):
-                metrics["failed"] = str(error)
+                failed = str(error)
             else:
                 # Where, but not the text: it can hold what somebody wrote.
                 frames = "".join(traceback.format_tb(error.__traceback__))
                 logger.error(f"{endpoint.name}: unexpected {type(error).__name__}\n{frames}")
-                metrics["failed"] = (
-                    f"{endpoint.name}: unexpected {type(error).__name__}, see the log"
-                )
+                failed = f"{endpoint.name}: unexpected {type(error).__name__}, see the log"
             if endpoint.window:
                 # The windows before the one that failed are complete.
                 yield from _batch_tables(package, empty)
@@ -270,7 +267,8 @@ def build_resource(run: SyncContext, endpoint: Endpoint) -> DltResource:
                 # dlt empties the table of a snapshot that brought nothing, if it was selected.
                 this_resource.selected = False
                 package.table_rows.clear()
-            metrics.update(_metrics(load, package, run, False))
+            report = _filled(begun, load, package, unfinished=False)
+            set_report(this_resource, replace(report, failed=failed))
         finally:
             run.leave(load, unfinished, wait)
 
@@ -280,10 +278,21 @@ def build_resource(run: SyncContext, endpoint: Endpoint) -> DltResource:
         primary_key=list(endpoint.key),
         write_disposition="merge" if endpoint.window else "replace",
     )
-    if not run.settings.configured.get(endpoint.name):
-        resource.custom_metrics["unset"] = endpoint.setting
+    set_report(resource, StreamReport(unset=unset))
     resource.apply_hints(additional_table_hints={ACCOUNT_HINT: run.settings.account})
     return resource
+
+
+def _plan(run: SyncContext, endpoint: Endpoint, state: Mapping[str, Any]) -> Iterator[Any]:
+    """The plan of a load that starts now, and no rows."""
+    # Outside of a load package there is no id that could show whether a complete read is due.
+    load = run.enter(endpoint, state, str(run.now.timestamp()))
+    try:
+        while (plan := load.plan()) is None:
+            yield None
+        yield plan
+    finally:
+        run.leave(load, unfinished=False, wait=True)
 
 
 def _not_returned(load: StreamSync, package: _Package, empty: Page) -> Iterator[Any]:
@@ -326,22 +335,22 @@ def _as_loaded(table: pa.Table, declared: pa.Schema) -> pa.Table:
     return kept.cast(pa.schema([field.with_nullable(True) for field in fields]))
 
 
-def _metrics(
-    load: StreamSync, package: _Package, run: SyncContext, unfinished: bool
-) -> dict[str, Any]:
-    windowed = load.endpoint.window is not None
-    return {
-        "rows": dict(package.table_rows),
-        "rejected": len(package.rejections.keys),
-        "removed": package.removed,
-        "window_start": format_time(load.start) if windowed and load.start else None,
-        "window_end": format_time(run.until) if windowed else None,
-        "unfinished": unfinished,
-        "holes": package.gaps,
-        "missing": [f"{where}: {reason}" for where, reason in load.missing.items()],
-        "about": load.envelope_columns,
-        "note": load.note,
-    }
+def _filled(
+    begun: StreamReport, load: StreamSync, package: _Package, unfinished: bool
+) -> StreamReport:
+    """The report of a resource that has filled its part of a package."""
+    return replace(
+        begun,
+        rows=package.table_rows,
+        rejected=len(package.rejections.keys),
+        removed=package.removed,
+        window=load.window,
+        unfinished=unfinished,
+        gaps=package.gaps,
+        missing=[f"{where}: {reason}" for where, reason in load.missing.items()],
+        envelope_columns=load.envelope_columns,
+        note=load.note,
+    )
 
 
 def _from(first: datetime, page: Page, cursor: str) -> Page:

@@ -114,7 +114,7 @@ def mcommons_source(
             for all, or one each for ``tables``, ``columns`` and ``data_type``.
         package_rows: About how many rows of a resource one run takes; the next goes on from there.
             All of them if left out.
-        isolate_failures: Whether a resource that cannot be read says so in its custom metrics and
+        isolate_failures: Whether a resource that cannot be read says so in its report and
             lets the others go on, instead of ending the run.
 
     Returns:

@@ -97,7 +97,7 @@ def mgage_source(
             for all, or one each for ``tables``, ``columns`` and ``data_type``.
         package_rows: About how many rows one run takes; the next goes on from there. All of them if
             left out.
-        isolate_failures: Whether a resource that cannot be read says so in its custom metrics,
+        isolate_failures: Whether a resource that cannot be read says so in its report,
             instead of ending the run.
 
     Returns:

@@ -9,6 +9,7 @@ from dlt.extract import DltSource
 
 from textlift import clock
 from textlift.errors import ServiceError
+from textlift.load.report import report_of
 from textlift.mgage import MGageCredentials, mgage_source
 from textlift.mgage.endpoints import ENDPOINTS
 from textlift.registry import Job
@@ -25,13 +26,13 @@ def describe_account(source: Callable[..., DltSource]) -> list[str]:
     messages = source(since=now, until=now).messages
     for _ in messages:
         pass
-    metrics = messages.custom_metrics
-    if metrics["missing"]:
-        raise ServiceError("\n".join(metrics["missing"]))
+    report = report_of(messages)
+    if report.missing:
+        raise ServiceError("\n".join(report.missing))
     return [
         f"program {program}: {about['program_name']!r} ({about['program_type']}), "
         f"campaign {about['campaign_name']!r}"
-        for program, about in metrics["about"].items()
+        for program, about in report.envelope_columns.items()
     ]
 
 

@@ -1,0 +1,188 @@
+"""How far a run is: bars at a terminal, else dated lines, or JSON lines as dlt's log format has it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from threading import Event, Thread
+from typing import Any
+
+from dlt import Pipeline
+from dlt.common import logger
+from dlt.common.configuration import resolve_configuration
+from dlt.common.configuration.specs import RuntimeConfiguration
+from dlt.common.runtime.collector import NullCollector
+from dlt.extract import DltSource
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+
+from textlift import clock
+from textlift.load.report import StreamReport, report_of
+from textlift.windows import format_time
+
+#: Seconds between two lines where there is no terminal.
+INTERVAL = 30.0
+
+
+def is_json() -> bool:
+    """Whether lines are to be JSON."""
+    return logger.is_json_logging(resolve_configuration(RuntimeConfiguration()).log_format)
+
+
+def emit(event: str, text: str, facts: Mapping[str, Any]) -> None:
+    """Print a dated line: the text, or in JSON the facts."""
+    now = format_time(clock.now())
+    if is_json():
+        print(json.dumps({"time": now, "event": event, **facts}), flush=True)
+    else:
+        print(f"{now} {text}", flush=True)
+
+
+@contextmanager
+def shown(pipeline: Pipeline, source: DltSource, names: Sequence[str] | None) -> Iterator[None]:
+    """Show how far the run within the block is, however many packages it takes.
+
+    Args:
+        pipeline: The pipeline that runs.
+        source: What it loads.
+        names: The resources that it loads; all of them if ``None``.
+    """
+    run = _Run(source, names or list(source.resources))
+    pipeline.collector = run
+    with _bars(run) if sys.stderr and sys.stderr.isatty() else _lines(run):
+        yield
+
+
+class _Run(NullCollector):
+    """A run under way. dlt tells the step; what each resource has done is in its report."""
+
+    def __init__(self, source: DltSource, names: Sequence[str]) -> None:
+        self.step = "Start"
+        self.service = source.name
+        self._source = source
+        # A load refuses names that it does not know.
+        self._names = [name for name in names if name in source.resources]
+        self._started = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Time since the start."""
+        return time.monotonic() - self._started
+
+    def reports(self) -> dict[str, StreamReport]:
+        """Resource → its report."""
+        return {name: report_of(self._source.resources[name]) for name in self._names}
+
+    def total(self) -> str:
+        """What the run does, and what has been done in all."""
+        reports = self.reports().values()
+        done = sum(map(_is_done, reports))
+        rows = sum(report.progress.rows for report in reports)
+        requests = sum(report.progress.requests for report in reports)
+        # "Normalize mcommons in 1748779200.1"
+        step = self.step.partition(" ")[0].lower()
+        return (
+            f"{self.service}: {step}, {done} of {len(self._names)} resources read, {rows:,} rows, "
+            f"{requests:,} requests, {timedelta(seconds=int(self.seconds))}"
+        )
+
+    def reading(self) -> dict[str, StreamReport]:
+        """The resources that are being read."""
+        return {
+            name: report
+            for name, report in self.reports().items()
+            if report.progress.slices and not _is_done(report)
+        }
+
+
+def _is_done(report: StreamReport) -> bool:
+    """Whether nothing is left to read of a resource, or nothing was to be read."""
+    return bool(report.progress.is_done or report.failed or report.note or report.unset)
+
+
+def _described(report: StreamReport) -> str:
+    """What a resource has done, and what remains."""
+    progress = report.progress
+    if not progress.rows:
+        return f"{progress.share:.0%}, {progress.requests:,} requests"
+    slices = f"{progress.slices_done:.0f} of {progress.slices:,} windows, " * (progress.slices > 1)
+    text = (
+        f"{progress.share:.0%}, {slices}{progress.rows:,} rows, {progress.rows_per_second:,.0f}/s"
+    )
+    left = progress.seconds_left
+    return text if left is None else f"{text}, {timedelta(seconds=int(left))} left"
+
+
+@contextmanager
+def _lines(run: _Run) -> Iterator[None]:
+    def tick() -> None:
+        reading = {name: _described(report) for name, report in run.reading().items()}
+        parts = [run.total(), *(f"{name} {text}" for name, text in reading.items())]
+        facts = {"step": run.step, "reading": reading, "seconds": round(run.seconds, 1)}
+        emit("progress", "; ".join(parts), {"service": run.service, **facts})
+
+    def tick_until_ended() -> None:
+        while not ended.wait(INTERVAL):
+            tick()
+
+    ended = Event()
+    resources = list(run.reports())
+    start = f"{run.service}: loading {len(resources)} resources"
+    emit("start", start, {"service": run.service, "resources": resources})
+    Thread(target=tick_until_ended, name="textlift-progress", daemon=True).start()
+    outcome = "failed"
+    try:
+        yield
+        outcome = "done"
+    finally:
+        ended.set()
+        seconds = round(run.seconds, 1)
+        end = f"{run.service}: {outcome} after {seconds:,} s"
+        emit("end", end, {"service": run.service, "outcome": outcome, "seconds": seconds})
+
+
+class _Bars(Progress):
+    """A line for the run and a bar for each resource that is being read."""
+
+    def __init__(self, run: _Run) -> None:
+        self._run = run
+        self._bars: dict[str, TaskID] = {}
+        text = TextColumn("{task.description}", markup=False)
+        facts = TextColumn("{task.fields[facts]}", markup=False)
+        super().__init__(text, BarColumn(20), facts, console=Console(stderr=True), transient=True)
+        self._bars = {
+            name: self.add_task(name, total=1.0, visible=False, facts="") for name in run.reports()
+        }
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        """Look again at what has been done; called for every refresh."""
+        yield self._run.total()
+        reading = self._run.reading()
+        for name, bar in self._bars.items():
+            report = reading.get(name)
+            if report:
+                share, facts = report.progress.share, _described(report)
+                self.update(bar, completed=share, facts=facts, visible=True)
+            else:
+                self.update(bar, visible=False)
+        yield from super().get_renderables()
+
+
+@contextmanager
+def _bars(run: _Run) -> Iterator[None]:
+    handlers = [one for one in logger.LOGGER.handlers if isinstance(one, logging.StreamHandler)]
+    streams = [handler.stream for handler in handlers]
+    with _Bars(run):
+        # Now what is written to it appears above the bars.
+        for handler in handlers:
+            handler.setStream(sys.stderr)
+        try:
+            yield
+        finally:
+            for handler, stream in zip(handlers, streams):
+                handler.setStream(stream)

@@ -1,0 +1,178 @@
+"""The table ``load_runs``: what each run did with each resource, also when it failed.
+
+:func:`textlift.load.loading.load` writes it, through the same pipeline and into the same dataset, in a
+load package after those of the data. A bare ``pipeline.run(source)`` writes none, and neither does a
+run that is killed.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+
+import dlt
+import pyarrow as pa
+from dlt import Pipeline
+from dlt.common.destination.client import SupportsOpenTables
+from dlt.common.schema import Schema
+from dlt.common.schema.typing import C_DLT_LOAD_ID, TColumnSchema
+from dlt.extract import DltSource
+
+from textlift import __version__, clock
+from textlift.destinations import checked
+from textlift.destinations.stored import open_batches
+from textlift.load.report import StreamReport, report_of
+
+LOAD_RUNS = "load_runs"
+LOADED, FAILED, SKIPPED = "loaded", "failed", "skipped"
+
+#: Rows that are read back at most.
+RECENT_ROWS = 1000
+
+_TEXT, _COUNT, _TIME = pa.string(), pa.int64(), pa.timestamp("us", "UTC")
+#: Column → its type and meaning.
+COLUMNS = {
+    "run_id": (_TEXT, "Id of the run; all resources of a run share it."),
+    "resource": (_TEXT, "Resource, named as its table."),
+    "started_at": (_TIME, "When the run started."),
+    "ended_at": (_TIME, "When the run ended."),
+    "version": (_TEXT, "Version of textlift."),
+    "rows": (_COUNT, "Rows loaded into the table of the resource, without those of its lists."),
+    "requests": (_COUNT, "Requests sent to the service, retries included."),
+    "retries": (_COUNT, "Requests that repeated one that had failed."),
+    "rejected": (_COUNT, "Rows that the run noted for rejected_records."),
+    "window_start": (_TIME, "First second read; NULL without a window, or if the resource failed."),
+    "window_end": (_TIME, "Last second read; NULL without a window, or if the resource failed."),
+    "outcome": (_TEXT, "loaded, failed, or skipped: nothing was to be read."),
+    "message": (_TEXT, "Why the resource failed or was skipped, or what it could not read."),
+}
+_SCHEMA = pa.schema([(name, kind) for name, (kind, _) in COLUMNS.items()])
+
+
+@dataclass(frozen=True)
+class LoadRun:
+    """What a run did with one resource: a row of ``load_runs``, see :data:`COLUMNS`."""
+
+    run_id: str
+    resource: str
+    started_at: datetime
+    ended_at: datetime
+    version: str
+    rows: int
+    requests: int
+    retries: int
+    rejected: int
+    window_start: datetime | None
+    window_end: datetime | None
+    outcome: str
+    message: str | None
+
+
+def recent_runs(pipeline: Pipeline, schema: str) -> list[LoadRun]:
+    """The newest rows that the destination holds, by run, the newest run first.
+
+    Args:
+        pipeline: A pipeline for the dataset; it may never have run here.
+        schema: Name of the schema, which is that of the source.
+
+    Raises:
+        ConfigurationError, DestinationFailed: The destination cannot be used.
+    """
+    assert pipeline.destination
+    with checked(pipeline) as client:
+        stored = client.get_stored_schema(schema)
+        if stored is None:
+            return []
+        client.schema = Schema.from_dict(json.loads(stored.schema))
+        if LOAD_RUNS not in client.schema.tables:
+            return []
+        # A run writes its rows in one package, and ids of packages ascend.
+        batches = (
+            open_batches(client, LOAD_RUNS) if isinstance(client, SupportsOpenTables) else None
+        )
+        if batches is not None:
+            newest = batches.read_all().sort_by([(C_DLT_LOAD_ID, "descending")])
+            rows = newest.slice(0, RECENT_ROWS).to_pylist()
+        else:
+            dataset = dlt.dataset(pipeline.destination, pipeline.dataset_name, schema=client.schema)
+            found = dataset.table(LOAD_RUNS).order_by(C_DLT_LOAD_ID, "desc").limit(RECENT_ROWS)
+            rows = [dict(zip(found.columns, row)) for row in found.fetchall()]
+    return [LoadRun(**{name: row[name] for name in COLUMNS}) for row in rows]
+
+
+class RunLog:
+    """The rows of ``load_runs`` that a run writes when it ends.
+
+    Args:
+        pipeline: The pipeline of the run.
+        source: What it loads.
+        names: The resources that it loads.
+    """
+
+    def __init__(self, pipeline: Pipeline, source: DltSource, names: Sequence[str]) -> None:
+        self._pipeline = pipeline
+        self._source = source
+        # As it is now: a package that fails leaves tables in it that are not there.
+        self._schema = source.schema.clone()
+        self._started_at = clock.now()
+        self._loaded: dict[str, list[StreamReport]] = {name: [] for name in names}
+
+    def add(self, name: str, report: StreamReport) -> None:
+        """Take the report of a resource in a package that was loaded."""
+        self._loaded[name].append(report)
+
+    def write(self, failure: str | None = None) -> None:
+        """Append a row for each resource, all of them or none.
+
+        Args:
+            failure: Why the run ended before all resources were loaded.
+
+        Raises:
+            PipelineStepFailed: The destination could not be loaded.
+        """
+        run_id, ended_at = uuid.uuid4().hex, clock.now()
+        runs = [self._run_of(name, run_id, ended_at, failure) for name in self._loaded]
+        if runs:
+            _append(self._pipeline, self._schema, runs)
+
+    def _run_of(self, name: str, run_id: str, ended_at: datetime, failure: str | None) -> LoadRun:
+        reports = self._loaded[name]
+        last = reports[-1] if reports else StreamReport(unfinished=True)
+        reasons = [last.failed, failure if last.unfinished else None, *last.missing]
+        failures = [reason for reason in reasons if reason]
+        skipped = [f"{last.unset} is not set"] if last.unset else []
+        skipped += [last.note] if last.note else []
+        gaps = [gap for report in reports for gap in report.gaps]
+        start, end = (None, None) if failures or not last.window else last.window
+        progress = report_of(self._source.resources[name]).progress
+        return LoadRun(
+            run_id=run_id,
+            resource=name,
+            started_at=self._started_at,
+            ended_at=ended_at,
+            version=__version__,
+            rows=sum(report.rows.get(name, 0) for report in reports),
+            requests=progress.requests,
+            retries=progress.retries,
+            rejected=sum(report.rejected for report in reports),
+            window_start=start,
+            window_end=end,
+            outcome=FAILED if failures else SKIPPED if skipped else LOADED,
+            message="\n".join([*failures, *skipped, *gaps]) or None,
+        )
+
+
+def _append(pipeline: Pipeline, schema: Schema, runs: Sequence[LoadRun]) -> None:
+    """Append rows to ``load_runs``, all of them or none."""
+    columns: list[TColumnSchema] = [
+        {"name": name, "description": meaning} for name, (_, meaning) in COLUMNS.items()
+    ]
+    rows = pa.Table.from_pylist([asdict(run) for run in runs], _SCHEMA)
+    resource = dlt.resource([rows], name=LOAD_RUNS, columns=columns, write_disposition="append")
+    resource.apply_hints(
+        additional_table_hints={"description": "What each run did with each resource."}
+    )
+    pipeline.run(resource, schema=schema)
