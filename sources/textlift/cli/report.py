@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import TextIO
 
 from dlt import Pipeline
@@ -135,7 +135,7 @@ def plans(planned: Sequence[StreamPlan]) -> Iterator[str]:
     for plan in planned:
         for each in plan.slices:
             window = str(each.window) if each.window else "all rows"
-            rows.append((plan.resource, str(replace(each, window=None)), window))
+            rows.append((plan.resource, str(each.partition), window))
         if not plan.slices:
             rows.append((plan.resource, "", plan.note or "nothing to read"))
     yield from columns(("resource", "partition", "window"), rows)
