@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from textlift.arrow.tables import Layout, Page
+from textlift.arrow.tables import Page
+from textlift.codec.schema import RecordSchema
 from textlift.errors import (
     ApiError,
     CredentialsError,
@@ -49,7 +50,9 @@ def refuse(error_id: int, message: str = "No") -> bytes:
 def read(name: str, text: str | bytes) -> Page:
     body = text if isinstance(text, bytes) else text.encode()
     endpoint = BY_NAME[name]
-    return decode(check(HttpResponse(200, "application/xml", body)), endpoint, Layout.of(endpoint))
+    return decode(
+        check(HttpResponse(200, "application/xml", body)), endpoint, RecordSchema.of(endpoint)
+    )
 
 
 def rows(page: Page) -> list[dict[str, Any]]:
@@ -1240,7 +1243,7 @@ def hostile(doctype: str, text: str) -> bytes:
 
 def attempt(body: bytes) -> Page:
     endpoint = BY_NAME["groups"]
-    return decode(body, endpoint, Layout.of(endpoint))
+    return decode(body, endpoint, RecordSchema.of(endpoint))
 
 
 @pytest.mark.parametrize(
@@ -1280,11 +1283,11 @@ def test_no_entity_is_expanded_and_one_costs_only_the_record_that_uses_it(
 def test_no_answer_keeps_the_check_busy_for_ever(body: str) -> None:
     # In a process of its own: a regular expression that has run away cannot be stopped otherwise.
     code = (
-        "from textlift.http.client import Answer\n"
+        "from textlift.http.client import HttpResponse\n"
         "from textlift.errors import TransientError\n"
         "from textlift.mcommons.answers import check\n"
         "try:\n"
-        f"    check(Answer(200, 'application/xml', {body}))\n"
+        f"    check(HttpResponse(200, 'application/xml', {body}))\n"
         "except TransientError:\n"
         "    print('tried again')\n"
     )

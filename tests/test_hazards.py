@@ -11,7 +11,8 @@ import pytest
 
 from tests.conftest import Open, Warehouse
 from tests.test_contract import PROFILES, assert_same
-from textlift.arrow.tables import Layout, Page
+from textlift.arrow.tables import Page
+from textlift.codec.schema import RecordSchema
 from textlift.declare import Endpoint
 from textlift.errors import ConfigurationError, CredentialsError
 from textlift.mcommons.answers import decode
@@ -374,10 +375,10 @@ def test_what_nobody_foresaw_fails_the_resource_too_and_the_others_load(
 ) -> None:
     number = "12025550123"
 
-    def broken(content: bytes, endpoint: Endpoint, layout: Layout) -> Page:
+    def broken(content: bytes, endpoint: Endpoint, schema: RecordSchema) -> Page:
         if endpoint.name == "calls":
             raise ValueError(f"{number} is no number")
-        return decode(content, endpoint, layout)
+        return decode(content, endpoint, schema)
 
     monkeypatch.setattr("textlift.mcommons.decode", broken)
     summary = account().load("calls", "keywords")

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.test_answers import entries, rows
-from textlift.arrow.tables import Layout, Page
+from textlift.arrow.tables import Page
+from textlift.codec.schema import RecordSchema
 from textlift.errors import (
     ApiError,
     CredentialsError,
@@ -83,7 +84,7 @@ def answer_of(
 def read(text: str | bytes) -> Page:
     body = text if isinstance(text, bytes) else text.encode()
     document = check(HttpResponse(200, "application/json", body))
-    return decode(document, ENDPOINT, Layout.of(ENDPOINT))
+    return decode(document, ENDPOINT, RecordSchema.of(ENDPOINT))
 
 
 def read_messages(*messages: Any) -> Page:
@@ -863,7 +864,7 @@ def test_whatever_the_bytes_an_answer_is_read_or_refused(body: bytes, status: in
         document = check(HttpResponse(status, "application/json", body))
     except TextliftError:
         return
-    page = decode(document, ENDPOINT, Layout.of(ENDPOINT))
+    page = decode(document, ENDPOINT, RecordSchema.of(ENDPOINT))
     lost = [reject for reject in page.rejects if reject.row is None and reject.column is None]
     assert page.rows == page.table.num_rows + len(lost)
     assert repr([page.table.to_pylist(), page.rejects]).encode()

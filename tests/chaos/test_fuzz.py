@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import PROJECT
-from textlift.arrow.tables import Layout, Page
+from textlift.arrow.tables import Page
+from textlift.codec.schema import RecordSchema
 from textlift.declare import Endpoint
 from textlift.errors import MalformedResponse, TextliftError
 from textlift.http.client import HttpResponse
@@ -30,7 +31,7 @@ HEAD = b'<?xml version="1.0" encoding="UTF-8"?>\n<response success="true">\n'
 
 def read(body: bytes, endpoint: Endpoint = PROFILES, status: int = 200) -> Page:
     return decode(
-        check(HttpResponse(status, "application/xml", body)), endpoint, Layout.of(endpoint)
+        check(HttpResponse(status, "application/xml", body)), endpoint, RecordSchema.of(endpoint)
     )
 
 
@@ -205,9 +206,9 @@ HOSTILE_JSON = {
     "escapes": "page('\"' + '\\\\ud83d' * 500_000 + '\"')",
 }
 DECODE_JSON = """
-from textlift.http.client import Answer
+from textlift.http.client import HttpResponse
 from textlift.errors import TextliftError
-from textlift.arrow.tables import Layout
+from textlift.codec.schema import RecordSchema
 from textlift.mgage.answers import check, decode
 from textlift.mgage.endpoints import ENDPOINTS
 from tests.test_mgage_answers import answer_of, compact, message
@@ -217,8 +218,8 @@ def page(inside):
     return answer_of([good, bad[:-1] + ',"more":' + inside + "}", compact(message(3))])
 
 try:
-    found = decode(check(Answer(200, "application/json", {}.encode())), *[
-        ENDPOINTS[0], Layout.of(ENDPOINTS[0])])
+    found = decode(check(HttpResponse(200, "application/json", {}.encode())), *[
+        ENDPOINTS[0], RecordSchema.of(ENDPOINTS[0])])
 except TextliftError as error:
     print(type(error).__name__)
 else:

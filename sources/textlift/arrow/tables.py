@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -22,7 +20,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from dlt.common.normalizers.naming.snake_case import NamingConvention
 
-from textlift.declare import ChildList, Columns, ColumnType, Endpoint
+from textlift.codec.records import Reject, TextColumns
+from textlift.codec.schema import RecordSchema
+from textlift.declare import Columns, ColumnType, Endpoint
 
 #: Number of the root row that an entry of a list belongs to; never loaded.
 ROW = "_row"
@@ -36,39 +36,16 @@ ARROW_TYPES: Mapping[ColumnType, pa.DataType] = {
     ColumnType.TIMESTAMP: pa.timestamp("us", "UTC"),
 }
 
-#: Places that nobody declared that become columns or lists, of all the records of an endpoint.
-MAX_NEW_PLACES = 1000
+#: Why a record is rejected that brings too many undeclared columns.
+TOO_WIDE = "more columns than a table can take"
 #: Characters of a table's name: PostgreSQL takes no more, and dlt names files by tables.
 MAX_TABLE_NAME = 63
-#: PostgreSQL has columns of its own of these names in every table.
-_SYSTEM_COLUMNS = frozenset({"cmax", "cmin", "ctid", "tableoid", "xmax", "xmin"})
 _NAMING = NamingConvention()
 #: Microseconds of the first and the last time that Python and every warehouse can hold.
 _FIRST_TIME, _LAST_TIME = -62135596800 * 10**6, 253402300800 * 10**6 - 1
 #: No time at all, as services write it: the zero date, with or without a zero time and a zone.
 _ZERO_TIME = r"^0000-00-00(?:[ T]00:00(?::00(?:\.0+)?)?)?\s*(?:Z|UTC|GMT|[+-]\d\d:?\d\d)?$"
 _FLAGS = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
-
-
-@dataclass(frozen=True)
-class Reject:
-    """A value or a record that could not be loaded as it should.
-
-    Attributes:
-        row: Number of the record in the page's table, if it is there.
-        row_key: Key of the record, as far as it could be read.
-        column: Column of the value; ``None`` if the whole record is meant.
-        reason: Why, for a person.
-        payload: The original text.
-        table: Suffix of the child table, if the value is an entry's of a list.
-    """
-
-    row_key: str | None
-    column: str | None
-    reason: str
-    payload: str
-    table: str | None = None
-    row: int | None = None
 
 
 @dataclass
@@ -105,229 +82,6 @@ class Page:
         return sum(table.num_rows for table in (self.table, *self.children.values()))
 
 
-@lru_cache(maxsize=10_000)
-def column_name(name: str) -> str:
-    """The name of an attribute or element as dlt's default naming writes it.
-
-    Names that begin with an underscore are dlt's and ours, but for one before a digit.
-    """
-    normal = _NAMING.normalize_identifier(name) if name.strip() else "_"
-    if normal in _SYSTEM_COLUMNS:
-        return f"x_{normal}"
-    return f"x{normal}" if normal.startswith("_") and not normal[1:2].isdigit() else normal
-
-
-class _NewFieldBudget:
-    """How many more places that nobody declared may be found in an endpoint's records.
-
-    Attributes:
-        left: As many.
-        places: How many there are, declared ones included.
-    """
-
-    def __init__(self, left: int) -> None:
-        self.left = left
-        self.places = 0
-        self._here = threading.local()
-
-    @property
-    def exceeded(self) -> bool:
-        """Whether this thread has found one too many."""
-        return getattr(self._here, "exceeded", False)
-
-    @exceeded.setter
-    def exceeded(self, value: bool) -> None:
-        self._here.exceeded = value
-
-
-@dataclass
-class Node:
-    """A place in a record: what becomes of the attributes, elements and text found there.
-
-    Attributes:
-        path: Where this is, below the record, joined with ``__``.
-        column: Column that takes the text found here.
-        list: Declaration, if this is a list that becomes a table.
-        skip: Whether the text found here is left out.
-        skip_below: Whether everything below that no endpoint declares is left out.
-        known: Whether an endpoint declares this place or one below it.
-        room: Shared by all places of an endpoint.
-    """
-
-    path: str
-    column: str
-    room: _NewFieldBudget
-    list: ChildList | None = None
-    skip: bool = False
-    skip_below: bool = False
-    known: bool = False
-    nodes: dict[str, Node] = field(default_factory=dict)
-
-    def node(self, name: str) -> Node:
-        """The place called ``name`` below this one; a place nobody declared becomes text."""
-        found = self.nodes.get(name)
-        if found is None:
-            if self.room.left <= 0 and not self.skip_below:
-                self.room.exceeded = True
-                return Node("", "", self.room, skip=True, skip_below=True)
-            self.room.left -= not self.skip_below
-            found = self._add(name)
-        return found
-
-    def _add(self, name: str) -> Node:
-        part = column_name(name)
-        path = f"{self.path}__{part}" if self.path else part
-        skip = self.skip_below
-        found = self.nodes[name] = Node(path, path, self.room, skip=skip, skip_below=skip)
-        self.room.places += 1
-        return found
-
-    def _reach(self, path: str) -> Node:
-        node = self
-        for part in path.split("__"):
-            node = node.nodes.get(part) or node._add(part)
-            node.known = True
-        return node
-
-
-@dataclass(eq=False)
-class Layout:
-    """The declaration of one table, made ready for walking records."""
-
-    root: Node
-    columns: Columns
-    text: str | None
-    lists: dict[str, Layout]
-    id_column: str | None = None
-    padded: bool = False
-
-    @classmethod
-    def of(cls, declared: Endpoint | ChildList, room: _NewFieldBudget | None = None) -> Layout:
-        """Compile an endpoint, or a list of an endpoint."""
-        room = room or _NewFieldBudget(MAX_NEW_PLACES)
-        root = Node("", "", room)
-        layout = cls(root, declared.columns, None, {})
-        if isinstance(declared, ChildList):
-            layout.text, layout.padded = declared.text, declared.padded
-            layout.id_column = declared.id_column
-        else:
-            for path in declared.skip:
-                node = root._reach(path)
-                node.skip = node.skip_below = True
-        for column in declared.columns:
-            if column not in declared.aliases.values():
-                root._reach(column).column = column
-        for path, column in declared.aliases.items():
-            node = root._reach(path)
-            node.column, node.skip = column, False
-        for path, child in declared.lists.items():
-            root._reach(path).list = child
-            layout.lists[child.table or path] = cls.of(child, room)
-        return layout
-
-    @property
-    def places(self) -> int:
-        """How many places in the endpoint's records are known; it grows as new ones are found."""
-        return self.root.room.places
-
-    def take_excess(self) -> bool:
-        """Whether there were too many places that nobody declared since this was last asked."""
-        exceeded, self.root.room.exceeded = self.root.room.exceeded, False
-        return exceeded
-
-    def suffix(self, node: Node) -> str:
-        """Suffix of the table for the list at ``node``; an undeclared list gets its layout here."""
-        suffix = (node.list.table if node.list else None) or node.path
-        if suffix not in self.lists:
-            self.lists[suffix] = Layout.of(node.list or ChildList("", {}), self.root.room)
-        return suffix
-
-
-@dataclass
-class TextColumns:
-    """The rows of one table as text, column by column.
-
-    Attributes:
-        layout: What is declared of the table.
-        count: How many rows there are.
-        columns: Column → its values; declared columns can be missing.
-        parents: For each row of a list, the number of the row that it belongs to.
-        lists: Suffix of a child table → its rows.
-        misfits: Row, column, reason and text of values that cannot be loaded.
-    """
-
-    layout: Layout
-    count: int
-    columns: Mapping[str, pa.Array]
-    parents: pa.Array
-    lists: Mapping[str, TextColumns] = field(default_factory=dict)
-    misfits: Sequence[tuple[int, str, str, str]] = ()
-
-    def column(self, name: str) -> pa.Array:
-        """The values of a column, NULL if no row has any."""
-        found = self.columns.get(name)
-        return pa.nulls(self.count, pa.string()) if found is None else found
-
-
-class Rows:
-    """The rows of one table while its records are walked: columns of text, ragged at the end."""
-
-    def __init__(self, layout: Layout) -> None:
-        self.layout = layout
-        self.count = 0
-        self.columns: dict[str, list[str | None]] = {}
-        self.parents: list[int] = []
-        self.lists: dict[str, Rows] = {}
-        self.misfits: list[tuple[int, str, str, str]] = []
-
-    def put(self, column: str, value: str | None) -> None:
-        """Set ``column`` of the current row; an empty value only makes the column exist."""
-        values = self.columns.get(column)
-        if values is None:
-            values = self.columns[column] = []
-        if not value:
-            return
-        gap = self.count - len(values)
-        if gap > 0:
-            values.extend([None] * gap)
-        if gap >= 0:
-            values.append(value)
-        elif values[-1] is None:
-            values[-1] = value
-        elif values[-1] != value:
-            self.misfit(column, "a second value for the same column", value)
-
-    def misfit(self, column: str, reason: str, payload: str) -> None:
-        """Note that a value of the current row cannot be loaded."""
-        self.misfits.append((self.count, column, reason, payload))
-
-    def entry(self, suffix: str) -> Rows:
-        """The rows of the list ``suffix``, ready for one more entry of the current row."""
-        rows = self.lists.get(suffix)
-        if rows is None:
-            rows = self.lists[suffix] = Rows(self.layout.lists[suffix])
-        rows.parents.append(self.count)
-        return rows
-
-    def end_row(self) -> None:
-        """Go on to the next row."""
-        self.count += 1
-
-    def texts(self) -> TextColumns:
-        """What was walked, column by column."""
-        return TextColumns(
-            self.layout,
-            self.count,
-            {name: self._filled(values) for name, values in self.columns.items()},
-            pa.array(self.parents, pa.int64()),
-            {suffix: rows.texts() for suffix, rows in self.lists.items()},
-            self.misfits,
-        )
-
-    def _filled(self, values: list[str | None]) -> pa.Array:
-        return pa.array(values + [None] * (self.count - len(values)), pa.string())
-
-
 def build_page(
     endpoint: Endpoint,
     rows: TextColumns,
@@ -346,9 +100,9 @@ def build_page(
     """
     found = list(rejects)
     total = rows.count + len(found)
-    table, bad = _build(rows, rows.layout.columns, {})
+    table, bad = _build(rows, rows.schema.columns, {})
     key_texts = [rows.column(key).to_pylist() for key in endpoint.record_key]
-    keys = key_texts[0] if len(key_texts) == 1 else [_row_key(row) for row in zip(*key_texts)]
+    keys = key_texts[0] if len(key_texts) == 1 else [row_key(row) for row in zip(*key_texts)]
     lost: set[int] = set()
     for key in endpoint.record_key:
         if table[key].null_count:
@@ -358,8 +112,7 @@ def build_page(
     for row in too_wide:
         if row not in lost:
             lost.add(row)
-            reason = "more columns than a table can take"
-            found.append(Reject(keys[row] if keys else None, None, reason, originals(row)))
+            found.append(Reject(keys[row] if keys else None, None, TOO_WIDE, originals(row)))
     if endpoint.record_key and not endpoint.repeats:
         for row in _doubled(key_values(table, endpoint.record_key), lost, originals):
             lost.add(row)
@@ -397,23 +150,24 @@ def _list_name(endpoint: Endpoint, suffix: str) -> str:
 def unreadable_page(endpoint: Endpoint, reason: str, payload: str) -> Page:
     """A page of one record of which nothing can be read."""
     return build_page(
-        endpoint, _nothing(Layout.of(endpoint)), str, [Reject(None, None, reason, payload)]
+        endpoint, _nothing(RecordSchema.of(endpoint)), str, [Reject(None, None, reason, payload)]
     )
 
 
 def empty_page(endpoint: Endpoint) -> Page:
     """A page without records, with all known columns."""
-    page = build_page(endpoint, _nothing(Layout.of(endpoint)), str)
+    page = build_page(endpoint, _nothing(RecordSchema.of(endpoint)), str)
     if endpoint.identity:
         page.table = add_row_keys(page.table, endpoint.key[0], endpoint.identity)
     return page
 
 
-def _nothing(layout: Layout) -> TextColumns:
-    return TextColumns(layout, 0, {}, pa.array([], pa.int64()))
+def _nothing(schema: RecordSchema) -> TextColumns:
+    return TextColumns(schema, 0, {}, pa.array([], pa.int64()))
 
 
-def _row_key(values: Sequence[str | None]) -> str | None:
+def row_key(values: Sequence[str | None]) -> str | None:
+    """The key of a record as rejects have it; ``None`` if all of its values are empty."""
     return "/".join(value or "" for value in values).strip("/") or None
 
 
@@ -426,19 +180,19 @@ def _build_lists(
     lost: set[int],
     found: list[Reject],
 ) -> None:
-    for suffix in {**rows.layout.lists, **rows.lists}:
-        entries = rows.lists.get(suffix) or _nothing(rows.layout.lists[suffix])
+    for suffix in {**rows.schema.lists, **rows.lists}:
+        entries = rows.lists.get(suffix) or _nothing(rows.schema.lists[suffix])
         name = prefix + suffix
         entry_roots = entries.parents if roots is None else roots.take(entries.parents)
-        table, bad = _build(entries, entries.layout.columns, {ROW: entry_roots})
+        table, bad = _build(entries, entries.schema.columns, {ROW: entry_roots})
         for row, column, reason, payload in bad:
             root = entry_roots[row].as_py()
             if root not in lost:
                 key = keys[root] if keys else None
                 found.append(Reject(key, column, reason, payload, name, row=root))
-        if roots is not None and rows.layout.id_column:
-            ids, _ = convert(rows.column("id"), rows.layout.columns.get("id", ColumnType.TEXT))
-            table = with_column(table, rows.layout.id_column, ids.take(entries.parents))
+        if roots is not None and rows.schema.id_column:
+            ids, _ = convert(rows.column("id"), rows.schema.columns.get("id", ColumnType.TEXT))
+            table = with_column(table, rows.schema.id_column, ids.take(entries.parents))
         children[name] = table
         _build_lists(entries, entry_roots, f"{name}__", children, keys, lost, found)
 
@@ -738,7 +492,7 @@ def lost_records(page: Page, endpoint: Endpoint) -> bool:
         return False
     names = [name for name in endpoint.record_key if name in page.table.column_names]
     rows = zip(*(page.table[name].to_pylist() for name in names))
-    return not set(lost) <= {_row_key([str(value) for value in row]) for row in rows}
+    return not set(lost) <= {row_key([str(value) for value in row]) for row in rows}
 
 
 def add_row_keys(

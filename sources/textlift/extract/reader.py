@@ -21,9 +21,7 @@ from dlt.common import logger
 from textlift.arrow.spool import Spool, Spooled
 from textlift.arrow.tables import (
     ROW,
-    Layout,
     Page,
-    Reject,
     add_row_keys,
     clip_page,
     concat_pages,
@@ -36,6 +34,8 @@ from textlift.arrow.tables import (
     unreadable_page,
     without_repeats,
 )
+from textlift.codec.records import Reject
+from textlift.codec.schema import RecordSchema
 from textlift.declare import Endpoint, Paging
 from textlift.errors import (
     ApiError,
@@ -127,7 +127,7 @@ class Service(Generic[Content]):
     """
 
     client: Client[Content]
-    decode: Callable[[Content, Endpoint, Layout], Page]
+    decode: Callable[[Content, Endpoint, RecordSchema], Page]
     limit_param: str = "limit"
     time_format: str = "%Y-%m-%dT%H:%M:%SZ"
 
@@ -192,7 +192,7 @@ class Reader:
         self.requests = 0
         self._service = service
         self._endpoint = endpoint
-        self._layout = Layout.of(endpoint)
+        self._schema = RecordSchema.of(endpoint)
         limit = min(page_size, endpoint.page_limit) if endpoint.page_limit else None
         self._size = PageSize(limit)
         self._lessons = 0
@@ -415,8 +415,8 @@ class Reader:
         def decode(content: Any) -> Page:
             if request.limit == 1:
                 # Not behind whole pages: others are asked for once it is known.
-                return service.decode(content, endpoint, self._layout)
-            return service.client.compute(lambda: service.decode(content, endpoint, self._layout))
+                return service.decode(content, endpoint, self._schema)
+            return service.client.compute(lambda: service.decode(content, endpoint, self._schema))
 
         content, page = get(), None
         with suppress(MalformedResponse):

@@ -18,7 +18,8 @@ import pyarrow as pa
 from dlt.common import logger
 from dlt.common.schema.utils import has_table_seen_data
 
-from textlift.arrow.tables import Page, Reject
+from textlift.arrow.tables import Page
+from textlift.codec.records import Reject
 from textlift.declare import Endpoint
 from textlift.destinations.stored import having, stored_rows
 from textlift.extract.reader import Slice

@@ -16,18 +16,9 @@ from typing import cast
 
 from lxml import etree
 
-from textlift.arrow.tables import (
-    MAX_NEW_PLACES,
-    Layout,
-    Node,
-    Page,
-    Reject,
-    Rows,
-    build_page,
-    column_name,
-    concat_pages,
-    has_repeats,
-)
+from textlift.arrow.tables import Page, build_page, concat_pages, has_repeats
+from textlift.codec.records import Reject, Rows
+from textlift.codec.schema import MAX_NEW_FIELDS, Field, RecordSchema, column_name
 from textlift.declare import Endpoint
 from textlift.errors import (
     MAX_QUOTE,
@@ -197,7 +188,7 @@ def _refusal(body: bytes) -> Exception:
     return ApiError(f"the service says: {message} (error {error_id})", error_id)
 
 
-def decode(body: bytes, endpoint: Endpoint, layout: Layout) -> Page:
+def decode(body: bytes, endpoint: Endpoint, schema: RecordSchema) -> Page:
     """Decode one answer into typed rows.
 
     A body that is not well-formed is taken apart record by record: the good ones load, each bad
@@ -211,8 +202,8 @@ def decode(body: bytes, endpoint: Endpoint, layout: Layout) -> Page:
     """
     body = body.lstrip()
     is_large = len(body) >= MIN_BYTES and "/" in endpoint.rows
-    found = _in_slices(body, endpoint, layout) if is_large else None
-    page, envelope = found or _tolerantly(body, endpoint, layout)
+    found = _in_slices(body, endpoint, schema) if is_large else None
+    page, envelope = found or _tolerantly(body, endpoint, schema)
     if page.rows < (parse_number(envelope.get("num")) or 0):
         raise MalformedResponse(_GARBLED, _printable(body))
     page.page_count = parse_number(envelope.get("page_count"))
@@ -224,7 +215,7 @@ def decode(body: bytes, endpoint: Endpoint, layout: Layout) -> Page:
 
 
 def _in_slices(
-    body: bytes, endpoint: Endpoint, layout: Layout
+    body: bytes, endpoint: Endpoint, schema: RecordSchema
 ) -> tuple[Page, dict[str, str]] | None:
     """What :func:`_tolerantly` returns, in less time and memory; ``None`` if that has to read it."""
     slices = list(_slices(body, endpoint))
@@ -232,12 +223,12 @@ def _in_slices(
     envelope: dict[str, str] = {}
     for start, end in slices:
         part = body[: slices[0][0]] + body[start:end] + body[slices[-1][1] :]
-        found = _by_columns(part, endpoint, layout)
+        found = _by_columns(part, endpoint, schema)
         if found is None:
             # A slice that is not well-formed was cut elsewhere than between two records.
             if len(slices) == 1 or _parse(part) is None:
                 return None
-            found = _tolerantly(part, endpoint, layout)
+            found = _tolerantly(part, endpoint, schema)
         page, envelope = found
         pages.append(page)
     if len(pages) == 1:
@@ -250,9 +241,9 @@ def _in_slices(
 
 
 def _by_columns(
-    body: bytes, endpoint: Endpoint, layout: Layout
+    body: bytes, endpoint: Endpoint, schema: RecordSchema
 ) -> tuple[Page, dict[str, str]] | None:
-    found = columns.read(body, endpoint, layout)
+    found = columns.read(body, endpoint, schema)
     if found is None:
         return None
     # Parsed once, and only where the text of a record is wanted.
@@ -281,9 +272,11 @@ def _records(body: bytes, endpoint: Endpoint) -> list[etree._Element]:
     return [] if root is None else _locate(root, endpoint)[0]
 
 
-def _tolerantly(body: bytes, endpoint: Endpoint, layout: Layout) -> tuple[Page, dict[str, str]]:
+def _tolerantly(
+    body: bytes, endpoint: Endpoint, schema: RecordSchema
+) -> tuple[Page, dict[str, str]]:
     """Decode record by record, whatever they hold; also the attributes of what holds them."""
-    rows = Rows(layout)
+    rows = Rows(schema)
     rejects: list[Reject] = []
     records: list[etree._Element] = []
     root = _parse(body)
@@ -308,10 +301,11 @@ def _tolerantly(body: bytes, endpoint: Endpoint, layout: Layout) -> tuple[Page, 
     nested = _take_out_nested(records)
     too_wide = []
     for record in records:
-        _walk(record, layout.root, rows)
+        _walk(record, schema.root, rows)
         if record.text and not record.text.isspace():
             rows.put(column_name(str(record.tag)), record.text)
-        if layout.take_excess():
+        if rows.fields.exceeded:
+            rows.fields.exceeded = False
             too_wide.append(rows.count)
         rows.end_row()
     page = build_page(endpoint, rows.texts(), lambda n: _text(records[n]), rejects, too_wide)
@@ -436,42 +430,45 @@ def _no_answer(element: etree._Element, endpoint: Endpoint) -> MalformedResponse
     return MalformedResponse(problem[:MAX_QUOTE], _text(element))
 
 
-def _walk(element: etree._Element, node: Node, rows: Rows) -> None:
-    nodes, put = node.nodes, rows.put
-    _put_attributes(element, node, rows)
+def _walk(element: etree._Element, field: Field, rows: Rows) -> None:
+    fields, put = field.fields, rows.put
+    _put_attributes(element, field, rows)
     for child in element:
         name = str(child.tag)
-        place = nodes.get(name) or node.node(name)
-        if place.list is not None or (not place.known and _is_list(child)):
-            if not place.skip:
-                _walk_list(child, place, rows)
+        inner = fields.get(name) or rows.fields.find(field, name)
+        if inner.list is not None or (not inner.declared and _is_list(child)):
+            if not inner.skip:
+                _walk_list(child, inner, rows)
         elif len(child) or child.keys():
-            if place.nodes or not place.skip or not place.skip_below:
-                _walk(child, place, rows)
+            if inner.fields or not inner.skip or not inner.skip_below:
+                _walk(child, inner, rows)
                 text = child.text
-                if text and not text.isspace() and not place.skip:
-                    put(place.column, text)
-        elif not place.skip:
+                if text and not text.isspace() and not inner.skip:
+                    put(inner.column, text)
+        elif not inner.skip:
             text = child.text
-            # An element that can hold others and holds no more than layout is an object that is not there.
-            if not place.nodes or (text and not text.isspace()):
-                put(place.column, text)
+            if text and text.isspace() and not inner.declared:
+                # Nobody says whether these blanks are text or layout.
+                text = None
+            # An element that can hold others and holds only blanks is an object that is not there.
+            if not inner.fields or (text and not text.isspace()):
+                put(inner.column, text)
         tail = child.tail
-        if tail and not tail.isspace() and not node.skip:
-            rows.misfit(node.column or column_name(str(element.tag)), _BESIDE, tail)
+        if tail and not tail.isspace() and not field.skip:
+            rows.misfit(field.column or column_name(str(element.tag)), _BESIDE, tail)
 
 
-def _put_attributes(element: etree._Element, node: Node, rows: Rows) -> None:
+def _put_attributes(element: etree._Element, field: Field, rows: Rows) -> None:
     attributes = len(element.keys())
-    if attributes > MAX_NEW_PLACES:
+    if attributes > MAX_NEW_FIELDS:
         # lxml would look for each one among all the others.
-        node.room.exceeded = True
+        rows.fields.exceeded = True
     elif attributes:
         # lxml's types allow bytes here; parsed documents have none.
         for name, value in cast("Iterable[tuple[str, str]]", element.items()):
-            place = node.nodes.get(name) or node.node(name)
-            if not place.skip:
-                rows.put(place.column, value)
+            inner = field.fields.get(name) or rows.fields.find(field, name)
+            if not inner.skip:
+                rows.put(inner.column, value)
 
 
 def _is_list(element: etree._Element) -> bool:
@@ -485,25 +482,24 @@ def _is_list(element: etree._Element) -> bool:
     return all(child.tag == name for child in element)
 
 
-def _walk_list(element: etree._Element, node: Node, rows: Rows) -> None:
+def _walk_list(element: etree._Element, field: Field, rows: Rows) -> None:
     """Make a row of each entry; what the list itself carries belongs to the row that holds it."""
-    suffix = rows.layout.suffix(node)
-    _put_attributes(element, node, rows)
+    _put_attributes(element, field, rows)
     for loose in (element.text, *(child.tail for child in element)):
         if loose and not loose.isspace():
-            rows.misfit(node.path, _BESIDE, loose)
+            rows.misfit(field.path, _BESIDE, loose)
     for child in element:
-        entries = rows.entry(suffix)
-        layout = entries.layout
-        _walk(child, layout.root, entries)
+        entries = rows.entry(field)
+        schema = entries.schema
+        _walk(child, schema.root, entries)
         text = child.text
-        if text and layout.padded:
+        if text and schema.padded:
             text = text.strip()
         # Blanks are text where an entry is nothing else; between elements they are layout.
-        bare = layout.text is not None or not child.keys()
+        bare = schema.text is not None or not child.keys()
         if text and (not text.isspace() or (bare and not len(child))):
             # Where nobody declared the list, an entry's text has the entry's own name.
-            entries.put(layout.text or column_name(str(child.tag)), text)
+            entries.put(schema.text or column_name(str(child.tag)), text)
         entries.end_row()
 
 

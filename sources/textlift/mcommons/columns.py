@@ -13,7 +13,9 @@ So nothing has to be decided here about what is broken, new or strange.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -22,7 +24,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from textlift.arrow.tables import Layout, Node, TextColumns
+from textlift.codec.records import TextColumns
+from textlift.codec.schema import Field, PageFields, RecordSchema
 from textlift.declare import Endpoint
 from textlift.mcommons.endpoints import ENVELOPE
 
@@ -49,16 +52,32 @@ _ENTITIES = {"lt": "<", "gt": ">", "quot": '"', "apos": "'", "amp": "&"}
 
 #: Places in a plan that no record has, and that nobody wants.
 _UNKNOWN, _IGNORED = 0, 1
+#: Bytes that begin a blank which is not ASCII, or a reference.
+_RARE_BLANKS = np.frombuffer(b"&\xc2\xe1\xe2\xe3", np.uint8)
+#: Times that a page is resolved: an undeclared element can have undeclared attributes.
+NEW_LEVELS = 3
+
 #: Slots for what goes to no column, and for what nobody has decided about.
 _NO_SLOT, _UNDECIDED = -1, -2
 
 
 #: The plans of layouts that pages were decoded with, until the layouts go.
-_PLANS: WeakKeyDictionary[Layout, Plan] = WeakKeyDictionary()
+_PLANS: WeakKeyDictionary[RecordSchema, Plan] = WeakKeyDictionary()
 
 
 class _Declined(Exception):
     """The page is for the tolerant decoder."""
+
+
+class _NewNames(Exception):
+    """The plan lacks names that the page has.
+
+    Args:
+        found: Field → names that are not known below it.
+    """
+
+    def __init__(self, found: Iterable[tuple[Field, str]]) -> None:
+        self.found = tuple(found)
 
 
 @dataclass
@@ -66,7 +85,7 @@ class _Table:
     """A table that a page fills.
 
     Attributes:
-        layout: What is declared of it.
+        schema: The declaration of the table.
         suffix: Of a child table.
         parent: Number of the table whose rows its rows belong to; -1 for the records.
         columns: Name → slot.
@@ -74,7 +93,7 @@ class _Table:
         row: Place of its rows.
     """
 
-    layout: Layout
+    schema: RecordSchema
     suffix: str = ""
     parent: int = -1
     columns: dict[str, int] = field(default_factory=dict)
@@ -89,8 +108,14 @@ class Plan:
     ``attributes[place, name]`` the slot of an attribute; a slot is a column of a table.
     """
 
-    def __init__(self, endpoint: Endpoint, layout: Layout) -> None:
-        self.places = layout.places
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        schema: RecordSchema,
+        new: Mapping[Field, Mapping[str, Field]] = MappingProxyType({}),
+    ) -> None:
+        self._new = new
+        self.fields: list[Field | None] = []
         self.names: dict[bytes, int] = {}
         self.tables: list[_Table] = []
         self.slot_tables: list[int] = []
@@ -105,12 +130,18 @@ class Plan:
         self.outer = [self._place(others=(_UNKNOWN, _NO_SLOT)) for _ in range(len(containers) + 1)]
         for place, name in zip(self.outer, containers):
             self._steps[place][name] = place + 1
-        self._steps[self.outer[-1]][record] = self._add_table(_Table(layout))
+        self._steps[self.outer[-1]][record] = self._add_table(_Table(schema))
         self.root_name = containers[0].encode()
         self.record = record.encode()
         self._finish()
 
-    def _place(self, others: tuple[int, int] = (_UNKNOWN, _UNDECIDED), **facts: Any) -> int:
+    def _place(
+        self,
+        others: tuple[int, int] = (_UNKNOWN, _UNDECIDED),
+        field: Field | None = None,
+        **facts: Any,
+    ) -> int:
+        self.fields.append(field)
         self._steps.append({})
         self._attributes.append({})
         self._others.append(others)
@@ -120,13 +151,16 @@ class Plan:
     def _add_table(self, table: _Table) -> int:
         self.tables.append(table)
         number = len(self.tables) - 1
-        text = table.layout.text
+        text = table.schema.text
         slot = self._slot(number, text) if text else _NO_SLOT
-        if text and table.layout.padded:
+        if text and table.schema.padded:
             table.padded.add(slot)
         is_entry = table.parent >= 0
-        table.row = self._place(table=number, slot=slot, is_entry=is_entry, is_bare=text is None)
-        self._add_below(table.row, table.layout.root, number)
+        root = table.schema.root
+        table.row = self._place(
+            field=root, table=number, slot=slot, is_entry=is_entry, is_bare=text is None
+        )
+        self._add_below(table.row, root, number)
         return table.row
 
     def _slot(self, table: int, column: str) -> int:
@@ -136,37 +170,39 @@ class Plan:
             self.slot_tables.append(table)
         return columns[column]
 
-    def _add_below(self, place: int, node: Node, table: int) -> None:
-        if node.skip_below:
+    def _add_below(self, place: int, field: Field, table: int) -> None:
+        if field.skip_below:
             self._others[place] = (_IGNORED, _NO_SLOT)
-        for name, below in list(node.nodes.items()):
+        for name, below in self._below(field):
             slot = _NO_SLOT if below.skip else self._slot(table, below.column)
             self._attributes[place][name] = slot
             if below.list is not None:
                 self._steps[place][name] = self._add_list(below, table)
-            elif below.skip_below and not below.nodes and below.skip:
+            elif below.skip_below and not below.fields and below.skip:
                 self._steps[place][name] = _IGNORED
             else:
                 self._steps[place][name] = inner = self._place(
+                    field=below,
                     table=table,
                     slot=slot,
-                    # What is not declared can be a list when there are elements in it, and of what
-                    # is left out but for its text there can be no more than that.
-                    is_flat=not below.known or (below.skip_below and not below.nodes),
-                    is_text=below.skip_below and not below.nodes,
-                    holds=bool(below.nodes),
+                    is_new=not below.declared,
+                    holds=bool(below.fields),
                 )
                 self._add_below(inner, below, table)
 
-    def _add_list(self, node: Node, table: int) -> int:
-        assert node.list is not None
-        layout = self.tables[table].layout
-        suffix = layout.suffix(node)
-        place = self._place(table=table)
-        for name, below in list(node.nodes.items()):
+    def _below(self, field: Field) -> Iterator[tuple[str, Field]]:
+        yield from field.fields.items()
+        yield from self._new.get(field, {}).items()
+
+    def _add_list(self, field: Field, table: int) -> int:
+        assert field.list is not None
+        schema = self.tables[table].schema
+        suffix = field.suffix
+        place = self._place(field=field, table=table, is_list=True)
+        for name, below in self._below(field):
             self._attributes[place][name] = self._slot(table, below.column)
-        child = _Table(layout.lists[suffix], suffix, table)
-        self._steps[place][node.list.item] = self._add_table(child)
+        child = _Table(schema.lists[suffix], suffix, table)
+        self._steps[place][field.list.item] = self._add_table(child)
         return place
 
     def _finish(self) -> None:
@@ -186,8 +222,8 @@ class Plan:
                 self.attributes[place, self.names[name.encode()]] = slot
         self.slots = self._fact("slot", _NO_SLOT, np.int32)
         self.table_of = self._fact("table", 0, np.int16)
-        self.is_flat = self._fact("is_flat", False, np.bool_)
-        self.is_text = self._fact("is_text", False, np.bool_)
+        self.is_list = self._fact("is_list", False, np.bool_)
+        self.is_new = self._fact("is_new", False, np.bool_)
         self.is_entry = self._fact("is_entry", False, np.bool_)
         self.is_bare = self._fact("is_bare", False, np.bool_)
         self.holds = self._fact("holds", False, np.bool_)
@@ -197,7 +233,7 @@ class Plan:
 
 
 def read(
-    body: bytes, endpoint: Endpoint, layout: Layout
+    body: bytes, endpoint: Endpoint, schema: RecordSchema
 ) -> tuple[TextColumns, dict[str, str]] | None:
     """The records of a page, and the attributes of the element that holds them.
 
@@ -209,13 +245,23 @@ def read(
     Returns:
         What the tolerant decoder would make of it, or ``None`` if that one has to.
     """
-    plan = _PLANS.get(layout)
-    if plan is None or plan.places != layout.places:
-        plan = _PLANS[layout] = Plan(endpoint, layout)
+    plan = _PLANS.get(schema)
+    if plan is None:
+        plan = _PLANS[schema] = Plan(endpoint, schema)
+    fields, new = PageFields(), dict[Field, dict[str, Field]]()
     try:
-        return _Reading(body, plan).result()
+        reading = _Reading(body)
+        for _ in range(NEW_LEVELS):
+            try:
+                return reading.result(plan)
+            except _NewNames as names:
+                for field, name in names.found:
+                    new.setdefault(field, {})[name] = fields.find(field, name)
+                _expect(not fields.exceeded)
+                plan = Plan(endpoint, schema, new)
     except _Declined:
-        return None
+        pass
+    return None
 
 
 def _expect(condition: Any) -> None:
@@ -226,17 +272,17 @@ def _expect(condition: Any) -> None:
 class _Reading:
     """The reading of one page. Arrays have a value for each tag, element or attribute."""
 
-    def __init__(self, body: bytes, plan: Plan) -> None:
+    def __init__(self, body: bytes) -> None:
         self._body = body
-        self._plan = plan
         self._buffer = pa.py_buffer(body)
         self._bytes = np.frombuffer(body, np.uint8)
-
-    def result(self) -> tuple[TextColumns, dict[str, str]]:
-        """The records and the attributes of what holds them."""
         self._find_tags()
         self._find_attributes()
         self._name_tags()
+
+    def result(self, plan: Plan) -> tuple[TextColumns, dict[str, str]]:
+        """The records and the attributes of what holds them."""
+        self._plan = plan
         self._find_elements()
         self._name_attributes()
         return self._texts(), self._envelope
@@ -329,19 +375,19 @@ class _Reading:
         self._local = local
         self._tag_texts = indices
         self._name = np.array(numbers, np.int32)[indices]
-        known = np.array([self._plan.names.get(name, self._plan.other) for name in local], np.int32)
-        self._known_name = known[self._name]
 
     def _find_elements(self) -> None:
         """The place of each element, from the outside to the inside; every tag has its partner."""
         plan = self._plan
+        known = np.array([plan.names.get(name, plan.other) for name in self._local], np.int32)
+        known_name = known[self._name]
         change = np.ones(len(self._starts), np.int32)
         change[self._closes] = -1
         change[self._is_empty] = 0
         after = np.cumsum(change)
         depth = after - (change == 1)
         _expect(after[-1] == 0 and (after[:-1] > 0).all() and depth.max() < MAX_DEPTH)
-        places = np.zeros(len(depth), np.int16)
+        places, above = np.zeros((2, len(depth)), np.int16)
         is_rooted = bool(self._name[0] == self._local.get(plan.root_name, -1))
         _expect(is_rooted or self._name[0] == self._local.get(ENVELOPE.encode(), -1))
         places[0] = plan.outer[int(is_rooted)]
@@ -356,11 +402,14 @@ class _Reading:
             if level:
                 elements = tags[~self._closes[tags]]
                 parents = opened[np.searchsorted(opened, elements) - 1]
-                places[elements] = plan.steps[places[parents], self._known_name[elements]]
+                above[elements] = places[parents]
+                places[elements] = plan.steps[above[elements], known_name[elements]]
             opened = opening
         elements = np.flatnonzero(~self._closes)
         self._elements, self._places = elements, places[elements]
-        _expect((self._places != _UNKNOWN).all())
+        unknown, above = self._places == _UNKNOWN, above[elements]
+        _expect(not (unknown & plan.is_list[above]).any())
+        self._expect_known(above, [*self._local], self._name[elements], unknown)
         outer = [np.flatnonzero(self._places == place) for place in plan.outer[int(is_rooted) :]]
         # Of several lists the tolerant decoder takes the first one.
         _expect(all(len(found) == 1 for found in outer))
@@ -369,6 +418,16 @@ class _Reading:
         records = self._name[elements] == self._local.get(plan.record, -1)
         _expect((self._places[records] == plan.tables[0].row).all() and records.any())
         self._tag_places = places
+
+    def _expect_known(
+        self, places: Numbers, names: Sequence[bytes], which: Numbers, unknown: Numbers
+    ) -> None:
+        """Raise if the plan lacks names of elements or attributes at these places."""
+        if unknown.any():
+            pairs = {*zip(places[unknown].tolist(), which[unknown].tolist())}
+            found = [(self._plan.fields[place], names[name].decode()) for place, name in pairs]
+            _expect(all(field for field, _ in found))
+            raise _NewNames([(field, name) for field, name in found if field])
 
     def _name_attributes(self) -> None:
         """The slot of each attribute, and those of the element that holds the records."""
@@ -397,7 +456,7 @@ class _Reading:
         _expect((once[1:] != once[:-1]).all())
         known = np.array([self._plan.names.get(name, self._plan.other) for name in names], np.int32)
         slots = self._plan.attributes[self._tag_places[owners], known[which]]
-        _expect((slots != _UNDECIDED).all())
+        self._expect_known(self._tag_places[owners], names, which, slots == _UNDECIDED)
         self._attribute_slots = slots
         here = np.flatnonzero(owners == self._holder)
         values = [self._body[self._opening[n] + 1 : self._closing[n]].decode() for n in here]
@@ -427,9 +486,10 @@ class _Reading:
         owners = np.searchsorted(elements, self._owners[full])
         slots = np.concatenate([plan.slots[places[wanted]], slots[full]])
         rows = np.concatenate([row_of[wanted], row_of[owners]])
-        found: list[TextColumns] = []
         slot_tables = np.array(plan.slot_tables, np.int32)[slots]
-        for number, table in enumerate(plan.tables):
+        lists: list[dict[str, TextColumns]] = [{} for _ in plan.tables]
+        # The lists of a table come after it.
+        for number, table in reversed([*enumerate(plan.tables)]):
             here = np.flatnonzero(slot_tables == number)
             count = len(rows_of[number])
             columns = self._columns(
@@ -439,15 +499,12 @@ class _Reading:
             if table.parent >= 0:
                 above = rows_of[table.parent]
                 parents = np.searchsorted(above, rows_of[number], "right") - 1
-            found.append(
-                TextColumns(table.layout, count, columns, pa.array(parents, pa.int64()), {})
+            texts = TextColumns(
+                table.schema, count, columns, pa.array(parents, pa.int64()), lists[number]
             )
-        for table, texts in zip(plan.tables, found):
-            if table.parent >= 0 and texts.count:
-                lists = dict(found[table.parent].lists)
-                lists[table.suffix] = texts
-                found[table.parent].lists = lists
-        return found[0]
+            if table.parent >= 0 and count:
+                lists[table.parent][table.suffix] = texts
+        return texts
 
     def _element_cells(self, starts: Numbers, ends: Numbers) -> tuple[Numbers, Numbers]:
         """The elements whose text is a value, and which slots exist at all."""
@@ -455,21 +512,22 @@ class _Reading:
         size = np.where(self._is_empty[elements], 0, ends - starts)
         has_elements = ~self._is_empty[elements] & ~self._closes[elements + 1]
         has_attributes = self._owns[elements]
-        _expect(not (plan.is_flat[places] & has_elements).any())
-        _expect(not (plan.is_text[places] & has_attributes).any())
+        is_new = plan.is_new[places]
+        # It can be a list.
+        _expect(not (is_new & has_elements).any())
         is_entry = plan.is_entry[places]
         # Blanks between elements are layout, also where there could be elements; elsewhere they are text.
         is_layout = has_elements | (has_attributes & ~is_entry) | plan.holds[places]
         slots = plan.slots[places]
         self._expect_no_loose_text((slots < 0) & (places != _IGNORED))
         is_bare = plan.is_bare[places]
-        doubtful = (size > 0) & (is_bare | (is_layout & (slots >= 0)))
+        doubtful = (size > 0) & (is_bare | ((is_layout | is_new) & (slots >= 0)))
         for at in np.flatnonzero(doubtful & (self._bytes[starts] <= ord(" "))):
             text = self._body[starts[at] : ends[at]]
-            if text.isspace() and (is_layout[at] or has_attributes[at]):
+            if text.isspace() and (is_layout[at] or is_new[at] or has_attributes[at]):
                 size[at] = 0
         # A blank that is not ASCII, or not written as itself, is rare.
-        doubtful &= (size > 0) & ((self._bytes[starts] > 126) | (self._bytes[starts] == ord("&")))
+        doubtful &= (size > 0) & np.isin(self._bytes[starts], _RARE_BLANKS)
         _expect(not doubtful.any() and not (is_bare & (size > 0)).any())
         exists = np.zeros(len(plan.slot_tables), np.bool_)
         is_there = ~is_layout & ~is_entry & ((size > 0) | ~plan.holds[places])

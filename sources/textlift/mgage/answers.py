@@ -14,7 +14,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from textlift.arrow.tables import Layout, Node, Page, Reject, Rows, build_page, column_name
+from textlift.arrow.tables import Page, build_page
+from textlift.codec.records import Reject, Rows
+from textlift.codec.schema import Field, RecordSchema, column_name
 from textlift.declare import Endpoint
 from textlift.errors import (
     ApiError,
@@ -300,9 +302,9 @@ def _end_of_broken(text: str, at: int, meta: Any, work: int) -> tuple[int, int]:
     raise MalformedResponse("the answer is cut short", _printable(text))
 
 
-def decode(document: Document, endpoint: Endpoint, layout: Layout) -> Page:
+def decode(document: Document, endpoint: Endpoint, schema: RecordSchema) -> Page:
     """The messages of an answer as typed rows, each with what is said once for all of them."""
-    rows = Rows(layout)
+    rows = Rows(schema)
     rejects = [
         Reject(None, None, "not well-formed JSON", _printable(text)) for text in document.broken
     ]
@@ -310,8 +312,9 @@ def decode(document: Document, endpoint: Endpoint, layout: Layout) -> Page:
     too_wide = []
     for message in document.messages:
         if isinstance(message, dict):
-            _walk(message, layout.root, rows, 1)
-            if layout.take_excess():
+            _walk(message, schema.root, rows, 1)
+            if rows.fields.exceeded:
+                rows.fields.exceeded = False
                 too_wide.append(rows.count)
             rows.end_row()
             walked.append(message)
@@ -354,31 +357,30 @@ def _shared_column(name: str) -> str:
     return column_name(name) if name in _SHARED_NAMES else f"data__{column_name(name)}"
 
 
-def _walk(record: Mapping[str, Any], node: Node, rows: Rows, depth: int) -> None:
+def _walk(record: Mapping[str, Any], field: Field, rows: Rows, depth: int) -> None:
     for name, value in _earlier(record):
-        rows.misfit(node.node(name).column, _DOUBLED, _printable(_text(value) or ""))
+        rows.misfit(rows.fields.find(field, name).column, _DOUBLED, _printable(_text(value) or ""))
     for name, value in record.items():
-        place = node.nodes.get(name) or node.node(name)
+        inner = rows.fields.find(field, name)
         if _is_message(value) or (isinstance(value, list) and any(map(_is_message, value))):
-            rows.misfit(place.column, _NESTED, _printable(_json(value)))
+            rows.misfit(inner.column, _NESTED, _printable(_json(value)))
         elif isinstance(value, dict) and depth < MAX_DEPTH:
-            _walk(value, place, rows, depth + 1)
+            _walk(value, inner, rows, depth + 1)
         elif isinstance(value, list) and depth < MAX_DEPTH:
-            suffix = rows.layout.suffix(place)
             for item in value:
-                entries = rows.entry(suffix)
+                entries = rows.entry(inner)
                 entry = item if isinstance(item, dict) else {"value": item}
-                _walk(entry, entries.layout.root, entries, depth + 1)
+                _walk(entry, entries.schema.root, entries, depth + 1)
                 entries.end_row()
         else:
             text = _text(value)
             for earlier in _all_earlier(value):
-                rows.misfit(place.column, _DOUBLED, _printable(_text(earlier) or ""))
+                rows.misfit(inner.column, _DOUBLED, _printable(_text(earlier) or ""))
             if text and _UNFIT.search(text):
-                rows.put(place.column, None)
-                rows.misfit(place.column, _NO_TEXT, _printable(text))
+                rows.put(inner.column, None)
+                rows.misfit(inner.column, _NO_TEXT, _printable(text))
             else:
-                rows.put(place.column, text)
+                rows.put(inner.column, text)
 
 
 def _is_message(value: Any) -> bool:
