@@ -39,7 +39,7 @@ from textlift.errors import (
 )
 from textlift.http.client import MAX_CONCURRENCY, Client, Retries, check_base_url
 from textlift.mcommons import MobileCommonsCredentials
-from textlift.mcommons.answers import check
+from textlift.mcommons.errors import check
 from textlift.sandbox import Sandbox, rehearse
 from textlift.sandbox.mcommons import MobileCommons
 

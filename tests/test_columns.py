@@ -12,13 +12,18 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from textlift.arrow.tables import Page
-from textlift.codec.schema import RecordSchema
+from textlift.arrow.tables import Page, build_page
+from textlift.codec import xml, xml_columns
+from textlift.codec.records import Decoded
+from textlift.codec.xml import XmlCodec
+from textlift.codec.xml_tree import parse
 from textlift.declare import ChildList, ColumnType, Endpoint
-from textlift.mcommons import answers, columns
-from textlift.mcommons.endpoints import ENDPOINTS
+from textlift.mcommons.endpoints import DIALECT, ENDPOINTS
 from textlift.sandbox.mcommons import MobileCommons
 from textlift.sandbox.server import Request
+
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 BIGINT, TEXT, TIMESTAMP = ColumnType.BIGINT, ColumnType.TEXT, ColumnType.TIMESTAMP
 BY_NAME = {endpoint.name: endpoint for endpoint in ENDPOINTS}
@@ -50,27 +55,47 @@ PEOPLE = Endpoint(
 )
 
 
-def fast(
-    body: str | bytes, endpoint: Endpoint, schema: RecordSchema
-) -> tuple[Page, dict[str, str]] | None:
+PEOPLE_CODEC = XmlCodec(PEOPLE, DIALECT)
+
+
+def codec_of(endpoint: Endpoint) -> XmlCodec:
+    return PEOPLE_CODEC if endpoint is PEOPLE else XmlCodec(endpoint, DIALECT)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def any_size() -> Iterator[None]:
+    """Small pages are decoded column by column as well."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(xml, "MIN_BYTES", 0)
+        yield
+
+
+def fast(body: str | bytes, endpoint: Endpoint = PEOPLE) -> tuple[Page, Any] | None:
     """The page as it is decoded column by column, if it can be."""
     raw = body.encode() if isinstance(body, str) else body
-    return answers._in_slices(raw, endpoint, schema)
+    found = codec_of(endpoint).by_columns(raw)
+    return (build_page(endpoint, Decoded(found[0])), found[1]) if found else None
 
 
-def assert_same(body: str | bytes, endpoint: Endpoint, schema: RecordSchema) -> bool:
-    """Whether the page was decoded; if so, as the tolerant decoder does it."""
+def decode(body: str | bytes, endpoint: Endpoint = PEOPLE) -> Page:
     raw = body.encode() if isinstance(body, str) else body
-    decoded = fast(raw, endpoint, schema)
+    return build_page(endpoint, codec_of(endpoint).decode(raw))
+
+
+def assert_same(body: str | bytes, endpoint: Endpoint = PEOPLE) -> bool:
+    """Whether the page was decoded column by column; if so, as it is element by element."""
+    raw = body.encode() if isinstance(body, str) else body
+    decoded = fast(raw, endpoint)
     if decoded is None:
         return False
-    assert answers._parse(raw) is not None, "it is not well-formed"
-    page, envelope = decoded
-    expected, expected_envelope = answers._tolerantly(raw, endpoint, schema)
-    assert envelope == expected_envelope
+    root = parse(raw)
+    assert root is not None, "it is not well-formed"
+    page, stated = decoded
+    found, expected_stated = codec_of(endpoint).by_elements(raw, root)
+    expected = build_page(endpoint, Decoded(found))
+    assert stated == expected_stated
     assert page.rows == expected.rows
-    if len(list(answers._slices(raw, endpoint))) == 1:
-        assert page.fingerprint == expected.fingerprint
+    assert page.fingerprint == expected.fingerprint
     assert sorted(map(repr, page.rejects)) == sorted(map(repr, expected.rejects))
     assert page.children.keys() == expected.children.keys()
     tables = [(page.table, expected.table)]
@@ -131,11 +156,10 @@ def test_what_the_service_sends_is_decoded_alike(
     if endpoint.parent:
         rows = served.rows(endpoint.parent.endpoint)
         asked = [{endpoint.parent.param: row["id"]} for row in rows]
-    schema = RecordSchema.of(endpoint)
     taken = 0
     for parent in asked:
         for body in pages_of(served, endpoint.path, **{**query, **endpoint.params, **parent}):
-            taken += assert_same(body, endpoint, schema)
+            taken += assert_same(body, endpoint)
     assert taken
 
 
@@ -145,11 +169,10 @@ def test_a_large_page_is_decoded_column_by_column(
 ) -> None:
     endpoint = BY_NAME[name]
     body = next(pages_of(served, endpoint.path, limit=300))
-    assert len(body) > answers.MIN_BYTES
-    schema = RecordSchema.of(endpoint)
-    expected = answers.decode(body, endpoint, schema)
-    monkeypatch.delattr(answers, "_walk")
-    page = answers.decode(body, endpoint, schema)
+    assert len(body) > xml.MIN_BYTES
+    expected = decode(body, endpoint)
+    monkeypatch.delattr(xml, "_walk")
+    page = decode(body, endpoint)
     assert page.table.num_rows > 200
     assert page.table.equals(expected.table.select(page.table.column_names))
 
@@ -189,9 +212,8 @@ PERSON = (
     ],
 )
 def test_a_page_of_such_records_is_decoded(record: str) -> None:
-    schema = RecordSchema.of(PEOPLE)
     body = people(record, PERSON.replace('id="1"', 'id="2"'))
-    taken = assert_same(body, PEOPLE, schema)
+    taken = assert_same(body)
     # What is only blank after all, and what is in several pieces, is left to the other decoder.
     assert taken or "<note>\n</note>" in record
 
@@ -241,10 +263,9 @@ def test_a_page_of_such_records_is_decoded(record: str) -> None:
     ],
 )
 def test_what_is_not_well_formed_is_declined(body: str) -> None:
-    schema = RecordSchema.of(PEOPLE)
-    assert fast(people(PERSON), PEOPLE, schema)
-    assert answers._parse(body.encode("utf-8")) is None
-    assert fast(body, PEOPLE, schema) is None
+    assert fast(people(PERSON))
+    assert parse(body.encode("utf-8")) is None
+    assert fast(body) is None
 
 
 @pytest.mark.parametrize(
@@ -287,30 +308,27 @@ def test_what_is_not_well_formed_is_declined(body: str) -> None:
     ],
 )
 def test_what_may_mean_something_else_is_declined(body: str) -> None:
-    schema = RecordSchema.of(PEOPLE)
-    assert answers._parse(body.encode()) is not None
-    assert fast(body, PEOPLE, schema) is None
+    assert parse(body.encode()) is not None
+    assert fast(body) is None
 
 
 def test_an_object_that_looks_like_a_list_later_is_declined() -> None:
-    schema = RecordSchema.of(PEOPLE)
     for cars in ("<car>Škoda</car><plate>1</plate>", "<car>Škoda</car>"):
         body = people(f'<person id="1"><cars>{cars}</cars></person>')
-        page = answers.decode(body.encode(), PEOPLE, schema)
+        page = decode(body)
     assert page.children["cars"].num_rows == 1
-    assert fast(body, PEOPLE, schema) is None
+    assert fast(body) is None
 
 
 def test_a_text_is_kept_from_what_is_left_out() -> None:
     agents = replace(PEOPLE, aliases={"agent": "agent_name"}, skip=frozenset({"agent"}))
     agents = replace(agents, columns={**PEOPLE.columns, "agent_name": TEXT})
-    schema = RecordSchema.of(agents)
     for agent in ("<agent>", '<agent code="7">', "<agent><code>7</code>"):
         body = people(f'<person id="1">{agent}Joe</agent></person>').replace(
             "</code>Joe", "</code>"
         )
-        decoded = fast(body, agents, schema)
-        assert assert_same(body, agents, schema)
+        decoded = fast(body, agents)
+        assert assert_same(body, agents)
         assert decoded
         name = None if "code>" in agent else "Joe"
         assert decoded[0].table["agent_name"].to_pylist() == [name]
@@ -337,11 +355,10 @@ def test_a_text_is_kept_from_what_is_left_out() -> None:
 def test_what_nobody_declared_is_decoded_from_the_page_alone(
     new: str, columns: dict[str, str | None]
 ) -> None:
-    schema = RecordSchema.of(PEOPLE)
     body = people(f'<person id="1">{new}</person><person id="2"/>')
     for _ in range(2):
-        assert assert_same(body, PEOPLE, schema)
-        page = answers.decode(body.encode(), PEOPLE, schema)
+        assert assert_same(body)
+        page = decode(body)
         declared = PEOPLE.columns.keys()
         found = {name: page.table[name].to_pylist() for name in page.table.column_names}
         assert {*found} - {*columns} == {*declared} - {*columns}
@@ -351,15 +368,14 @@ def test_what_nobody_declared_is_decoded_from_the_page_alone(
 
 
 def test_a_page_does_not_depend_on_those_before_it() -> None:
-    schema = RecordSchema.of(PEOPLE)
     bodies = [
         people(f'<person id="1"><cars>{cars}</cars></person>')
         for cars in ("\n", "<car>a</car>", "<car>a</car><plate>1</plate>", "", "a")
     ]
-    alone = [answers.decode(body.encode(), PEOPLE, RecordSchema.of(PEOPLE)) for body in bodies]
+    alone = [decode(body) for body in bodies]
     for order in permutations(range(len(bodies))):
         for n in order:
-            page = answers.decode(bodies[n].encode(), PEOPLE, schema)
+            page = decode(bodies[n])
             assert page == alone[n]
 
 
@@ -439,38 +455,35 @@ def test_any_page_is_decoded_alike_or_declined(
     places = [found.start() for found in re.finditer("</", body)]
     cut = places[at % len(places)]
     body = body[:cut] + odd + body[cut:]
-    schema = RecordSchema.of(PEOPLE)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(answers, "SLICE_BYTES", slice_bytes)
-        event(f"decoded: {assert_same(body, PEOPLE, schema)}")
+        patched.setattr(xml, "PART_BYTES", slice_bytes)
+        event(f"decoded: {assert_same(body)}")
 
 
 def test_a_large_answer_is_decoded_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     persons = [PERSON.replace('id="1"', f'id="{number}"') for number in range(50)]
     body = people(*persons)
-    read, sizes = columns.read, []
+    read, sizes = xml_columns.read, []
 
     def note(part: bytes, *rest: Any) -> Any:
         sizes.append(len(part))
         return read(part, *rest)
 
-    monkeypatch.setattr(columns, "read", note)
-    monkeypatch.setattr(answers, "SLICE_BYTES", len(body) // 10)
-    assert assert_same(body, PEOPLE, RecordSchema.of(PEOPLE))
+    monkeypatch.setattr(xml_columns, "read", note)
+    monkeypatch.setattr(xml, "PART_BYTES", len(body) // 10)
+    assert assert_same(body, PEOPLE)
     assert 8 <= len(sizes) <= 12
     assert max(sizes) < len(body) // 5
-    # A key that comes again is only seen in all of it.
-    assert (
-        fast(people(*persons, persons[0].replace("Zo", "Jo")), PEOPLE, RecordSchema.of(PEOPLE))
-        is None
-    )
+    # A key that comes again is found wherever it is.
+    doubled = people(*persons, persons[0].replace("Zo", "Jo"))
+    assert assert_same(doubled)
+    assert [reject.row_key for reject in decode(doubled).rejects] == ["0"]
 
 
 @settings(max_examples=300)
 @given(data=st.data())
 def test_a_page_with_wrong_bytes_is_decoded_alike_or_declined(data: st.DataObject) -> None:
     body = bytearray(people(PERSON, PERSON.replace('id="1"', 'id="2"')).encode())
-    schema = RecordSchema.of(PEOPLE)
     for _ in range(data.draw(st.integers(1, 3))):
         at = data.draw(st.integers(0, len(body) - 1))
         length = data.draw(st.integers(0, 3))
@@ -480,4 +493,4 @@ def test_a_page_with_wrong_bytes_is_decoded_alike_or_declined(data: st.DataObjec
             )
         )
         body[at : at + length] = piece
-    event(f"decoded: {assert_same(bytes(body), PEOPLE, schema)}")
+    event(f"decoded: {assert_same(bytes(body))}")

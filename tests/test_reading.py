@@ -5,16 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from datetime import datetime, timezone
+from functools import partial
 
 import pytest
 import requests.auth
 
+from textlift.codec.xml import XmlCodec
 from textlift.errors import ServiceError
 from textlift.extract import reader as reader_module
 from textlift.extract.reader import Reader, Service, Slice, SliceRows
 from textlift.http.client import Client
-from textlift.mcommons.answers import check, decode
-from textlift.mcommons.endpoints import ENDPOINTS
+from textlift.mcommons.endpoints import DIALECT, ENDPOINTS
+from textlift.mcommons.errors import check
 from textlift.sandbox import Sandbox
 from textlift.sandbox.mcommons import MobileCommons
 from textlift.windows import Window
@@ -36,7 +38,7 @@ def reader(box: Sandbox) -> Iterator[Reader]:
     login = requests.auth.HTTPBasicAuth("sandbox@example.org", "sandbox-password")
     client = Client(box.url, login, check, concurrency=CONCURRENCY)
     slices = [Slice(window) for window in Window(START, NOW).split(WINDOWS)]
-    yield Reader(Service(client, decode), PROFILES, slices, PAGE)
+    yield Reader(Service(client, partial(XmlCodec, dialect=DIALECT)), PROFILES, slices, PAGE)
     client.close()
 
 

@@ -27,7 +27,7 @@ from textlift.arrow.tables import (
     split_page,
     with_column,
 )
-from textlift.codec.records import Rows
+from textlift.codec.records import Decoded, Records, Rows
 from textlift.codec.schema import (
     MAX_NEW_FIELDS,
     Field,
@@ -93,7 +93,8 @@ def build_pages(pages: Sequence[Sequence[Record]]) -> list[Page]:
         for record in records:
             walk(record, RECORDS.root, rows)
             rows.end_row()
-        built.append(build_page(PEOPLE, rows.texts(), lambda n: f"the text of record {n}"))
+        part = Records(rows.texts(), lambda n: f"the text of record {n}", rows.count)
+        built.append(build_page(PEOPLE, Decoded([part])))
     return built
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from dlt.common.normalizers.naming.snake_case import NamingConvention
 
-from textlift.codec.records import Reject, TextColumns
+from textlift.codec.records import Decoded, Records, Reject, TextColumns
 from textlift.codec.schema import RecordSchema
 from textlift.declare import Columns, ColumnType, Endpoint
 
@@ -48,21 +48,22 @@ _ZERO_TIME = r"^0000-00-00(?:[ T]00:00(?::00(?:\.0+)?)?)?\s*(?:Z|UTC|GMT|[+-]\d\
 _FLAGS = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
 
 
-@dataclass
+@dataclass(frozen=True)
 class Page:
-    """One decoded answer.
+    """A response as typed tables, or some pages put together.
 
     Attributes:
-        rows: Number of records the service put on the page, also those that cannot be loaded.
+        rows: Number of records that the service put on the page, unreadable ones included.
         table: The records, in the types of the contract.
-        children: Suffix of the child table → entries; the column ``_row`` counts the records.
-        rejects: What could not be loaded as it should.
-        page_count: How many pages there are, where the service says so.
+        children: Suffix of the child table → entries; the column ``_row`` numbers their records.
+        rejects: What cannot be loaded as it should be.
+        page_count: Number of pages, where the service states it.
         next_link: URL of the next page, where the service names it.
-        shared: Column → value that the answer gives once for all of its records.
-        salvaged: Whether the answer had to be taken apart, so that records may not have been counted.
-        pieced: Whether it was put together from several answers, between which rows may have moved.
-        fingerprint: Equal for two answers with the same records.
+        shared: Column → value that the response gives once for all of its records.
+        salvaged: Whether the response is malformed, so that records may not have been counted.
+        pieced: Whether several responses make up the page, between which rows may have moved.
+        fingerprint: Equal for two responses with the same records.
+        total: Number of records on all pages, where the service states it.
     """
 
     rows: int
@@ -75,6 +76,7 @@ class Page:
     salvaged: bool = False
     pieced: bool = False
     fingerprint: str = ""
+    total: int | None = None
 
     @property
     def num_rows(self) -> int:
@@ -82,62 +84,96 @@ class Page:
         return sum(table.num_rows for table in (self.table, *self.children.values()))
 
 
-def build_page(
-    endpoint: Endpoint,
-    rows: TextColumns,
-    originals: Callable[[int], str],
-    rejects: Iterable[Reject] = (),
-    too_wide: Iterable[int] = (),
-) -> Page:
-    """Turn records of text into a page of typed Arrow tables.
+def build_page(endpoint: Endpoint, decoded: Decoded) -> Page:
+    """The typed Arrow tables of a decoded response, and what cannot be loaded as it should be."""
+    parts = [_Part(endpoint, records) for records in decoded.parts]
+    page = concat_pages([part.page for part in parts], copy=False)
+    numbers = [(part, row) for part in parts for row in part.kept]
+    if endpoint.record_key and not endpoint.repeats:
+        page = _without_doubled(page, endpoint.record_key, numbers)
+    if endpoint.identity:
+        # Which rows are on the page: not their order within a second, nor what changes later.
+        rows = zip(*(page.table[name].to_pylist() for name in endpoint.identity))
+        lost = (one.payload for one in page.rejects if one.row is None)
+        fingerprint = _digest(repr([page.rows, *sorted(map(repr, rows)), *sorted(lost)]))
+    else:
+        fingerprint = _digest(f"{page.rows} {[key for part in parts for key in part.keys]}")
+    return replace(
+        page,
+        page_count=decoded.page_count,
+        total=decoded.total,
+        next_link=decoded.next_link,
+        shared=decoded.shared,
+        salvaged=decoded.salvaged,
+        fingerprint=fingerprint,
+    )
+
+
+class _Part:
+    """A part of a response as a page.
+
+    Attributes:
+        page: Its records that can be loaded.
+        keys: Keys of all of its records, as text; empty for records without a key.
+        kept: Numbers of the records that can be loaded.
+        original: Gives the text of a record, by its number.
+    """
+
+    def __init__(self, endpoint: Endpoint, records: Records) -> None:
+        rows, found = records.rows, list(records.rejects)
+        self.original = records.original
+        table, bad = _build(rows, rows.schema.columns, {})
+        key_texts = [rows.column(key).to_pylist() for key in endpoint.record_key]
+        self.keys = key_texts[0] if len(key_texts) == 1 else [*map(row_key, zip(*key_texts))]
+        lost: dict[int, str] = {}
+        for key in endpoint.record_key:
+            keyless = np.flatnonzero(table[key].is_null()).tolist()
+            lost.update(dict.fromkeys(keyless, "the record has no usable key"))
+        for row in records.too_wide:
+            lost.setdefault(row, TOO_WIDE)
+        for row, reason in sorted(lost.items()):
+            found.append(Reject(self.key(row), None, reason, self.original(row)))
+        for row, column, reason, payload in bad:
+            if row not in lost:
+                found.append(Reject(self.key(row), column, reason, payload, row=row))
+        lists: dict[str, pa.Table] = {}
+        _build_lists(rows, None, "", lists, self.keys, lost, found)
+        children = {_list_name(endpoint, suffix): entries for suffix, entries in lists.items()}
+        page = Page(records.count, table, children, found)
+        self.kept = [n for n in range(rows.count) if n not in lost]
+        if lost:
+            page = filter_page(page, [n not in lost for n in range(rows.count)])
+        self.page = page
+
+    def key(self, row: int) -> str | None:
+        """The key of a record."""
+        return self.keys[row] if self.keys else None
+
+
+def _without_doubled(page: Page, key: Sequence[str], origins: Sequence[tuple[_Part, int]]) -> Page:
+    """The page without records that another one with the same key and another text comes after.
 
     Args:
-        endpoint: Whose records they are.
-        rows: The records.
-        originals: Gives the original text of a record, for the rejects.
-        rejects: Records that could not even be walked.
-        too_wide: Numbers of the records with too many places that nobody declared.
+        page: The records.
+        key: Their key columns.
+        origins: The part and the number of each record.
     """
-    found = list(rejects)
-    total = rows.count + len(found)
-    table, bad = _build(rows, rows.schema.columns, {})
-    key_texts = [rows.column(key).to_pylist() for key in endpoint.record_key]
-    keys = key_texts[0] if len(key_texts) == 1 else [row_key(row) for row in zip(*key_texts)]
-    lost: set[int] = set()
-    for key in endpoint.record_key:
-        if table[key].null_count:
-            lost.update(np.flatnonzero(table[key].is_null()).tolist())
-    for row in sorted(lost):
-        found.append(Reject(keys[row], None, "the record has no usable key", originals(row)))
-    for row in too_wide:
-        if row not in lost:
-            lost.add(row)
-            found.append(Reject(keys[row] if keys else None, None, TOO_WIDE, originals(row)))
-    if endpoint.record_key and not endpoint.repeats:
-        for row in _doubled(key_values(table, endpoint.record_key), lost, originals):
-            lost.add(row)
-            found.append(Reject(keys[row], None, "another record has the same key", originals(row)))
-    for row, column, reason, payload in bad:
-        if row not in lost:
-            found.append(Reject(keys[row] if keys else None, column, reason, payload, row=row))
-    lists: dict[str, pa.Table] = {}
-    _build_lists(rows, None, "", lists, keys, lost, found)
-    children = {_list_name(endpoint, suffix): entries for suffix, entries in lists.items()}
-    page = Page(total, table, children, found, fingerprint=_digest(f"{total} {keys}"))
-    return filter_page(page, [n not in lost for n in range(rows.count)]) if lost else page
-
-
-def _doubled(keys: Sequence[Any], lost: set[int], originals: Callable[[int], str]) -> Iterator[int]:
-    """Records of an answer that another one with the same key and other values comes after."""
+    keys = key_values(page.table, key)
     if len(set(keys)) == len(keys):
-        return
+        return page
     last: dict[Any, int] = {}
-    for row, key in enumerate(keys):
-        if row in lost:
-            continue
-        if key in last and originals(last[key]) != originals(row):
-            yield last[key]
-        last[key] = row
+    lost: dict[int, Reject] = {}
+    for row, value in enumerate(keys):
+        if value in last:
+            (before, number), (part, later) = origins[last[value]], origins[row]
+            text = before.original(number)
+            if text != part.original(later):
+                reason = "another record has the same key"
+                lost[last[value]] = Reject(before.key(number), None, reason, text)
+        last[value] = row
+    kept = [one for one in page.rejects if one.row not in lost]
+    page = filter_page(replace(page, rejects=kept), [n not in lost for n in range(len(keys))])
+    return replace(page, rejects=[*page.rejects, *lost.values()])
 
 
 def _list_name(endpoint: Endpoint, suffix: str) -> str:
@@ -149,20 +185,24 @@ def _list_name(endpoint: Endpoint, suffix: str) -> str:
 
 def unreadable_page(endpoint: Endpoint, reason: str, payload: str) -> Page:
     """A page of one record of which nothing can be read."""
-    return build_page(
-        endpoint, _nothing(RecordSchema.of(endpoint)), str, [Reject(None, None, reason, payload)]
-    )
+    rejects = [Reject(None, None, reason, payload)]
+    return build_page(endpoint, Decoded([Records(_nothing(endpoint), str, 1, rejects)]))
 
 
 def empty_page(endpoint: Endpoint) -> Page:
     """A page without records, with all known columns."""
-    page = build_page(endpoint, _nothing(RecordSchema.of(endpoint)), str)
+    page = build_page(endpoint, Decoded([Records(_nothing(endpoint), str, 0)]))
     if endpoint.identity:
-        page.table = add_row_keys(page.table, endpoint.key[0], endpoint.identity)
+        keyed = add_row_keys(page.table, endpoint.key[0], endpoint.identity)
+        return replace(page, table=keyed)
     return page
 
 
-def _nothing(schema: RecordSchema) -> TextColumns:
+def _nothing(declared: Endpoint) -> TextColumns:
+    return _no_rows(RecordSchema.of(declared))
+
+
+def _no_rows(schema: RecordSchema) -> TextColumns:
     return TextColumns(schema, 0, {}, pa.array([], pa.int64()))
 
 
@@ -176,12 +216,12 @@ def _build_lists(
     roots: pa.Array | None,
     prefix: str,
     children: dict[str, pa.Table],
-    keys: list[str | None],
-    lost: set[int],
+    keys: Sequence[str | None],
+    lost: Container[int],
     found: list[Reject],
 ) -> None:
     for suffix in {**rows.schema.lists, **rows.lists}:
-        entries = rows.lists.get(suffix) or _nothing(rows.schema.lists[suffix])
+        entries = rows.lists.get(suffix) or _no_rows(rows.schema.lists[suffix])
         name = prefix + suffix
         entry_roots = entries.parents if roots is None else roots.take(entries.parents)
         table, bad = _build(entries, entries.schema.columns, {ROW: entry_roots})
@@ -420,22 +460,18 @@ def split_page(page: Page, most: int) -> Iterator[Page]:
         )
 
 
-def has_repeats(page: Page, key: Sequence[str]) -> bool:
-    """Whether two records have the same key."""
-    keys = page.table.select(key)
-    return bool(keys.group_by(list(key)).aggregate([]).num_rows < keys.num_rows)
-
-
 def join_pieces(endpoint: Endpoint, pieces: Sequence[Page], page_count: int | None) -> Page:
     """The pages that together hold what one page of an endpoint would, as that page."""
     page = concat_pages(pieces)
     known = page.table.select([*(endpoint.identity or endpoint.record_key)]).to_pylist()
-    page.page_count = page_count
-    page.pieced = True
-    page.salvaged = any(piece.salvaged for piece in pieces)
-    page.shared = next((piece.shared for piece in pieces if piece.shared), {})
-    page.fingerprint = _digest(f"{page.rows} {known}")
-    return page
+    return replace(
+        page,
+        page_count=page_count,
+        pieced=True,
+        salvaged=any(piece.salvaged for piece in pieces),
+        shared=next((piece.shared for piece in pieces if piece.shared), {}),
+        fingerprint=_digest(f"{page.rows} {known}"),
+    )
 
 
 def _concat(tables: Sequence[pa.Table], copy: bool) -> pa.Table:

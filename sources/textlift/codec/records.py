@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import pyarrow as pa
 
@@ -121,3 +122,55 @@ class Rows:
 
     def _filled(self, values: list[str | None]) -> pa.Array:
         return pa.array(values + [None] * (self.count - len(values)), pa.string())
+
+
+@dataclass(frozen=True)
+class Records:
+    """The records of a response, or of one part of a large response.
+
+    Attributes:
+        rows: The records, as text.
+        original: Gives the text of a record in the response, by its number.
+        count: Records that the service put there, unreadable ones included.
+        rejects: What could not be read.
+        too_wide: Numbers of the records with more undeclared fields than a page may bring.
+    """
+
+    rows: TextColumns
+    original: Callable[[int], str]
+    count: int
+    rejects: Sequence[Reject] = ()
+    too_wide: Sequence[int] = ()
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What a response holds.
+
+    Attributes:
+        parts: The records, in their order; a large response has several parts.
+        page_count: Number of pages, where the service states it.
+        total: Number of records on all pages, where the service states it.
+        next_link: URL of the next page, where the service names it.
+        shared: Column → value that the response gives once for all of its records.
+        salvaged: Whether the response is malformed, so that records may not have been counted.
+    """
+
+    parts: Sequence[Records]
+    page_count: int | None = None
+    total: int | None = None
+    next_link: str | None = None
+    shared: Mapping[str, str | None] = field(default_factory=dict)
+    salvaged: bool = False
+
+
+class Codec(Protocol):
+    """Decodes the responses of one endpoint. It is immutable, so threads can share one."""
+
+    def decode(self, body: bytes) -> Decoded:
+        """Decode a successful response.
+
+        Raises:
+            MalformedResponse: The response cannot be taken apart without losing a record, or lacks
+                what the endpoint declares.
+        """

@@ -23,6 +23,7 @@ from textlift.arrow.tables import (
     ROW,
     Page,
     add_row_keys,
+    build_page,
     clip_page,
     concat_pages,
     constant,
@@ -34,8 +35,7 @@ from textlift.arrow.tables import (
     unreadable_page,
     without_repeats,
 )
-from textlift.codec.records import Reject
-from textlift.codec.schema import RecordSchema
+from textlift.codec.records import Codec, Reject
 from textlift.declare import Endpoint, Paging
 from textlift.errors import (
     ApiError,
@@ -121,13 +121,13 @@ class Service(Generic[Content]):
 
     Attributes:
         client: Asks.
-        decode: Turns what an answer holds into typed rows.
+        codec: Makes the codec of an endpoint.
         limit_param: Name of the parameter for the number of rows on a page.
         time_format: How times are written in parameters, for ``strftime``.
     """
 
     client: Client[Content]
-    decode: Callable[[Content, Endpoint, RecordSchema], Page]
+    codec: Callable[[Endpoint], Codec]
     limit_param: str = "limit"
     time_format: str = "%Y-%m-%dT%H:%M:%SZ"
 
@@ -192,7 +192,7 @@ class Reader:
         self.requests = 0
         self._service = service
         self._endpoint = endpoint
-        self._schema = RecordSchema.of(endpoint)
+        self._codec = service.codec(endpoint)
         limit = min(page_size, endpoint.page_limit) if endpoint.page_limit else None
         self._size = PageSize(limit)
         self._lessons = 0
@@ -378,7 +378,7 @@ class Reader:
         joined = join_pieces(self._endpoint, [pieces[at] for at in sorted(pieces)], counted)
         last = pieces[max(pieces)]
         if linked and (last.next_link or last.rows > last.table.num_rows):
-            joined.next_link = f"?page={request.number + 1}"
+            return replace(joined, next_link=f"?page={request.number + 1}")
         return joined
 
     def _number_of(self, read: _Read, link: str) -> int | None:
@@ -412,11 +412,14 @@ class Reader:
         def get() -> Any:
             return service.client.get(path, params, tuple(once), on_request=self._count)
 
-        def decode(content: Any) -> Page:
+        def build(content: bytes) -> Page:
+            return build_page(endpoint, self._codec.decode(content))
+
+        def decode(content: bytes) -> Page:
             if request.limit == 1:
                 # Not behind whole pages: others are asked for once it is known.
-                return service.decode(content, endpoint, self._schema)
-            return service.client.compute(lambda: service.decode(content, endpoint, self._schema))
+                return build(content)
+            return service.client.compute(lambda: build(content))
 
         content, page = get(), None
         with suppress(MalformedResponse):
@@ -599,10 +602,10 @@ class Reader:
                 for reject in page.rejects
                 if reject.row is not None and reject.column == cursor and not reject.table
             }
-            page.table = add_row_keys(
+            table = add_row_keys(
                 page.table, endpoint.key[0], endpoint.identity, undated, self._undated
             )
-            yield page
+            yield replace(page, table=table)
         else:
             keys = () if endpoint.repeats else endpoint.record_key
             newest = (

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
+from textlift.codec.xml_tree import XmlDialect
 from textlift.declare import ChildList, ColumnType, Endpoint, Paging, Parent, WindowParams
 
 BIGINT = ColumnType.BIGINT
@@ -18,8 +19,8 @@ DOUBLE = ColumnType.DOUBLE
 TEXT = ColumnType.TEXT
 TIMESTAMP = ColumnType.TIMESTAMP
 
-#: The element around every answer, but for the list of calls.
-ENVELOPE = "response"
+#: Calls can come without the envelope.
+DIALECT = XmlDialect(envelope="response", count="num", page_count="page_count")
 
 INVALID_CAMPAIGN = 1
 INVALID_GROUP = 6

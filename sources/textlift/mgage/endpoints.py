@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from textlift.codec.json_tree import JsonDialect
 from textlift.declare import ColumnType, Endpoint, Paging, WindowParams
 
 BIGINT = ColumnType.BIGINT
@@ -15,6 +16,10 @@ TEXT = ColumnType.TEXT
 TIMESTAMP = ColumnType.TIMESTAMP
 
 NOT_FOUND = 404
+
+DIALECT = JsonDialect(
+    shared=frozenset({"campaignName", "programName", "programType"}), next_link="meta/nextPageUrl"
+)
 
 ENDPOINTS = (
     # "Request URL" and "Filters". Read by the time a message was sent or received, for each program.
@@ -53,3 +58,4 @@ ENDPOINTS = (
         not_found_codes=frozenset({NOT_FOUND}),
     ),
 )
+(MESSAGES,) = ENDPOINTS
