@@ -55,7 +55,7 @@ def watch_textlift() -> Parts:
     """Timers around the parts of the pipeline that run before dlt has the rows."""
     from textlift.arrow import tables
     from textlift.codec import xml, xml_columns
-    from textlift.extract import reader
+    from textlift.extract import fetch
     from textlift.http import client
     from textlift.load import resources
 
@@ -64,7 +64,7 @@ def watch_textlift() -> Parts:
     parts.watch(client.Client, "_read", "unpacking")
     parts.watch(xml_columns, "read", "decoding")
     parts.watch(xml.XmlCodec, "by_elements", "decoding")
-    parts.watch(reader, "build_page", "Arrow")
+    parts.watch(fetch, "build_page", "Arrow")
     parts.watch(tables, "convert", "Arrow")
     parts.watch(resources._Package, "add", "Arrow")
     parts.watch(resources._Package, "batch", "Arrow")

@@ -30,7 +30,7 @@ import yaml
 from dlt.extract import DltSource
 from vcr.request import Request
 
-from textlift.extract.sync import Run
+from textlift.extract.sync import SyncContext
 from textlift.mcommons import MobileCommonsCredentials, mcommons_source
 from textlift.mcommons.endpoints import ENDPOINTS
 from textlift.mcommons.settings import BASE_URL as MCOMMONS_URL
@@ -174,7 +174,7 @@ def cassette_file(name: str) -> Path:
 @contextmanager
 def stopped_clock() -> Iterator[None]:
     """It is :data:`NOW`: what is asked for depends on the time where a service keeps one year."""
-    with mock.patch.object(Run, "now", NOW):
+    with mock.patch.object(SyncContext, "now", NOW):
         yield
 
 

@@ -7,12 +7,12 @@ import gzip
 import logging
 import socket
 import ssl
-import sys
 import threading
 import time
 import traceback
 import tracemalloc
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
@@ -37,7 +37,9 @@ from textlift.errors import (
     TextliftError,
     TransientError,
 )
-from textlift.http.client import MAX_CONCURRENCY, Client, Retries, check_base_url
+from textlift.extract.workers import Workers
+from textlift.http.client import MAX_CONCURRENCY, Client, Retries
+from textlift.http.urls import check_base_url, link_params
 from textlift.mcommons import MobileCommonsCredentials
 from textlift.mcommons.errors import check
 from textlift.sandbox import Sandbox, rehearse
@@ -149,21 +151,44 @@ def server(start: Callable[[], Server]) -> Server:
 
 
 @pytest.fixture
-def connect(server: Server) -> Iterator[Callable[..., Client]]:
-    """Makes clients of the server that end with the test."""
-    clients: list[Client] = []
+def connect(server: Server) -> Callable[..., Client]:
+    """Makes clients of the server."""
 
     def make(base_url: str = "", auth: AuthBase | None = None, **options: Any) -> Client:
         options.setdefault("retries", QUICK)
         options.setdefault("params", {"company": COMPANY})
         auth = auth or HTTPBasicAuth(USERNAME.encode(), PASSWORD.encode())
-        client = Client(base_url or server.url, auth, check, **options)
-        clients.append(client)
-        return client
+        return Client(base_url or server.url, auth, check, **options)
+
+    return make
+
+
+@pytest.fixture
+def begin() -> Iterator[Callable[[int], Workers]]:
+    """Begins runs with so many threads; they end with the test."""
+    begun: list[Workers] = []
+
+    def make(concurrency: int = 16) -> Workers:
+        begun.append(Workers(concurrency))
+        return begun[-1]
 
     yield make
-    for client in clients:
-        client.close()
+    for workers in begun:
+        workers.close()
+
+
+def get_in(workers: Workers, client: Client, path: str = "groups", **params: str) -> Future[Any]:
+    """Send a request in a thread of a run."""
+    future: Future[Any] = Future()
+
+    def get() -> None:
+        try:
+            future.set_result(client.get(path, params, stop=workers.stop))
+        except TextliftError as error:
+            future.set_exception(error)
+
+    assert workers.submit(get)
+    return future
 
 
 @pytest.fixture
@@ -177,6 +202,7 @@ def log(
 
 
 Connect = Callable[..., Client]
+Begin = Callable[..., Workers]
 
 
 def status(code: int, body: bytes = b"", **headers: str) -> Handle:
@@ -372,13 +398,14 @@ def test_a_pause_the_service_asks_for_until_a_time_is_kept(
 
 
 def test_a_pause_the_service_asks_for_once_is_kept_by_every_question(
-    server: Server, connect: Connect
+    server: Server, connect: Connect, begin: Begin
 ) -> None:
     client = connect(retries=Retries(attempts=1))
     server.in_turn(status(429, Retry_After="0.4"))
     with pytest.raises(TransientError):
         client.get("first", {})
-    others = [client.submit(lambda: client.get("other", {}), client.session) for _ in range(3)]
+    workers = begin()
+    others = [get_in(workers, client, "other") for _ in range(3)]
     assert [future.result(LONG) for future in others] == [GOOD] * 3
     assert min(server.times[1:]) - server.times[0] >= 0.39
 
@@ -399,11 +426,11 @@ def test_a_pause_the_service_asks_for_once_is_kept_by_every_question(
     ],
 )
 def test_no_pause_is_longer_than_allowed_whatever_the_service_asks_for(
-    server: Server, connect: Connect, header: str
+    server: Server, connect: Connect, begin: Begin, header: str
 ) -> None:
     server.in_turn(status(503, Retry_After=header))
     client = connect(retries=Retries(attempts=2, backoff=0.01, max_pause=0.05))
-    assert client.submit(lambda: client.get("groups", {}), client.session).result(LONG) == GOOD
+    assert get_in(begin(), client).result(LONG) == GOOD
 
 
 def stall(after: bytes) -> Handle:
@@ -472,7 +499,7 @@ def test_an_answer_that_comes_byte_by_byte_is_given_up(
 ) -> None:
     server.handle = handle
     client = connect(retries=Retries(attempts=2, backoff=0.01, timeout=0.3))
-    with pytest.raises(ResponseTimeout, match=r"no end of the answer|no answer"):
+    with pytest.raises(ResponseTimeout, match=r"not ended|no complete response"):
         client.get("groups", {})
     assert len(server.paths) == 2
 
@@ -488,7 +515,7 @@ def test_an_answer_that_has_no_end_is_given_up_however_fast_it_comes(
                 request.wfile.write(b"3e8\r\n" + b" " * 1000 + b"\r\n")
 
     server.handle = handle
-    with pytest.raises(ResponseTimeout, match="no end of the answer"):
+    with pytest.raises(ResponseTimeout, match="not ended"):
         connect(retries=Retries(attempts=1, timeout=0.1)).get("groups", {})
     with pytest.raises(ServiceError, match="larger than 5000 bytes"):
         connect(max_bytes=5000).get("groups", {})
@@ -574,18 +601,17 @@ def test_an_authority_of_ones_own_can_be_named(
 
 
 def test_once_the_credentials_are_refused_nobody_else_asks_and_everybody_is_told_why(
-    server: Server, connect: Connect
+    server: Server, connect: Connect, begin: Begin
 ) -> None:
     server.handle = status(401)
-    client = connect(concurrency=1)
-    asking = [client.submit(lambda: client.get("groups", {}), client.session) for _ in range(5)]
+    client, workers = connect(), begin(1)
+    asking = [get_in(workers, client) for _ in range(5)]
     for future in asking:
         with pytest.raises(CredentialsError, match="HTTP 401"):
             future.result(LONG)
     assert len(server.paths) == 1
-    client.close()
     server.handle = Request.answer
-    assert client.submit(lambda: client.get("groups", {}), client.session).result(LONG) == GOOD
+    assert get_in(begin(), client).result(LONG) == GOOD
 
 
 # Limits
@@ -593,7 +619,7 @@ def test_once_the_credentials_are_refused_nobody_else_asks_and_everybody_is_told
 
 @pytest.mark.parametrize("limit", [1, 3, 16])
 def test_as_many_questions_as_allowed_are_under_way_and_never_one_more(
-    server: Server, connect: Connect, limit: int
+    server: Server, connect: Connect, begin: Begin, limit: int
 ) -> None:
     under_way, most = 0, 0
     changed = threading.Condition()
@@ -612,10 +638,8 @@ def test_as_many_questions_as_allowed_are_under_way_and_never_one_more(
         request.answer()
 
     server.handle = handle
-    client = connect(concurrency=limit)
-    futures = [
-        client.submit(lambda: client.get("groups", {}), client.session) for _ in range(4 * limit)
-    ]
+    client, workers = connect(), begin(limit)
+    futures = [get_in(workers, client) for _ in range(4 * limit)]
     assert [future.result(LONG) for future in futures] == [GOOD] * (4 * limit)
     assert most == limit
 
@@ -756,6 +780,7 @@ FAILURES: dict[str, Handle | None] = {
 def test_no_error_and_no_log_line_carries_a_credential_or_the_query(
     server: Server,
     connect: Connect,
+    begin: Begin,
     log: pytest.LogCaptureFixture,
     failing: Handle | None,
 ) -> None:
@@ -765,7 +790,7 @@ def test_no_error_and_no_log_line_carries_a_credential_or_the_query(
         retries=Retries(attempts=2, backoff=0.01, timeout=0.2),
         max_bytes=1000,
     )
-    asking = client.submit(lambda: client.get("groups", {"phone_number": PHONE}), client.session)
+    asking = get_in(begin(), client, phone_number=PHONE)
     with pytest.raises(TextliftError) as raised:
         asking.result(LONG)
     shown = "".join(traceback.format_exception(raised.value)) + log.text
@@ -849,7 +874,7 @@ HERE = EXPORT + MESSAGES
 def test_a_next_link_to_the_same_place_is_followed_however_it_is_written(
     connect: Connect, link: str
 ) -> None:
-    assert connect(EXPORT).follow(MESSAGES, link) == {"page": "2"}
+    assert link_params(EXPORT + MESSAGES, link) == {"page": "2"}
 
 
 @pytest.mark.parametrize("written", ["http://127.0.0.1:80/api/", "http://127.0.0.1/api/"])
@@ -858,7 +883,7 @@ def test_a_default_port_is_the_same_place_whichever_side_leaves_it_out(
     connect: Connect, base_url: str, written: str
 ) -> None:
     link = f"{written}{MESSAGES}?page=2"
-    assert connect(base_url).follow(MESSAGES, link) == {"page": "2"}
+    assert link_params(base_url + MESSAGES, link) == {"page": "2"}
 
 
 texts = st.text(max_size=10)
@@ -869,7 +894,7 @@ def test_the_parameters_of_a_next_link_are_taken_from_it_as_they_are(connect: Co
 
     @given(st.dictionaries(texts, texts, max_size=5))
     def check_parameters(params: dict[str, str]) -> None:
-        assert client.follow(MESSAGES, f"{HERE}?{urlencode(params)}") == params
+        assert link_params(client.base_url + MESSAGES, f"{HERE}?{urlencode(params)}") == params
 
     check_parameters()
 
@@ -935,7 +960,7 @@ def test_a_next_link_to_anywhere_else_is_refused_without_its_query_or_a_login(
 ) -> None:
     for written in (link, link + QUERY, f"{link}#{SECRET}"):
         with pytest.raises(ServiceError, match="next page") as raised:
-            connect(EXPORT).follow(MESSAGES, written)
+            link_params(EXPORT + MESSAGES, written)
         assert not isinstance(raised.value, TransientError)
         shown = "".join(traceback.format_exception(raised.value))
         assert [secret for secret in (SECRET, PHONE, "token=", "ada") if secret in shown] == []
@@ -971,7 +996,7 @@ def test_whatever_a_next_link_says_no_other_server_and_no_other_path_is_asked(
     client.get(MESSAGES, {})
     # Where it is followed, the question is what tells.
     with suppress(ServiceError):
-        client.get(MESSAGES, client.follow(MESSAGES, link.format(**places)))
+        client.get(MESSAGES, link_params(client.base_url + MESSAGES, link.format(**places)))
     assert other.paths == []
     assert {urlsplit(path).path for path in server.paths} == {f"/api/{MESSAGES}"}
 
@@ -995,7 +1020,9 @@ def test_a_next_link_is_refused_or_gives_parameters_for_the_place_that_was_asked
     @given(st.lists(words | marks | st.text(max_size=3), max_size=8).map("".join))
     def check_link(link: str) -> None:
         try:
-            params = client.follow(MESSAGES, link.replace("SERVER", f"http://{host}"))
+            params = link_params(
+                client.base_url + MESSAGES, link.replace("SERVER", f"http://{host}")
+            )
         except ServiceError:
             return
         server.paths.clear()
@@ -1011,48 +1038,30 @@ def test_a_next_link_is_refused_or_gives_parameters_for_the_place_that_was_asked
 # The end
 
 
-def test_closing_ends_the_threads_that_wait_and_drops_what_was_not_begun(
-    server: Server, connect: Connect, log: pytest.LogCaptureFixture
+def test_the_end_of_a_run_ends_all_pauses_and_drops_what_was_not_begun(
+    server: Server, connect: Connect, begin: Begin, log: pytest.LogCaptureFixture
 ) -> None:
     server.handle = status(429, Retry_After="60")
-    client = connect(concurrency=2, retries=Retries(attempts=5, backoff=0.01))
-    futures = [client.submit(lambda: client.get("groups", {}), client.session) for _ in range(6)]
+    client, workers = connect(retries=Retries(attempts=5, backoff=0.01)), begin(2)
+    futures = [get_in(workers, client) for _ in range(6)]
     wait_for(lambda: "trying again" in log.text)
-    client.close()
-    for future in futures:
-        wait_for(future.done)
-        assert future.cancelled() or isinstance(future.exception(), ServiceError)
-    assert any(future.cancelled() for future in futures)
+    workers.close()
+    begun = [future for future in futures if future.done()]
+    assert len(begun) == 2
+    assert all(isinstance(future.exception(), ServiceError) for future in begun)
     assert len(server.paths) <= 2
 
 
-def test_a_client_that_was_closed_can_be_used_again(server: Server, connect: Connect) -> None:
-    client = connect()
-    client.close()
-    with pytest.raises(ServiceError, match="stopped"):
-        client.get("groups", {})
-    for _ in range(3):
-        assert client.submit(lambda: client.get("groups", {}), client.session).result(LONG) == GOOD
-        client.close()
-    assert len(server.paths) == 3
-
-
-def test_what_was_closed_stays_closed_when_the_client_is_used_again_at_once(
-    server: Server, connect: Connect, log: pytest.LogCaptureFixture
+def test_what_has_ended_stays_so_when_the_next_run_begins_at_once(
+    server: Server, connect: Connect, begin: Begin, log: pytest.LogCaptureFixture
 ) -> None:
     server.handle = lambda request: request.answer(500 if "old" in request.path else 200)
-    client = connect(concurrency=8, retries=Retries(attempts=50, backoff=LONG, max_pause=LONG))
-    old = [client.submit(lambda: client.get("old", {}), client.session) for _ in range(8)]
+    client = connect(retries=Retries(attempts=50, backoff=LONG, max_pause=LONG))
+    workers = begin(8)
+    old = [get_in(workers, client, "old") for _ in range(8)]
     wait_for(lambda: log.text.count("trying again") == len(old))
-    interval = sys.getswitchinterval()
-    # So that the threads that wait wake up only after the client is open again.
-    sys.setswitchinterval(LONG)
-    try:
-        client.close()
-        new = client.submit(lambda: client.get("new", {}), client.session)
-    finally:
-        sys.setswitchinterval(interval)
-    assert new.result(LONG) == GOOD
+    workers.close(wait=False)
+    assert get_in(begin(), client, "new").result(LONG) == GOOD
     for future in old:
         assert isinstance(future.exception(LONG), ServiceError)
     assert len(server.paths) == len(old) + 1
@@ -1061,19 +1070,16 @@ def test_what_was_closed_stays_closed_when_the_client_is_used_again_at_once(
 @pytest.mark.parametrize(
     "link", ["?page=\ud83d", "?\udcff=2", "https://export.example.org:0/api/x"]
 )
-def test_a_next_link_that_no_request_can_carry_is_refused(connect: Connect, link: str) -> None:
+def test_a_next_link_that_no_request_can_carry_is_refused(link: str) -> None:
     with pytest.raises(ServiceError, match="next page"):
-        connect("https://export.example.org/api/").follow("x", link)
+        link_params("https://export.example.org/api/x", link)
 
 
-def test_nothing_runs_in_a_session_that_is_over(server: Server, connect: Connect) -> None:
-    client = connect()
-    over = client.session
-    assert client.compute(lambda: "computed") == "computed"
-    client.close()
-    assert client.submit(lambda: client.get("groups", {}), over) is None
+def test_nothing_begins_in_a_run_that_has_ended(begin: Begin) -> None:
+    workers, begun = begin(), []
+    assert workers.decode(lambda: "decoded") == "decoded"
+    workers.close()
+    assert not workers.submit(lambda: begun.append(True))
     with pytest.raises(ServiceError, match="stopped"):
-        client.compute(lambda: "computed")
-    assert client.session != over
-    assert client.submit(lambda: client.get("groups", {}), over) is None
-    assert server.paths == []
+        workers.decode(lambda: "decoded")
+    assert begun == []

@@ -82,7 +82,7 @@ def test_a_file_that_was_deleted_is_filled_from_the_start(account: Open) -> None
 @pytest.mark.parametrize(
     "statements",
     slow_but(
-        slice(4),
+        slice(2),
         [
             ["DROP TABLE profiles", "DROP TABLE profiles__subscriptions", "DROP TABLE campaigns"],
             ["DROP TABLE campaign_subscribers", "DELETE FROM mdata_queries", "DELETE FROM clicks"],

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.conftest import PHONE, Open, Warehouse
+from tests.conftest import PHONE, Open, Warehouse, slow_but
 from tests.test_command import LOADED, SCRIPT, UNUSABLE, run, started, wait_until
 from tests.test_contract import PROFILES, assert_same
 from tests.test_crash import found, gate, kill
@@ -53,12 +53,15 @@ def test_killed_while_it_extracts(account: Open) -> None:
 
 @pytest.mark.parametrize(
     "pattern",
-    [
-        "normalize/extracted/*/new_jobs/*",
-        "load/new/*/new_jobs/*",
-        "load/normalized/*/started_jobs/*",
-    ],
-    ids=["extracted", "normalizing", "loading"],
+    slow_but(
+        slice(1),
+        [
+            "load/normalized/*/started_jobs/*",
+            "load/new/*/new_jobs/*",
+            "normalize/extracted/*/new_jobs/*",
+        ],
+    ),
+    ids=["loading", "normalizing", "extracted"],
 )
 def test_killed_after_that(account: Open, pattern: str) -> None:
     warehouse = account()

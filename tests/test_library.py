@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 from dlt.pipeline.exceptions import PipelineStepFailed
 
-from tests.conftest import PROJECT, TODAY, Open, Warehouse
+from tests.conftest import PROJECT, TODAY, Open, Warehouse, slow_but
 from tests.test_contract import assert_same
 from tests.test_mgage import PROGRAM, PROGRAMS
 from tests.test_mgage import assert_same as assert_same_messages
@@ -212,7 +212,7 @@ def run_under(
     warehouse.pipeline().run(source, **by_run)
 
 
-@pytest.mark.parametrize("how", ["argument", "run", "environment"])
+@pytest.mark.parametrize("how", slow_but(slice(1), ["argument", "run", "environment"]))
 def test_frozen_columns_stop_a_run_that_meets_a_new_one(
     account: Open, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
@@ -233,7 +233,7 @@ def test_frozen_columns_stop_a_run_that_meets_a_new_one(
     assert warehouse.query(sql) == [("Later", "44")]
 
 
-@pytest.mark.parametrize("how", ["argument", "run", "environment"])
+@pytest.mark.parametrize("how", slow_but(slice(1), ["environment", "argument", "run"]))
 def test_discarded_values_leave_the_row_and_no_column(
     account: Open, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:

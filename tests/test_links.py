@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.conftest import slow_but
 from textlift.arrow.tables import Page, times
 from textlift.declare import Paging
 from textlift.errors import ServiceError
@@ -322,7 +323,7 @@ def moments_of(answers: int, count: int) -> Iterator[tuple[int, ...]]:
     return combinations_with_replacement(range(answers), count)
 
 
-@pytest.mark.parametrize("newest_first", [False, True])
+@pytest.mark.parametrize("newest_first", slow_but(slice(1), [False, True]))
 @pytest.mark.parametrize("change", [arrive, leave])
 def test_two_changes_at_any_two_places_and_moments_leave_rows_of_one_moment(
     change: Callable[[int], Change], newest_first: bool
@@ -339,7 +340,7 @@ def test_two_changes_at_any_two_places_and_moments_leave_rows_of_one_moment(
                 assert_of_one_moment(plan, service, where)
 
 
-@pytest.mark.parametrize("newest_first", [False, True])
+@pytest.mark.parametrize("newest_first", slow_but(slice(1), [True, False]))
 @pytest.mark.parametrize(
     ("arriving", "leaving"),
     [(arrive_at_the_end, leave(0)), (arrive(0), leave_the_last)],

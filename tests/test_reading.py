@@ -13,7 +13,10 @@ import requests.auth
 from textlift.codec.xml import XmlCodec
 from textlift.errors import ServiceError
 from textlift.extract import reader as reader_module
-from textlift.extract.reader import Reader, Service, Slice, SliceRows
+from textlift.extract.fetch import Service
+from textlift.extract.reader import Reader
+from textlift.extract.slices import Slice, SliceRows
+from textlift.extract.workers import Workers
 from textlift.http.client import Client
 from textlift.mcommons.endpoints import DIALECT, ENDPOINTS
 from textlift.mcommons.errors import check
@@ -37,9 +40,12 @@ def box() -> Iterator[Sandbox]:
 def reader(box: Sandbox) -> Iterator[Reader]:
     login = requests.auth.HTTPBasicAuth("sandbox@example.org", "sandbox-password")
     client = Client(box.url, login, check, concurrency=CONCURRENCY)
-    slices = [Slice(window) for window in Window(START, NOW).split(WINDOWS)]
-    yield Reader(Service(client, partial(XmlCodec, dialect=DIALECT)), PROFILES, slices, PAGE)
-    client.close()
+    slices = [Slice(window=window) for window in Window(START, NOW).split(WINDOWS)]
+    workers = Workers(CONCURRENCY)
+    yield Reader(
+        Service(client, partial(XmlCodec, dialect=DIALECT)), PROFILES, slices, PAGE, workers
+    )
+    workers.close()
 
 
 def rest(box: Sandbox) -> int:

@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import Open, Warehouse
 from tests.test_hazards import corrupted
 from textlift.arrow.tables import Reject, empty_page, without_repeats
-from textlift.extract.reader import Slice
+from textlift.extract.slices import Partition, Slice
 from textlift.load import resources
 from textlift.load.rejects import SCHEMA, Rejections
 from textlift.mcommons.endpoints import ENDPOINTS
@@ -219,7 +219,7 @@ def test_an_unreadable_record_is_resolved_by_its_own_window_only(
     rejections = Rejections(CALLS, RUN, True, lambda: [stored])
     for parent, hours in windows:
         window = Window(*map(hour, hours)) if hours else None
-        unit = Slice(window, values={"mconnect_id": parent})
+        unit = Slice(Partition(values={"mconnect_id": parent}), window)
         rejections.add_loaded(empty_page(CALLS), unit, is_last=True)
     expected = [{**stored, "resolved_at": RUN}] if resolved else []
     assert rejections.take(last=True).to_pylist() == expected

@@ -50,7 +50,7 @@ def load(warehouse: Warehouse, contract: Any) -> Any:
     )
 
 
-@pytest.mark.parametrize("contract", slow_but(slice(5), CONTRACTS), ids=json.dumps)
+@pytest.mark.parametrize("contract", slow_but(slice(2, 4), CONTRACTS), ids=json.dumps)
 def test_a_first_load_brings_what_is_declared_and_the_next_keeps_to_the_contract(
     account: Open, contract: Any
 ) -> None:

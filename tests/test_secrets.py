@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import PROJECT, Open, Warehouse, leaks
+from tests.conftest import PROJECT, Open, Warehouse, leaks, slow_but
 from tests.test_command import PATIENCE, environment
 from textlift.errors import quote
 from textlift.sandbox import rehearse
@@ -64,7 +64,7 @@ def left_behind(folder: Path) -> str:
     return "\n".join([*map(str, files), *kept])
 
 
-@pytest.mark.parametrize(("service", "case"), CASES)
+@pytest.mark.parametrize(("service", "case"), slow_but(slice(None, None, 3), CASES))
 def test_a_run_tells_no_secret_and_nothing_of_people(opened: Open, service: str, case: str) -> None:
     warehouse = opened(service, **({"messages": 900} if service == "mgage" else {}))
     if FAULTS[case]:

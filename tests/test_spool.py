@@ -13,7 +13,7 @@ from tests.test_contract import assert_same
 from textlift.arrow import spool
 from textlift.arrow.spool import Spool
 from textlift.arrow.tables import ROW, Page, Reject
-from textlift.extract import reader
+from textlift.extract import assemble
 from textlift.load import resources
 from textlift.sandbox import Request, Response, rehearse
 
@@ -29,7 +29,7 @@ def page_of(count: int, text: str = "x") -> Page:
 @pytest.fixture
 def nothing_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spool, "MEMORY", 0)
-    monkeypatch.setattr(reader, "PIECE_ROWS", 7)
+    monkeypatch.setattr(assemble, "PIECE_ROWS", 7)
     monkeypatch.setattr(resources, "BATCH_ROWS", 10)
 
 

@@ -161,7 +161,7 @@ class LakeWarehouse(Warehouse):
 
 #: What a lake does differently from a database; the slow suite tries the rest there.
 everywhere = pytest.mark.parametrize(
-    "open_service", ["postgres", "delta", "iceberg"], indirect=True
+    "open_service", slow_but(slice(2), ["postgres", "delta", "iceberg"]), indirect=True
 )
 anywhere = pytest.mark.parametrize(
     "open_service",
@@ -689,6 +689,7 @@ def test_a_run_that_makes_tables_keeps_others_out(account: AnyWarehouse) -> None
     assert warehouse.tables() >= {"keywords"}
 
 
+@pytest.mark.slow
 def test_runs_at_the_same_time_make_all_tables_and_know_all_of_them(account: AnyWarehouse) -> None:
     warehouse = account(profiles=20)
     assert isinstance(warehouse, PostgresWarehouse)

@@ -91,11 +91,13 @@ class Parent:
         endpoint: Name of the endpoint that lists the parents.
         param: Parameter that names the parent.
         column: Column of the rows that carries the parent's key.
+        key: Column of the parent that holds it.
     """
 
     endpoint: str
     param: str
     column: str
+    key: str = "id"
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,9 @@ from requests.auth import AuthBase, HTTPBasicAuth
 from textlift import clock
 from textlift.declare import Endpoint
 from textlift.errors import ConfigurationError, CredentialsError
-from textlift.extract.sync import Settings
-from textlift.http.client import Retries, check_base_url
+from textlift.extract.settings import Settings
+from textlift.http.client import Retries
+from textlift.http.urls import check_base_url
 from textlift.windows import format_time, parse_time
 
 #: What dlt itself looks for below a source.

@@ -19,6 +19,8 @@ from textlift.arrow.tables import Page
 
 #: Bytes of pages that are kept in memory; further ones go to disk.
 MEMORY = 32 * 2**20
+#: Takes the place of a table on disk: one that is empty but has columns takes many kilobytes.
+_NOTHING = pa.table({})
 
 
 @dataclass(frozen=True)
@@ -53,10 +55,8 @@ class Spool:
             if self._held + size <= MEMORY:
                 self._held += size
                 return page
-            # Not a slice of the table, which would keep all of it.
-            nothing = page.table.schema.empty_table()
             return _OnDisk(
-                replace(page, table=nothing, children={}),
+                replace(page, table=_NOTHING, children={}),
                 self._write(page.table),
                 {suffix: self._write(entries) for suffix, entries in page.children.items()},
             )

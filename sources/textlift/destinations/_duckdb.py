@@ -22,7 +22,7 @@ from __future__ import annotations
 import glob
 import os
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -58,7 +58,7 @@ from filelock import FileLock, Timeout
 _HEADERS, _MARK = 3 * 4096, b"DUCK"
 #: Seconds to wait for another process to close the file, if it is none of our runs.
 LOCK_SECONDS = 60.0
-#: Of DuckDB while it merges, if the credentials' ``global_config`` has no other ``memory_limit``.
+#: Of DuckDB while it loads, if the credentials' ``global_config`` has no other ``memory_limit``.
 MEMORY_LIMIT = "150MB"
 #: Stands for the folder of a package's files in the SQL of a merge.
 _FOLDER = "{completed_jobs}"
@@ -125,6 +125,9 @@ class _SqlClient(DuckDbSqlClient):
             turn.begin()
         try:
             opened = self._open_file()
+            if "memory_limit" not in (self.credentials.global_config or {}):
+                # Also for the checkpoint when the file is closed.
+                opened.execute(f"SET GLOBAL memory_limit = '{MEMORY_LIMIT}'")
         except BaseException:
             if turn:
                 turn.end()
@@ -194,6 +197,31 @@ def _quoted(path: str) -> str:
     return glob.escape(path).replace("'", "''")
 
 
+#: More jobs at a time would take more memory, and no less time.
+_TURNS = threading.BoundedSemaphore(2)
+_ALONE = threading.Lock()
+
+
+def _run_with_enough_memory(client: Any, work: Callable[[], Any]) -> None:
+    """Run ``work``; with DuckDB's default limit if ``MEMORY_LIMIT`` is not enough.
+
+    The limit holds for all connections to a file, so that a job that needs more runs alone.
+    """
+    try:
+        with _TURNS:
+            work()
+    except DatabaseException as error:
+        short = isinstance(error.__cause__, duckdb_client.OutOfMemoryException)
+        if not short or "memory_limit" in (client.credentials.global_config or {}):
+            raise
+        logger.info(f"{MEMORY_LIMIT} are not enough for DuckDB; loading with its default limit")
+        with _ALONE, _TURNS, _TURNS:
+            # RESET does not restore it before version 2.
+            default = duckdb_client.connect().execute("SELECT current_setting('memory_limit')")
+            client.execute_sql("SET GLOBAL memory_limit = %s", default.fetchall()[0][0])
+            work()
+
+
 class _CopyJob(DuckDbCopyJob):
     """dlt's own, for files in a folder of any name."""
 
@@ -202,7 +230,8 @@ class _CopyJob(DuckDbCopyJob):
         client: Any = self._job_client.sql_client
         table = client.make_qualified_table_name(self.load_table_name)
         file = f"read_parquet('{_quoted(self._file_path)}', union_by_name = true)"
-        client.execute_sql(f"INSERT INTO {table} BY NAME SELECT * FROM {file}")
+        insert = f"INSERT INTO {table} BY NAME SELECT * FROM {file}"
+        _run_with_enough_memory(client, lambda: client.execute_sql(insert))
 
 
 class _FileJob(RunnableLoadJob, HasFollowupJobs):
@@ -213,13 +242,6 @@ class _FileJob(RunnableLoadJob, HasFollowupJobs):
 
 
 class _MergeJob(SqlLoadJob):
-    #: More at a time would take more memory, and no less time.
-    _turns = threading.BoundedSemaphore(2)
-    _lock = threading.Lock()
-    #: Of DuckDB's memory, for all runs of this process: DuckDB's own, and ours until one needs more.
-    usual_limit = ""
-    limit = MEMORY_LIMIT
-
     def run(self) -> None:
         """Merge the files of a table."""
         sql = Path(self._file_path).read_text(encoding="utf-8")
@@ -229,34 +251,13 @@ class _MergeJob(SqlLoadJob):
             statement.replace(_FOLDER, _quoted(str(folder)))
             for statement in self._split_fragments(sql)
         ]
-        limited = "memory_limit" not in (client.credentials.global_config or {})
-        with self._turns:
-            if limited:
-                self._limit_memory(client)
-            try:
-                self._merge(client, statements)
-            except DatabaseException as error:
-                short = isinstance(error.__cause__, duckdb_client.OutOfMemoryException)
-                if not (short and limited):
-                    raise
-                logger.info(f"{self.job_id()}: merging with more memory than usual")
-                _MergeJob.limit = self.usual_limit
-                self._limit_memory(client)
-                self._merge(client, statements)
 
-    @staticmethod
-    def _merge(client: SqlClientBase[Any], statements: Sequence[str]) -> None:
-        with client.begin_transaction():
-            for statement in statements:
-                client.execute_sql(statement)
+        def merge() -> None:
+            with client.begin_transaction():
+                for statement in statements:
+                    client.execute_sql(statement)
 
-    def _limit_memory(self, client: SqlClientBase[Any]) -> None:
-        with self._lock:
-            if not self.usual_limit:
-                # A RESET leaves the limit where it was, before version 2.
-                found = client.execute_sql("SELECT current_setting('memory_limit')")
-                _MergeJob.usual_limit = str(found[0][0]) if found else ""
-            client.execute_sql(f"SET GLOBAL memory_limit = '{self.limit}'")
+        _run_with_enough_memory(client, merge)
 
 
 class _MergeSql(SqlMergeFollowupJob):

@@ -1,35 +1,26 @@
-"""HTTP: one client for each run of a source, with one limit for all its resources.
+"""One HTTP client for each source: requests, retries, pauses.
 
-The client knows how to ask, how long to wait and what must never happen to credentials. What an
-answer means is the service's business: its ``check`` raises for answers that are failures, and
-returns what the others hold.
+A service's ``check`` decides what a response means: it raises for failures, and returns the content
+of all others.
 """
 
 from __future__ import annotations
 
-import ipaddress
-import logging
-import os
 import re
 import socket
 import ssl
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
-from typing import Any, Generic, TypeVar
-from urllib.parse import SplitResult, parse_qsl, urljoin, urlsplit
+from typing import Generic, TypeVar
+from urllib.parse import urlsplit
 
 import requests
 import tenacity
 from dlt.common import logger
-from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
-from urllib3.connection import HTTPConnection
 from urllib3.exceptions import DecodeError, HTTPError, IncompleteRead, ReadTimeoutError
 
 from textlift.errors import (
@@ -40,22 +31,21 @@ from textlift.errors import (
     TextliftError,
     TransientError,
 )
+from textlift.http.stop import StopSignal
+from textlift.http.transport import open_session
+from textlift.http.urls import check_base_url, is_loopback
 
-T = TypeVar("T")
-#: What the answers of a service hold.
+#: What ``check`` returns for the responses of a service.
 Content = TypeVar("Content")
 
 MAX_CONCURRENCY = 160
 CONNECT_TIMEOUT = 10.0
-#: Bytes a second below which a body is given up that has not ended within a time-out.
+#: Bytes per second; a body that is slower than this for a whole timeout is given up.
 MIN_RATE = 1000
-#: Time-outs within which a body has to end, however fast it comes.
+#: A body that takes more than this many timeouts is given up, however fast it is.
 MAX_TIMEOUTS = 10
-_THREADS = "textlift"
-_STOPPED = "the run was stopped"
-_PORTS = {"http": 80, "https": 443}
 TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
-#: What a host does, by the exception that tells of it.
+#: Exception → what a host did, to follow its name in a message.
 _FAILURES: Mapping[type[BaseException], str] = {
     socket.gaierror: "was not found in DNS",
     ConnectionRefusedError: "refuses it",
@@ -69,13 +59,13 @@ _FAILURES: Mapping[type[BaseException], str] = {
 
 @dataclass(frozen=True)
 class HttpResponse:
-    """One HTTP answer.
+    """One HTTP response.
 
     Attributes:
         status: HTTP status.
-        media_type: Without its parameters.
-        body: The bytes, unpacked.
-        path: What was asked for, below the base URL.
+        media_type: Content type without its parameters, in lower case.
+        body: The body, decompressed.
+        path: The path requested, below the base URL.
     """
 
     status: int
@@ -86,14 +76,13 @@ class HttpResponse:
 
 @dataclass(frozen=True)
 class Retries:
-    """How often and how patiently a failure that may pass is tried again.
+    """How often a retriable failure is retried, and after which pauses.
 
     Attributes:
-        attempts: Tries in all.
-        backoff: Seconds of the first pause; each further one can be twice as long, less a random part.
-        max_pause: Longest pause in seconds, also where the service asks for a longer one.
-        timeout: Seconds after which an answer is given up that has not begun, or of which no byte
-            has come for so long.
+        attempts: Attempts in all.
+        backoff: Seconds of the first pause; the bound of each further one doubles, with jitter.
+        max_pause: Longest pause in seconds, also if the service asks for a longer one.
+        timeout: Seconds without headers, or between two parts of a body, after which a request fails.
     """
 
     attempts: int = 5
@@ -102,43 +91,8 @@ class Retries:
     timeout: float = 60.0
 
 
-def check_base_url(base_url: str) -> str:
-    """Return ``base_url`` with its last slash, if credentials may be sent there.
-
-    Raises:
-        ConfigurationError: It is no URL, or plain http to another machine.
-    """
-    if "@" in base_url or "\\" in base_url:
-        raise ConfigurationError(
-            "base_url holds a login, or a character that no URL has.\n"
-            "Write it as https://host/path/; logins go into credentials."
-        )
-    try:
-        parts = urlsplit(base_url)
-        host = parts.hostname or ""
-    except ValueError:
-        parts, host = urlsplit(""), ""
-    if parts.scheme not in ("http", "https") or not host:
-        raise ConfigurationError(
-            f"base_url is not a URL: {base_url!r}\nWrite it with its scheme, https://…"
-        )
-    if parts.scheme == "http" and not _is_loopback(host):
-        raise ConfigurationError(
-            f"base_url would send credentials over plain http to {host}.\n"
-            "Use https; plain http is for this machine only (127.0.0.1, localhost, [::1])."
-        )
-    return base_url.rstrip("/") + "/"
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def _retry_after(header: str | None) -> float | None:
-    """Seconds to wait, from a ``Retry-After`` header: a number or an HTTP date."""
+    """Return the seconds to wait from a ``Retry-After`` header: a number or an HTTP date."""
     if not header:
         return None
     try:
@@ -155,12 +109,12 @@ def _retry_after(header: str | None) -> float | None:
 
 
 def parse_number(text: str | None) -> int | None:
-    """The number that a service printed, if it is one; no other text, and none without end."""
+    """Return the number in ``text``, or ``None`` if it is anything else or has over 18 digits."""
     return int(text) if text and re.fullmatch("[0-9]{1,18}", text) else None
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error, and what led to it."""
+    """Yield an error and its causes."""
     cause: BaseException | None = error
     while cause is not None:
         yield cause
@@ -168,7 +122,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _failing(causes: Sequence[BaseException]) -> str:
-    """What a host did that was not reached, or fell silent: "refuses the connection"."""
+    """Return what a host did, to follow its name in a message: "refuses the connection"."""
     for kind, what in _FAILURES.items():
         if any(isinstance(cause, kind) for cause in causes):
             return what
@@ -180,95 +134,23 @@ def _failing(causes: Sequence[BaseException]) -> str:
     return "broke it off"
 
 
-def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
-    """Scheme, host and port. Raises ValueError for a port or a host that is none."""
-    if "[" in parts.netloc and ":" not in (parts.hostname or ""):
-        # Python 3.10 takes brackets around anything.
-        raise ValueError
-    port = _PORTS.get(parts.scheme) if parts.port is None else parts.port
-    return parts.scheme, parts.hostname, port
-
-
-class _PunctualConnection(HTTPConnection):
-    """Hangs up on an answer that has not begun in time, also if bytes of its head come in between."""
-
-    patience: float
-
-    def getresponse(self) -> Any:
-        # Whoever takes it first decides: a timer that is late must not touch the next answer.
-        decided = threading.Lock()
-        timer = threading.Timer(self.patience, self._hang_up, (self.sock, decided))
-        timer.daemon = True
-        timer.start()
-        try:
-            answer = super().getresponse()
-        finally:
-            timer.cancel()
-            in_time = decided.acquire(blocking=False)
-        if not in_time:
-            # Half a head passes for a whole one.
-            raise TimeoutError
-        return answer
-
-    @staticmethod
-    def _hang_up(sock: Any, decided: threading.Lock) -> None:
-        if sock is not None and decided.acquire(blocking=False):
-            # What leads through a proxy that speaks TLS itself is no socket.
-            with suppress(OSError, TypeError):
-                # Below TLS, which may not be touched from another thread.
-                socket.socket.shutdown(sock, socket.SHUT_RDWR)
-
-
-class _Adapter(HTTPAdapter):
-    """Makes every connection a punctual one, of whatever class it would be."""
-
-    def __init__(self, patience: float, connections: int) -> None:
-        self._patience = patience
-        super().__init__(pool_connections=1, pool_maxsize=connections, max_retries=0)
-
-    def get_connection_with_tls_context(self, *args: Any, **options: Any) -> Any:
-        pool: Any = super().get_connection_with_tls_context(*args, **options)
-        # Looked at once: another thread may be changing it.
-        usual = pool.ConnectionCls
-        if not issubclass(usual, _PunctualConnection):
-            bases = (_PunctualConnection, usual)
-            pool.ConnectionCls = type("Connection", bases, {"patience": self._patience})
-        return pool
-
-
-class _Session(requests.Session):
-    """Follows no redirect, nor looks where it leads: for that, all of its body would be read."""
-
-    def get_redirect_target(self, resp: requests.Response) -> str | None:
-        return None
-
-
-class _Discretion(logging.Filter):
-    """Takes queries out of what urllib3 logs: they hold the company's key, and what people wrote."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        ours = threading.current_thread().name.startswith(_THREADS)
-        if ours and isinstance(record.args, tuple):
-            record.args = tuple(
-                arg.partition("?")[0] if isinstance(arg, str) else arg for arg in record.args
-            )
-        return True
-
-
-_DISCRETION = _Discretion()
-
-
 class Client(Generic[Content]):
-    """Asks a service over HTTP, never more than ``concurrency`` questions at a time.
+    """Sends requests to a service, and retries those that fail for a moment.
+
+    It has no threads of its own, and any number of threads may use it.
 
     Args:
         base_url: Root of the API; https, or http on this machine.
-        auth: Puts the credentials on a request.
-        check: Returns what an answer holds, or raises a :class:`TextliftError` if it is a failure.
-        params: Parameters of every question.
-        concurrency: Most questions under way at a time, 1 to 160.
-        retries: Patience.
-        max_bytes: Largest answer accepted, in bytes after decompression.
+        auth: Adds the credentials to a request.
+        check: Returns the content of a response, or raises a :class:`TextliftError` if it is a
+            failure.
+        params: Parameters of every request.
+        concurrency: Most requests at a time, 1 to 160; the caller has no more threads.
+        retries: Attempts and pauses.
+        max_bytes: Largest body accepted, in bytes after decompression.
+
+    Raises:
+        ConfigurationError: ``base_url`` or ``concurrency`` cannot be used.
     """
 
     def __init__(
@@ -291,78 +173,11 @@ class Client(Generic[Content]):
         self._params = dict(params or {})
         self._retries = retries
         self._max_bytes = max_bytes
-        self._lock = threading.Lock()
-        self._closed = threading.Event()
-        self._refused: CredentialsError | None = None
         self._not_before = 0.0
-        self._askers: ThreadPoolExecutor | None = None
-        self._workers: ThreadPoolExecutor | None = None
-        self._sessions = 0
-        self._session = _Session()
-        self._session.auth = auth
-        # What is meant for this machine goes to no proxy; else those of the environment count.
-        loopback = _is_loopback(urlsplit(self.base_url).hostname or "")
+        # Requests to this machine bypass proxies; others use those of the environment.
+        loopback = is_loopback(urlsplit(self.base_url).hostname or "")
         self._proxies = {"http": "", "https": ""} if loopback else None
-        self._session.mount(self.base_url, _Adapter(retries.timeout, concurrency))
-        for name in ("urllib3.connection", "urllib3.connectionpool"):
-            logging.getLogger(name).addFilter(_DISCRETION)
-
-    @property
-    def session(self) -> int:
-        """Number of the time until :meth:`close`; asking for it begins a new one after that."""
-        with self._lock:
-            if self._askers is None:
-                self._closed.clear()
-                self._refused = None
-                self._sessions += 1
-                self._askers = ThreadPoolExecutor(self.concurrency, f"{_THREADS}-asks")
-                # More at a time than there are cores would only take more memory.
-                self._workers = ThreadPoolExecutor(os.cpu_count(), f"{_THREADS}-works")
-            return self._sessions
-
-    def submit(self, function: Callable[[], T], session: int) -> Future[T] | None:
-        """Run ``function`` in one of the ``concurrency`` threads that may call :meth:`get`.
-
-        Returns:
-            What becomes of it, or ``None`` if the session is over.
-        """
-        with self._lock:
-            if self._askers is None or session != self._sessions:
-                return None
-            try:
-                return self._askers.submit(function)
-            except RuntimeError:  # the interpreter is about to end
-                return None
-
-    def compute(self, function: Callable[[], T]) -> T:
-        """What ``function`` returns, run in one of as many threads as there are cores.
-
-        Raises:
-            ServiceError: The session is over.
-        """
-        workers = self._workers
-        try:
-            future = workers.submit(function) if workers else None
-        except RuntimeError:
-            future = None
-        if future is None:
-            raise ServiceError(_STOPPED)
-        return future.result()
-
-    def close(self, wait: bool = True) -> None:
-        """Forget what was submitted, and end the session.
-
-        Args:
-            wait: Whether to wait for what is under way, without which a client that follows this
-                one would not keep to the limit.
-        """
-        with self._lock:
-            askers, self._askers = self._askers, None
-            workers, self._workers = self._workers, None
-        self._closed.set()
-        if askers and workers:
-            askers.shutdown(wait=wait, cancel_futures=True)
-            workers.shutdown(wait=False)
+        self._session = open_session(auth, self.base_url, concurrency)
 
     def get(
         self,
@@ -370,71 +185,43 @@ class Client(Generic[Content]):
         params: Mapping[str, str],
         once: tuple[type[TransientError], ...] = (),
         on_request: Callable[[], None] = lambda: None,
+        stop: StopSignal | None = None,
     ) -> Content:
-        """Ask and return what a successful answer holds.
+        """Send a request, with retries, and return the content of the response.
 
         Args:
             path: Path below the base URL.
             params: Query parameters.
-            once: Failures after which not to ask again, although they may pass.
-            on_request: Called for every request that is sent, the repeated ones included.
+            once: Retriable failures that are not to be retried this time.
+            on_request: Called for each request sent, retries included.
+            stop: Ends the retries.
 
         Raises:
-            ConfigurationError: The service refuses who asks, or cannot prove that it is the one
-                that was meant.
-            ServiceError: The answer is a failure that will not pass, or did not pass in time.
+            ConfigurationError: The service refuses the credentials, or its certificate is invalid.
+            ServiceError: The failure is not retriable, or all attempts failed.
         """
+        stop = stop or StopSignal()
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(
                 lambda error: isinstance(error, TransientError) and not isinstance(error, once)
             ),
             stop=tenacity.stop_after_attempt(self._retries.attempts),
             wait=self._pause,
-            sleep=tenacity.sleep_using_event(self._closed),
+            sleep=stop.pause,
             before_sleep=lambda state: self._log_retry(path, state),
             reraise=True,
         )
-        return retrying(self._ask, path, params, on_request)
+        return retrying(self._send, path, params, on_request, stop)
 
-    def follow(self, path: str, link: str) -> dict[str, str]:
-        """The parameters of a link that came with the answer to a question for ``path``.
-
-        Only they are taken from it: the next question goes to the same place as the last.
-
-        Args:
-            path: Path below the base URL that was asked.
-            link: The next URL as the service names it, absolute or relative.
-
-        Raises:
-            ServiceError: The link has another scheme, host, port or path.
-        """
-        asked = self.base_url + path
-        try:
-            # Half a surrogate pair cannot be sent.
-            link.encode()
-            there, here = urlsplit(urljoin(asked, link)), urlsplit(asked)
-            same = _origin(there) == _origin(here) and "@" not in there.netloc
-            params = dict(parse_qsl(there.query, keep_blank_values=True))
-        except ValueError:
-            raise ServiceError("the service names a next page that is no URL") from None
-        if not same:
-            raise ServiceError(
-                f"the service names a next page at {there.scheme}://{there.hostname or ''}; it is "
-                "not followed, because credentials go nowhere but to base_url. Check base_url."
-            )
-        if there.path != here.path:
-            raise ServiceError(
-                "the service names a next page under another path; it is not followed, because "
-                "it is none of what was asked for"
-            )
-        return params
-
-    def _ask(self, path: str, params: Mapping[str, str], on_request: Callable[[], None]) -> Content:
-        self._closed.wait(max(0.0, self._not_before - time.monotonic()))
-        if self._refused is not None:
-            raise CredentialsError(str(self._refused))
-        if self._closed.is_set():
-            raise ServiceError(_STOPPED)
+    def _send(
+        self,
+        path: str,
+        params: Mapping[str, str],
+        on_request: Callable[[], None],
+        stop: StopSignal,
+    ) -> Content:
+        stop.pause(self._not_before - time.monotonic())
+        stop.raise_if_set()
         on_request()
         started = time.monotonic()
         try:
@@ -448,26 +235,24 @@ class Client(Generic[Content]):
             ) as response:
                 body = self._read(response)
         except (requests.RequestException, HTTPError) as error:
-            # Not from it: its text holds the query, and with it the company's key.
+            # Without the cause: its text holds the query, and so the company's key.
             raise self._unanswered(error, time.monotonic() - started) from None
         if 300 <= response.status_code < 400:
             raise ServiceError(
                 f"the service redirects (HTTP {response.status_code}); redirects are not followed, "
-                "because credentials go nowhere but to base_url. Check base_url."
+                "because credentials are sent to base_url only. Check base_url."
             )
         media_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         try:
             return self._check(HttpResponse(response.status_code, media_type, body, path))
         except CredentialsError as error:
-            # Nobody else has to be refused; whoever comes next is told why.
-            self._refused = error
-            self._closed.set()
+            stop.set(error)
             raise
         except TransientError as error:
             if error.retry_after is None:
                 error.retry_after = _retry_after(response.headers.get("Retry-After"))
             if error.retry_after is not None:
-                # Every thread pauses: the limit the service speaks of is the company's.
+                # All threads pause: the service's limit is that of the company.
                 pause = min(error.retry_after, self._retries.max_pause)
                 self._not_before = max(self._not_before, time.monotonic() + pause)
             raise
@@ -475,23 +260,23 @@ class Client(Generic[Content]):
     def _read(self, response: requests.Response) -> bytes:
         chunks, size, started = [], 0, time.monotonic()
         response.raw.decode_content = True
-        # One read from the network at a time: more would wait for all of it.
+        # One read from the network at a time: read() would wait for the whole chunk.
         while chunk := response.raw.read1(2**18):
             chunks.append(chunk)
             size += len(chunk)
             if size > self._max_bytes:
                 raise ServiceError(
-                    f"the answer is larger than {self._max_bytes} bytes when it is unpacked"
+                    f"the response is larger than {self._max_bytes} bytes when it is unpacked"
                 )
             elapsed, timeout = time.monotonic() - started, self._retries.timeout
             if elapsed > timeout and (
                 size < MIN_RATE * elapsed or elapsed > MAX_TIMEOUTS * timeout
             ):
-                raise ResponseTimeout(f"no end of the answer after {elapsed:.0f} s")
+                raise ResponseTimeout(f"the response has not ended after {elapsed:.0f} s")
         return b"".join(chunks)
 
     def _unanswered(self, error: Exception, elapsed: float) -> TextliftError:
-        """What it means that there is no answer."""
+        """Return the error for a request without a complete response."""
         causes = list(_causes(error))
         for cause in causes:
             if isinstance(cause, ssl.SSLCertVerificationError):
@@ -504,7 +289,7 @@ class Client(Generic[Content]):
         timeout = self._retries.timeout
         silent = isinstance(error, (requests.ReadTimeout, ReadTimeoutError))
         if silent or (elapsed >= timeout and not isinstance(error, requests.ConnectTimeout)):
-            return ResponseTimeout(f"no answer, or only a part of one, within {timeout:g} s")
+            return ResponseTimeout(f"no complete response within {timeout:g} s")
         host = urlsplit(self.base_url).netloc
         if isinstance(error, requests.exceptions.ProxyError):
             host = f"the proxy on the way to {host}"
@@ -517,7 +302,7 @@ class Client(Generic[Content]):
         jittered = tenacity.wait_random_exponential(
             multiplier=self._retries.backoff, max=self._retries.max_pause
         )
-        # Half of the pause is certain, so that tries never follow one another at once.
+        # Half of the pause is fixed, so that attempts never follow one another at once.
         return (self._retries.backoff + jittered(state)) / 2
 
     def _log_retry(self, path: str, state: tenacity.RetryCallState) -> None:

@@ -29,8 +29,8 @@ from filelock import FileLock, Timeout
 from textlift.destinations import checked, contents
 from textlift.dlt_setup import set_up_dlt
 from textlift.errors import AlreadyRunning, ConfigurationError, TextliftError, quote
-from textlift.extract.sync import ACCOUNT_HINT, has_cursors
-from textlift.extract.sync import full_refresh as full_refresh_of_loads
+from textlift.extract.state import ACCOUNT_HINT, has_cursors
+from textlift.extract.state import full_refresh as full_refresh_of_loads
 from textlift.load.rejects import REJECTED_RECORDS
 from textlift.settings import host_of
 

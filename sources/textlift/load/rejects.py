@@ -22,7 +22,7 @@ from textlift.arrow.tables import Page
 from textlift.codec.records import Reject
 from textlift.declare import Endpoint
 from textlift.destinations.stored import having, stored_rows
-from textlift.extract.reader import Slice
+from textlift.extract.slices import Slice
 from textlift.windows import Window
 
 REJECTED_RECORDS = "rejected_records"
@@ -124,7 +124,7 @@ class Rejections:
             return
         for names, is_whole, front in (
             (self._endpoint.key, False, ()),
-            (self._endpoint.record_key, True, slice_.values.values()),
+            (self._endpoint.record_key, True, slice_.partition.values.values()),
         ):
             columns = [page.table[name].to_pylist() for name in names]
             for parts in zip(*columns):
@@ -166,7 +166,7 @@ class Rejections:
         key = self._endpoint.key
         if reject.row is not None and key:
             return _joined(table[name][reject.row].as_py() for name in key)
-        return _joined([*slice_.values.values(), reject.row_key])
+        return _joined([*slice_.partition.values.values(), reject.row_key])
 
     def _note(
         self,
@@ -206,7 +206,7 @@ def _joined(parts: Iterable[Any]) -> str | None:
 
 
 def _prefix(slice_: Slice) -> str:
-    return _joined(slice_.values.values()) or ""
+    return _joined(slice_.partition.values.values()) or ""
 
 
 def _column(reject: Reject) -> str | None:

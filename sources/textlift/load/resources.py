@@ -29,6 +29,7 @@ from dlt.common.schema.utils import is_complete_column
 from dlt.extract import DltResource
 from dlt.extract.items import DataItemWithMeta
 
+from textlift.arrow.keys import SeenKeys, packed_keys
 from textlift.arrow.spool import Spool, Spooled
 from textlift.arrow.tables import (
     ROW,
@@ -36,15 +37,15 @@ from textlift.arrow.tables import (
     concat_pages,
     empty_page,
     filter_page,
-    key_values,
     split_page,
     with_column,
 )
 from textlift.declare import Endpoint
 from textlift.destinations.stored import current_load_id, stored_rows
 from textlift.errors import ConfigurationError, ServiceError
-from textlift.extract.reader import SliceRows
-from textlift.extract.sync import ACCOUNT_HINT, StreamSync, SyncContext, account_state
+from textlift.extract.slices import SliceRows
+from textlift.extract.state import ACCOUNT_HINT, account_state
+from textlift.extract.sync import StreamSync, SyncContext
 from textlift.load.rejects import REJECTED_RECORDS, SCHEMA, Rejections, disposition, stored_rejects
 from textlift.windows import format_time
 
@@ -91,7 +92,7 @@ class _Package:
         self.removed = 0
         self._load = load
         self.until = until
-        self._seen: dict[Any, int | None] = {}
+        self._seen = SeenKeys()
         self._spool = Spool()
         self._pages: list[Spooled] = []
         self._waiting = 0
@@ -131,7 +132,7 @@ class _Package:
         """Note the holes that were found, in the package that moves the cursor past them."""
         for gap in self._load.gaps:
             reason = "the service dropped these rows before they were read"
-            self.rejections.add_gap(gap.partition.cursor or None, reason, gap.window)
+            self.rejections.add_gap(gap.partition.name or None, reason, gap.window)
             self.gaps.append(str(gap))
         self._load.gaps.clear()
 
@@ -141,22 +142,17 @@ class _Package:
         Neighbouring windows share a second, so the same row comes twice. A row that comes back
         changed cannot go into the same package: the entries of its lists would be there twice.
         """
-        times = page.table[cursor].cast(pa.int64()).to_pylist()
-        keep, changed = [], []
-        for value, stamp in zip(key_values(page.table, key), times):
-            new = value not in self._seen
-            keep.append(new)
-            if new:
-                self._seen[value] = stamp
-            elif stamp is not None and stamp != self._seen[value]:
-                changed.append(stamp)
-        hold = datetime.fromtimestamp(min(changed) // 10**6, timezone.utc) if changed else None
-        return (page if all(keep) else filter_page(page, keep)), hold
+        times = page.table[cursor].cast(pa.int64())
+        new, changed = self._seen.add(packed_keys(page.table, key), times)
+        hold = (
+            datetime.fromtimestamp(changed.min() // 10**6, timezone.utc) if len(changed) else None
+        )
+        return (page if new.all() else filter_page(page, new.tolist())), hold
 
     def not_seen(self, table: pa.Table) -> pa.Table:
-        """Those rows of the destination that are not in this package."""
-        keys = key_values(table, self._load.endpoint.key)
-        return table.filter(pa.array([key not in self._seen for key in keys], pa.bool_()))
+        """Return those rows of the destination that are not in this package."""
+        keys = packed_keys(table, self._load.endpoint.key)
+        return table.filter(pa.array(~self._seen.contains(keys)))
 
     def _count(self, name: str, table: pa.Table) -> None:
         self.table_rows[name] = self.table_rows.get(name, 0) + table.num_rows

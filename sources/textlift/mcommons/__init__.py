@@ -24,7 +24,7 @@ from requests.auth import AuthBase
 from textlift.codec.xml import XmlCodec
 from textlift.dlt_setup import set_up_dlt
 from textlift.errors import ConfigurationError
-from textlift.extract.reader import Service
+from textlift.extract.fetch import Service
 from textlift.extract.sync import SyncContext
 from textlift.http.client import Client
 from textlift.load.resources import build_resource

@@ -1,0 +1,246 @@
+"""One page: the request, its response decoded, and the repair of a malformed one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from threading import Lock
+from typing import Any, Generic
+
+from dlt.common import logger
+
+from textlift.arrow.tables import Page, build_page, clip_page, join_pieces, unreadable_page
+from textlift.codec.records import Codec
+from textlift.declare import Endpoint, Paging
+from textlift.errors import ApiError, MalformedResponse, ServiceError, TransientError
+from textlift.extract.paging import PageRequest, PageSize
+from textlift.extract.slices import Slice
+from textlift.extract.workers import Workers
+from textlift.http.client import Client, Content, parse_number
+from textlift.http.urls import link_params
+
+#: Malformed pages of one size within a page. Where there are more, it is not single records.
+MAX_MALFORMED_PIECES = 16
+
+
+@dataclass(frozen=True)
+class Service(Generic[Content]):
+    """How to talk to a service.
+
+    Attributes:
+        client: Sends the requests.
+        codec: Returns the codec of an endpoint.
+        limit_param: Name of the parameter for the number of rows on a page.
+        page_param: Name of the parameter for the number of a page, from 1.
+        time_format: Format of times in parameters, for ``strftime``.
+    """
+
+    client: Client[Content]
+    codec: Callable[[Endpoint], Codec]
+    limit_param: str = "limit"
+    page_param: str = "page"
+    time_format: str = "%Y-%m-%dT%H:%M:%SZ"
+
+
+def where(endpoint: Endpoint, slice_: Slice, request: PageRequest) -> str:
+    """Return the place that a message is about: resource, partition, window, page."""
+    parts = [endpoint.name, str(slice_), f"page {request.number}"]
+    return ", ".join(part for part in parts if part)
+
+
+class Fetcher:
+    """Fetches pages of one endpoint. Any number of threads may use it.
+
+    Args:
+        service: The service.
+        endpoint: The endpoint.
+        size: What is known of the size of its pages.
+        workers: The threads of the run.
+
+    Attributes:
+        requests: Requests sent, retries included.
+    """
+
+    def __init__(
+        self, service: Service[Any], endpoint: Endpoint, size: PageSize, workers: Workers
+    ) -> None:
+        self.requests = 0
+        self._service = service
+        self._endpoint = endpoint
+        self._codec = service.codec(endpoint)
+        self._size = size
+        self._workers = workers
+        self._lock = Lock()
+
+    def fetch(
+        self,
+        slice_: Slice,
+        request: PageRequest,
+        link: str | None,
+        once: Sequence[type[TransientError]],
+    ) -> Page:
+        """Return a page. A malformed one is put together from smaller pages of the same rows.
+
+        Args:
+            slice_: What the page is a part of.
+            request: Which page.
+            link: The URL of the page, if the service named it.
+            once: Retriable failures that are not to be retried.
+
+        Raises:
+            TextliftError: What :meth:`.Client.get` raises, or the response is malformed and there
+                are no smaller pages.
+        """
+        params = self._window_params(slice_)
+        if request.limit is not None:
+            params[self._service.limit_param] = str(request.limit)
+        if self._endpoint.paging is Paging.LINKED:
+            # Parameters that the link leaves out are sent all the same.
+            params.update(link_params(self._url(slice_), link) if link else {})
+        else:
+            params.update(self._page_params(request))
+        try:
+            return self._get_page(slice_, request, params, once)
+        except MalformedResponse as error:
+            if request.probe:
+                return self._unreadable(error)
+            if request.limit is None:
+                raise
+            logger.warning(
+                f"{where(self._endpoint, slice_, request)}: {error}; requesting smaller pages"
+            )
+            return self._fetch_pieces(slice_, request, request.limit, error)
+
+    def _fetch_pieces(
+        self, slice_: Slice, request: PageRequest, limit: int, error: MalformedResponse
+    ) -> Page:
+        """Return the rows of a page from ever smaller pages, until the malformed record is alone."""
+        linked = self._endpoint.paging is Paging.LINKED
+        first, end = (request.number - 1) * limit, request.number * limit
+        malformed, counted = [(first, end)], None
+        size = self._size.limit or limit
+        pieces = {first: self._unreadable(error)} if limit == 1 else {}
+        unreadable = len(pieces)
+        while malformed and limit > 1 and size > 1:
+            size //= next(n for n in range(2, size + 1) if size % n == 0)
+            # Pages of this size lie on a grid, and can reach over the ends of what is malformed.
+            numbers = {n for a, b in malformed for n in range(a // size + 1, -(-b // size) + 1)}
+            malformed = []
+            for number in sorted(numbers):
+                start, stop = max(first, (number - 1) * size), min(end, number * size)
+                try:
+                    page = self._fetch_piece(slice_, PageRequest(number, size, request.index))
+                except MalformedResponse as still:
+                    if size > 1:
+                        malformed.append((start, stop))
+                        continue
+                    page = self._unreadable(still)
+                    unreadable += 1
+                except ApiError:
+                    if not linked:
+                        raise
+                    # No link named this page, so it may not exist.
+                    continue
+                if linked and page.next_link and self._number_in(slice_, page) != number + 1:
+                    # The service's pages have no numbers.
+                    raise error
+                if page.page_count is not None:
+                    counted = -(-page.page_count * size // limit)
+                over = start - (number - 1) * size
+                if (over or stop < number * size) and self._endpoint.identity:
+                    if page.rows > page.table.num_rows:
+                        # Rows that were not decoded may be on the next page as well.
+                        raise error
+                    page = clip_page(page, over, stop - start)
+                pieces[start] = page
+            met = sum(page.rows > 0 for page in pieces.values())
+            if len(malformed) > MAX_MALFORMED_PIECES or (met > 1 and unreadable == met):
+                raise ServiceError(f"{error}, also in smaller pages")
+        joined = join_pieces(self._endpoint, [pieces[at] for at in sorted(pieces)], counted)
+        last = pieces[max(pieces)]
+        if linked and (last.next_link or last.rows > last.table.num_rows):
+            joined = replace(joined, next_link=f"?{self._service.page_param}={request.number + 1}")
+        return joined
+
+    def _fetch_piece(self, slice_: Slice, request: PageRequest) -> Page:
+        assert request.limit is not None
+        params = {
+            **self._window_params(slice_),
+            self._service.limit_param: str(request.limit),
+            **self._page_params(request),
+        }
+        once = [MalformedResponse] if request.limit > 1 else []
+        return self._get_page(slice_, request, params, once)
+
+    def _get_page(
+        self,
+        slice_: Slice,
+        request: PageRequest,
+        params: dict[str, str],
+        once: Sequence[type[TransientError]],
+    ) -> Page:
+        """Send a request and decode its response; send it once more if that is not well-formed."""
+        path = self._path(slice_)
+
+        def get() -> Any:
+            return self._service.client.get(
+                path, params, tuple(once), on_request=self._count, stop=self._workers.stop
+            )
+
+        def decode(body: bytes) -> Page:
+            build = partial(self._build, body)
+            # A probe must not wait behind whole pages: other requests depend on it.
+            return build() if request.limit == 1 else self._workers.decode(build)
+
+        content, page = get(), None
+        with suppress(MalformedResponse):
+            page = decode(content)
+            if not page.salvaged:
+                return page
+        logger.warning(
+            f"{where(self._endpoint, slice_, request)}: not well-formed; requesting it again"
+        )
+        try:
+            return decode(get())
+        except MalformedResponse:
+            if page is None:
+                raise
+            return page
+
+    def _build(self, body: bytes) -> Page:
+        return build_page(self._endpoint, self._codec.decode(body))
+
+    def _path(self, slice_: Slice) -> str:
+        return self._endpoint.path.format(**slice_.partition.values)
+
+    def _url(self, slice_: Slice) -> str:
+        return self._service.client.base_url + self._path(slice_)
+
+    def _window_params(self, slice_: Slice) -> dict[str, str]:
+        """Return the parameters of a slice without those of the page."""
+        params = {**self._endpoint.params, **slice_.partition.params, **slice_.params}
+        if self._endpoint.window and slice_.window:
+            time_format = self._service.time_format
+            params[self._endpoint.window.start] = slice_.window.start.strftime(time_format)
+            params[self._endpoint.window.end] = slice_.window.end.strftime(time_format)
+        return params
+
+    def _page_params(self, request: PageRequest) -> dict[str, str]:
+        if request.limit is None and request.number == 1:
+            return {}
+        return {self._service.page_param: str(request.number)}
+
+    def _number_in(self, slice_: Slice, page: Page) -> int | None:
+        """Return the number of the page that the next link names, if it names one."""
+        params = link_params(self._url(slice_), page.next_link or "")
+        return parse_number(params.get(self._service.page_param))
+
+    def _unreadable(self, error: MalformedResponse) -> Page:
+        reason = f"{error}, also when requested alone"
+        return unreadable_page(self._endpoint, reason, error.body)
+
+    def _count(self) -> None:
+        with self._lock:
+            self.requests += 1

@@ -1,0 +1,141 @@
+"""The state of a stream: how far each of its partitions was read.
+
+It lies in the state of the dlt resource, so it is committed with the load package whose rows it
+describes::
+
+    accounts:
+      <account>:
+        cursors:   partition → time of its latest row
+        reached:   partition → up to when it was read, with rows or without
+        whole_at:  when all rows were read last
+        packages:  number of packages of an unfinished load
+        complete:  an unfinished complete read
+        refresh:   an unfinished full refresh
+
+Times are UTC in whole seconds, ISO 8601.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from textlift.windows import format_time, parse_time
+
+#: Hint of a table: the account whose rows it holds.
+ACCOUNT_HINT = "x-account"
+#: A complete read that was interrupted longer ago begins anew: it would miss what was deleted since.
+MAX_COMPLETE_AGE = timedelta(days=7)
+#: Keys of an account's state. Versions that knew of one account only had them at the top.
+_OF_ACCOUNT = ("cursors", "reached", "whole_at", "packages")
+
+_refreshing: ContextVar[bool] = ContextVar("refreshing", default=False)
+
+
+@contextmanager
+def full_refresh() -> Iterator[None]:
+    """Make full refreshes of the loads that begin within the block."""
+    token = _refreshing.set(True)
+    try:
+        yield
+    finally:
+        _refreshing.reset(token)
+
+
+def is_full_refresh() -> bool:
+    """Return whether loads that begin now are full refreshes."""
+    return _refreshing.get()
+
+
+@dataclass
+class Progress:
+    """How far partitions were read.
+
+    Attributes:
+        cursors: Partition → time of its latest row.
+        reached: Partition → up to when it was read, whether or not there were rows.
+    """
+
+    cursors: dict[str, datetime] = field(default_factory=dict)
+    reached: dict[str, datetime] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, state: Mapping[str, Any]) -> Progress:
+        """Return the progress in a state."""
+        return cls(_parse_times(state.get("cursors", {})), _parse_times(state.get("reached", {})))
+
+    def known_until(self, partition: str) -> datetime | None:
+        """Return the last second up to which a partition was read."""
+        known = (self.cursors.get(partition), self.reached.get(partition))
+        return max((time for time in known if time), default=None)
+
+    def state(self) -> dict[str, dict[str, str]]:
+        """Return the progress as it is stored."""
+        return {"cursors": _format_times(self.cursors), "reached": _format_times(self.reached)}
+
+
+@dataclass
+class CompleteRead:
+    """A reading of all rows, in one run or several, that tells which are gone at the service.
+
+    First all windows are read. Then the rows are read that may have moved from a window that was
+    not read yet into one that was.
+
+    Attributes:
+        since: Id of its first load package; rows of older packages were not returned.
+        progress: How far it has read.
+        done: Partitions of which all rows were read in one slice.
+        unreadable: Whether it met records without a usable key: any row can be one of them.
+    """
+
+    since: str
+    progress: Progress = field(default_factory=Progress)
+    done: list[str] = field(default_factory=list)
+    unreadable: bool = False
+
+    @classmethod
+    def of(cls, state: Mapping[str, Any]) -> CompleteRead:
+        """Return one that an earlier package left unfinished."""
+        return cls(state["since"], Progress.of(state), list(state["done"]), state["unreadable"])
+
+    def state(self) -> dict[str, Any]:
+        """Return what the next package needs to continue."""
+        return {
+            "since": self.since,
+            **self.progress.state(),
+            "done": list(self.done),
+            "unreadable": self.unreadable,
+        }
+
+    def is_outdated(self, now: datetime) -> bool:
+        """Return whether it began too long ago to continue."""
+        return now - datetime.fromtimestamp(float(self.since), timezone.utc) >= MAX_COMPLETE_AGE
+
+
+def account_state(state: dict[str, Any], account: str) -> dict[str, Any]:
+    """Return the part of a resource's state that belongs to an account.
+
+    What a version without accounts has stored becomes this account's.
+    """
+    accounts = state.setdefault("accounts", {})
+    if account not in accounts:
+        accounts[account] = {name: state.pop(name) for name in _OF_ACCOUNT if name in state}
+    found: dict[str, Any] = accounts[account]
+    return found
+
+
+def has_cursors(state: Mapping[str, Any]) -> bool:
+    """Return whether a resource's state holds a cursor of any account."""
+    return any(part.get("cursors") for part in (state, *state.get("accounts", {}).values()))
+
+
+def _format_times(times: Mapping[str, datetime]) -> dict[str, str]:
+    return {name: format_time(time) for name, time in times.items()}
+
+
+def _parse_times(texts: Mapping[str, str]) -> dict[str, datetime]:
+    return {name: parse_time(text, "cursor") for name, text in texts.items()}
