@@ -34,6 +34,9 @@ def salvage(
     if len(opening) != 1:
         raise garbled
     stated = stated_in(opening[0])
+    first = start_tag(endpoint.rows.split("/")[-1]).search(body)
+    for name, text in _beside(dialect).findall(body, 0, first.start() if first else len(body)):
+        stated.setdefault(name.decode(), text.decode("utf-8", "replace"))
     records: list[etree._Element] = []
     rejects: list[Reject] = []
     for chunk in _chunks(body, endpoint, dialect):
@@ -95,9 +98,15 @@ def _chunks(body: bytes, endpoint: Endpoint, dialect: XmlDialect) -> Iterator[_C
         yield _Chunk(chunk[:closing], encoding, endpoint)
         remains.append(chunk[closing:])
     for remain in remains:
-        text = _before_end_tags(remain, holders)
+        text = _before_end_tags(_beside(dialect).sub(b"", remain), holders)
         if text:
             yield _Chunk(text, encoding, endpoint, begins=False)
+
+
+def _beside(dialect: XmlDialect) -> re.Pattern[bytes]:
+    """A pattern for the elements that describe the page."""
+    names = "|".join(map(re.escape, sorted(dialect.stated))).encode()
+    return re.compile(rb"<(%b)>([^<]*)</\1>" % names)
 
 
 def _behind_holder(head: bytes, holders: bytes) -> bytes:

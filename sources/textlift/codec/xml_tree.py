@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from itertools import islice
@@ -271,7 +271,7 @@ def printable(body: bytes) -> str:
     return body.decode("utf-8", "backslashreplace").replace("\0", "\\x00").strip()
 
 
-def stated_in(tag: bytes) -> Mapping[str, str]:
+def stated_in(tag: bytes) -> dict[str, str]:
     """The attributes of a start tag, which need not be well-formed."""
     found = re.findall(rb"""([\w.-]+)\s*=\s*(?:"([^"]*)"|'([^']*)')""", tag)
     return {
