@@ -166,7 +166,7 @@ def test_a_page_or_a_sentence_in_the_place_of_json_is_the_reason(
     assert str(error) == f"the service says: {reason} (HTTP {status})"
     error = failure(body, 200)
     assert type(error) is TransientError
-    problem = "a page instead of data" if "<" in body else "the answer is no JSON"
+    problem = "a page instead of data" if "<" in body else "the response is not JSON"
     assert str(error) == f"{problem}: {reason}"
 
 

@@ -43,7 +43,7 @@ MAX_TABLE_NAME = 63
 _NAMING = NamingConvention()
 #: Microseconds of the first and the last time that Python and every warehouse can hold.
 _FIRST_TIME, _LAST_TIME = -62135596800 * 10**6, 253402300800 * 10**6 - 1
-#: No time at all, as services write it: the zero date, with or without a zero time and a zone.
+#: A time that means NULL: the zero date, with or without a zero time and a zone.
 _ZERO_TIME = r"^0000-00-00(?:[ T]00:00(?::00(?:\.0+)?)?)?\s*(?:Z|UTC|GMT|[+-]\d\d:?\d\d)?$"
 _FLAGS = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
 
@@ -92,7 +92,7 @@ def build_page(endpoint: Endpoint, decoded: Decoded) -> Page:
     if endpoint.record_key and not endpoint.repeats:
         page = _without_doubled(page, endpoint.record_key, numbers)
     if endpoint.identity:
-        # Which rows are on the page: not their order within a second, nor what changes later.
+        # Not the order of rows, which changes within a second, nor values that change later.
         rows = zip(*(page.table[name].to_pylist() for name in endpoint.identity))
         lost = (one.payload for one in page.rejects if one.row is None)
         fingerprint = _digest(repr([page.rows, *sorted(map(repr, rows)), *sorted(lost)]))
@@ -151,7 +151,7 @@ class _Part:
 
 
 def _without_doubled(page: Page, key: Sequence[str], origins: Sequence[tuple[_Part, int]]) -> Page:
-    """The page without records that another one with the same key and another text comes after.
+    """The page without records that are followed by another text with the same key.
 
     Args:
         page: The records.
@@ -177,7 +177,7 @@ def _without_doubled(page: Page, key: Sequence[str], origins: Sequence[tuple[_Pa
 
 
 def _list_name(endpoint: Endpoint, suffix: str) -> str:
-    """The suffix, shortened with a digest where the table's name would be too long."""
+    """The suffix, shortened with a digest if the name of the table is too long."""
     room = MAX_TABLE_NAME - len(f"{endpoint.name}__")
     short: str = _NAMING.shorten_identifier(suffix, suffix, room)
     return short
@@ -280,7 +280,7 @@ def convert(texts: pa.Array, column_type: ColumnType) -> tuple[pa.Array, list[in
 def _cast(
     array: pa.Array, at: int, column_type: ColumnType, unfit: list[int]
 ) -> Iterator[pa.Array]:
-    """The array in its type; one that does not fit in halves, down to the values that do not."""
+    """Cast an array; where that fails cast its halves, down to the single values that do not fit."""
     try:
         yield _CASTS[column_type](array)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
@@ -296,7 +296,7 @@ def _cast(
 def _cast_timestamp(array: pa.Array) -> pa.Array:
     with_zone = pc.replace_substring(array, " UTC", "Z")
     try:
-        # As the services write it; patterns would take longer than all the rest.
+        # The usual form first: regular expressions take longer than all other casts.
         times = _cast_timestamp_with_zone(with_zone)
     except pa.ArrowInvalid:
         times = _cast_any_timestamp(array)
@@ -325,7 +325,7 @@ def _cast_any_timestamp(array: pa.Array) -> pa.Array:
 
 
 def _cast_bigint(array: pa.Array) -> pa.Array:
-    # Arrow alone would take hexadecimal digits as well.
+    # Arrow also casts hexadecimal digits.
     if not pc.all(pc.match_substring_regex(array, r"^-?\d+$")).as_py() and array.drop_null():
         raise pa.ArrowInvalid("not a whole number")
     return array.cast(pa.int64())
@@ -356,7 +356,7 @@ _CASTS: Mapping[ColumnType, Callable[[pa.Array], pa.Array]] = {
 
 
 def filter_page(page: Page, keep: list[bool]) -> Page:
-    """The page with only the records for which ``keep`` is true, and the entries of their lists."""
+    """The page with the records for which ``keep`` is true, and the entries of their lists."""
     mask = pa.array(keep, pa.bool_())
     moved = pc.subtract(pc.cumulative_sum(mask.cast(pa.int64())), 1)
     children = {}
@@ -377,7 +377,7 @@ def filter_page(page: Page, keep: list[bool]) -> Page:
 
 
 def without_repeats(pages: Iterable[Page]) -> Iterator[Page]:
-    """The pages of one list, each without the unreadable records that one before it has as well."""
+    """Yield the pages of a list without the unreadable records that an earlier page has too."""
     met: set[Reject] = set()
     for page in pages:
         lost = [one for one in page.rejects if one.row is None]
@@ -389,7 +389,7 @@ def without_repeats(pages: Iterable[Page]) -> Iterator[Page]:
 
 
 def clip_page(page: Page, first: int, count: int | None = None) -> Page:
-    """The page from a record on, with up to ``count`` of them, and what was rejected."""
+    """The page from record ``first`` on, with up to ``count`` records and all unreadable ones."""
     rows = page.table.num_rows
     end = rows if count is None else first + count
     if first == 0 and end >= rows:
@@ -399,16 +399,16 @@ def clip_page(page: Page, first: int, count: int | None = None) -> Page:
 
 
 def row_digests(table: pa.Table) -> tuple[int, ...]:
-    """A digest of the values of each row, to compare rows within a run."""
+    """Hashes of the rows, which compare rows within one process."""
     return tuple(hash(row) for row in zip(*(column.to_pylist() for column in table.columns)))
 
 
 def concat_pages(pages: Sequence[Page], copy: bool = True) -> Page:
-    """All records of ``pages`` in one, in their order.
+    """The records of all pages as one page, in their order.
 
     Args:
         pages: One or more.
-        copy: Whether to bring the columns together, which is faster to work with and takes twice
+        copy: Whether to copy the columns together. They are faster to work with, but take twice
             the memory for a moment.
     """
     if len(pages) == 1:
@@ -435,7 +435,7 @@ def concat_pages(pages: Sequence[Page], copy: bool = True) -> Page:
 
 
 def split_page(page: Page, most: int) -> Iterator[Page]:
-    """The records of a page in pages of about ``most`` rows, entries of lists included."""
+    """Yield the records of a page in pages of about ``most`` rows, entries of lists included."""
     count = page.table.num_rows
     numbers = {suffix: entries[ROW].to_numpy() for suffix, entries in page.children.items()}
     if page.num_rows <= most or count < 2:
@@ -461,7 +461,7 @@ def split_page(page: Page, most: int) -> Iterator[Page]:
 
 
 def join_pieces(endpoint: Endpoint, pieces: Sequence[Page], page_count: int | None) -> Page:
-    """The pages that together hold what one page of an endpoint would, as that page."""
+    """One page of an endpoint, from smaller pages that together hold its records."""
     page = concat_pages(pieces)
     known = page.table.select([*(endpoint.identity or endpoint.record_key)]).to_pylist()
     return replace(
@@ -488,8 +488,7 @@ def constant(table: pa.Table, column: str, value: int | str | None) -> pa.Table:
 def with_column(table: pa.Table, column: str, values: Any) -> pa.Table:
     """The table with ``column`` set to ``values``, in front if it is new.
 
-    Where the service itself sent another value under that name, its values are kept beside as
-    ``<column>_sent``.
+    Other values that the service sent under that name are kept as ``<column>_sent``.
     """
     if column not in table.column_names:
         return table.add_column(0, column, values)
@@ -522,7 +521,7 @@ def key_values(table: pa.Table, key: Sequence[str]) -> list[Any]:
 
 
 def lost_records(page: Page, endpoint: Endpoint) -> bool:
-    """Whether a page held records that are not in its table, and may be any."""
+    """Whether a page has unreadable records that are not known to be in its table."""
     lost = [one.row_key for one in page.rejects if one.row is None and one.column is None]
     if not lost:
         return False
@@ -548,9 +547,9 @@ def add_row_keys(
         table: The rows.
         key: Name of the column for the key.
         identity: The columns that never change.
-        undated: Row → the text of its time, where that is none: it tells rows apart as well.
-        counts: How many rows equal to one of ``undated`` there were in the tables before. Nobody
-            knows the time of such a row, so the ordinals go on from one table to the next.
+        undated: Row → text that is not a time in the place of its time; tells rows apart too.
+        counts: Number of undated rows in earlier tables, for each identity. An undated row is in no
+            window, so ordinals go on from one table to the next.
     """
     undated = undated or {}
     others = sorted(set(table.column_names) - set(identity))

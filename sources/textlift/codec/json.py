@@ -33,8 +33,8 @@ from textlift.http.client import parse_number
 #: Objects in objects become columns down to this depth; what lies deeper stays JSON.
 MAX_DEPTH = 8
 
-_NO_TEXT = "holds what is no text in any warehouse"
-_DOUBLED = "another value follows under the same key"
+_NO_TEXT = "characters that no warehouse stores"
+_DOUBLED = "a later value has the same key"
 
 
 class JsonCodec:

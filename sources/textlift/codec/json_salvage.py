@@ -60,7 +60,7 @@ class _Salvage:
         text = self._text
         opening = re.search(rf'"{re.escape(self._name)}"\s*:\s*\[', text)
         if opening is None:
-            raise MalformedResponse("the answer is no JSON", printable(text))
+            raise MalformedResponse("the response is not JSON", printable(text))
         head = text[: opening.start()]
         self._ahead = self._before_list(head)
         records: list[Any] = []
@@ -148,7 +148,7 @@ class _Salvage:
             if self._behind_list(end) is not None:
                 return end
             tail_work -= len(text) - end + len(text) // 16
-        raise MalformedResponse("the answer is cut short", printable(text))
+        raise MalformedResponse("the response is cut short", printable(text))
 
 
 def _members(head: str) -> list[tuple[str, Any]]:

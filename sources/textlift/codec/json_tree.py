@@ -125,14 +125,14 @@ def locate(found: Any, endpoint: Endpoint, dialect: JsonDialect) -> Document:
         holder = holder.get(container) if isinstance(holder, dict) else None
         around.append(holder)
     if not isinstance(holder, dict) or not isinstance(holder.get(name), list):
-        raise MalformedResponse(f"the answer holds no list of {name}", printable(as_json(found)))
+        raise MalformedResponse(f"the response holds no list of {name}", printable(as_json(found)))
     link = at_path(found, dialect.next_link)
     if link is not None and not isinstance(link, str):
-        raise ServiceError("the service names a next page that is no URL")
+        raise ServiceError("the service names a next page that is not a URL")
     twice = [*doubled(holder)]
     around += [found.get(path.split("/")[0]) for path in [dialect.next_link] if path]
     if any(doubled(each) for each in around if each is not holder) or name in dict(twice):
-        problem = "the answer holds what there is one of twice"
+        problem = "the response holds its list or its metadata twice"
         raise MalformedResponse(problem, printable(as_json(found)))
     shared = {key: value for key, value in holder.items() if key != name}
     if not containers:
@@ -191,4 +191,4 @@ def as_json(value: Any) -> str:
     try:
         return json.dumps(value, ensure_ascii=False)
     except RecursionError:
-        raise ServiceError("the answer is nested too deeply") from None
+        raise ServiceError("the response is nested too deeply") from None

@@ -19,6 +19,7 @@ from lxml import etree
 from textlift.codec import xml_columns
 from textlift.codec.records import Decoded, Records, Reject, Rows
 from textlift.codec.schema import MAX_NEW_FIELDS, Field, RecordSchema, column_name
+from textlift.codec.xml_plan import Plan
 from textlift.codec.xml_salvage import salvage
 from textlift.codec.xml_tree import (
     GARBLED,
@@ -62,9 +63,9 @@ class XmlCodec:
         self._endpoint = endpoint
         self._dialect = dialect
         self._schema = RecordSchema.of(endpoint)
-        self._plan: xml_columns.Plan | None = None
+        self._plan: Plan | None = None
         if "/" in endpoint.rows and dialect.is_verbatim:
-            self._plan = xml_columns.Plan(endpoint.rows, self._schema, dialect.envelope)
+            self._plan = Plan(endpoint.rows, self._schema, dialect.envelope)
 
     def decode(self, body: bytes) -> Decoded:
         """Decode a successful response.

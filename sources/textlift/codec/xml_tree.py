@@ -13,7 +13,7 @@ from lxml import etree
 from textlift.declare import Endpoint
 from textlift.errors import MAX_QUOTE, MalformedResponse
 
-GARBLED = "the answer is garbled"
+GARBLED = "the response is garbled"
 
 _SPACE = re.compile(rb"(?:\xef\xbb\xbf)?\s*")
 _DECLARATION = re.compile(r"\A\s*<\?xml\b[^>]*\?>")

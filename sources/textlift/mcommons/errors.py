@@ -59,11 +59,11 @@ def check(response: HttpResponse) -> bytes:
         problem = _explained(f"HTTP {response.status}", body)
         raise (TransientError if response.status in TRANSIENT_STATUSES else ServiceError)(problem)
     if not body.strip():
-        raise TransientError("the answer is empty")
+        raise TransientError("the response is empty")
     if not root or root[1].decode() not in _ROOT_NAMES:
         raise TransientError(_explained("a page instead of data", body))
     if not is_complete(body, root):
-        raise MalformedResponse("the answer is cut short", printable(body))
+        raise MalformedResponse("the response is cut short", printable(body))
     endpoint = _BY_PATH.get(response.path)
     if endpoint:
         try:

@@ -44,16 +44,16 @@ def check(response: HttpResponse) -> bytes:
     if response.status != 200:
         raise _failure(response, found)
     if not text.strip():
-        raise TransientError("the answer is empty")
+        raise TransientError("the response is empty")
     if found is None and not text.lstrip().startswith("{"):
-        problem = "a page instead of data" if "<" in text else "the answer is no JSON"
+        problem = "a page instead of data" if "<" in text else "the response is not JSON"
         reason = spoken(response.body)
         raise TransientError(f"{problem}: {reason}" if reason else problem)
     if found is None:
         found, _ = salvage(text, MESSAGES, DIALECT)
     meta = found.get("meta") if isinstance(found, dict) else None
     if not isinstance(meta, dict):
-        raise TransientError("the answer is JSON, but none of the message export")
+        raise TransientError("the response is JSON, but not of the message export")
     if meta.get("generalErrors"):
         raise TransientError(f"the service says: {_reasons(meta)} (generalErrors)")
     try:
