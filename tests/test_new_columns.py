@@ -8,6 +8,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from tests.conftest import Open
+from tests.test_command import REJECTED, run
 from textlift.arrow import new_columns
 from textlift.arrow.new_columns import NewColumns
 from textlift.arrow.tables import ROW, Page, concat_pages
@@ -73,3 +75,24 @@ def test_all_pages_of_a_stream_together_bring_no_more_columns_than_one_may(
     assert together.table.column_names == ["id", "new1", "new2"]
     assert together.table["id"].to_pylist() == [1, -1, 2, -2, *range(3, 20)]
     assert {one.row_key for one in together.rejects} == {str(-n) for n in range(3, 20)}
+
+
+@pytest.mark.parametrize("page_size", [5, 100])
+def test_a_record_with_too_many_new_columns_is_rejected_and_the_others_load(
+    account: Open, page_size: int
+) -> None:
+    warehouse = account(profiles=30)
+    people = warehouse.box.service.rows("profiles")
+    for number, place in enumerate((3, 20)):
+        new = {f"new{n}": "x" for n in range(600 * number, 600 * number + 600)}
+        warehouse.box.service.update("profiles", people[place]["id"], **new)
+    ended = run(warehouse, "--resources", "profiles", SOURCES__MCOMMONS__PAGE_SIZE=str(page_size))
+    assert ended.code == REJECTED, ended.err
+    (reject,) = warehouse.query(
+        "SELECT row_key, column_name, reason, payload FROM rejected_records"
+    )
+    assert reject[1:3] == (None, "more columns than a table can take")
+    assert "x" in reject[3]
+    ids = {str(row["id"]) for row in people}
+    loaded = {str(id) for (id,) in warehouse.query("SELECT id FROM profiles")}
+    assert loaded == ids - {reject[0]}
