@@ -232,6 +232,6 @@ def _read_while_it_moves(
     try:
         return read(listing, lambda: plan_for(endpoint, size, window), size, random, change)
     except ServiceError as error:
-        if "do not stand still" in str(error):
+        if "keep changing" in str(error):
             return None
         raise

@@ -13,20 +13,24 @@ from textlift.codec.json import JsonCodec
 from textlift.codec.json_tree import JsonDialect
 from textlift.codec.xml import XmlCodec
 from textlift.codec.xml_tree import XmlDialect, expect_list, is_complete, prepare, root_tag
-from textlift.declare import ChildList, ColumnType, Endpoint
+from textlift.declare import ChildList, Column, ColumnType, Endpoint
 from textlift.errors import MalformedResponse, ServiceError
 
-BIGINT, TEXT = ColumnType.BIGINT, ColumnType.TEXT
+BIGINT, TEXT = Column(ColumnType.BIGINT, "a number"), Column(ColumnType.TEXT, "a text")
 DECLARATION = b'<?xml version="1.0" encoding="UTF-8"?>\n'
 
 
 def boats(path: str) -> Endpoint:
     return Endpoint(
         name="boats",
+        entity="boat",
+        meaning="A boat.",
         path="boats",
         rows=path,
         columns={"id": BIGINT, "name": TEXT, "home_port__city": TEXT},
-        lists={"sails": ChildList(item="sail", columns={"sail": TEXT}, text="sail")},
+        lists={
+            "sails": ChildList(item="sail", meaning="A sail.", columns={"sail": TEXT}, text="sail")
+        },
     )
 
 

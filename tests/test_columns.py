@@ -17,7 +17,7 @@ from textlift.codec import xml, xml_columns
 from textlift.codec.records import Decoded
 from textlift.codec.xml import XmlCodec
 from textlift.codec.xml_tree import parse
-from textlift.declare import ChildList, ColumnType, Endpoint
+from textlift.declare import ChildList, Column, ColumnType, Endpoint
 from textlift.mcommons.endpoints import DIALECT, ENDPOINTS
 from textlift.sandbox.mcommons import MobileCommons
 from textlift.sandbox.server import Request
@@ -25,12 +25,16 @@ from textlift.sandbox.server import Request
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
 
-BIGINT, TEXT, TIMESTAMP = ColumnType.BIGINT, ColumnType.TEXT, ColumnType.TIMESTAMP
+BIGINT = Column(ColumnType.BIGINT, "a number")
+TEXT = Column(ColumnType.TEXT, "a text")
+TIMESTAMP = Column(ColumnType.TIMESTAMP, "a time")
 BY_NAME = {endpoint.name: endpoint for endpoint in ENDPOINTS}
 HEAD = '<?xml version="1.0" encoding="UTF-8"?>\n'
 
 PEOPLE = Endpoint(
     name="people",
+    entity="person",
+    meaning="A person.",
     path="people",
     rows="people/person",
     columns={
@@ -46,11 +50,18 @@ PEOPLE = Endpoint(
     lists={
         "pets": ChildList(
             item="pet",
+            meaning="A pet of a person.",
+            key=("id",),
             columns={"id": BIGINT, "name": TEXT},
-            lists={"toys": ChildList(item="toy", columns={"toy": TEXT}, text="toy")},
-            id_column="pet_id",
+            lists={
+                "toys": ChildList(
+                    item="toy", meaning="A toy of a pet.", columns={"toy": TEXT}, text="toy"
+                )
+            },
         ),
-        "notes": ChildList(item="note", columns={"value": TEXT}, text="value", padded=True),
+        "notes": ChildList(
+            item="note", meaning="A note.", columns={"value": TEXT}, text="value", padded=True
+        ),
     },
 )
 

@@ -14,7 +14,9 @@ from tests.test_contract import PROFILES, assert_same
 from textlift.codec.records import Decoded
 from textlift.codec.xml import XmlCodec
 from textlift.errors import ConfigurationError, CredentialsError
+from textlift.extract import paging
 from textlift.sandbox import Request, Response, rehearse
+from textlift.windows import format_time
 
 REFUSED = '<?xml version="1.0"?><response success="false"><error id="{}" message="{}"/></response>'
 PAGE = b"<!DOCTYPE html><html><body><h4>Sorry</h4><p>We are down for repairs.</p></body></html>"
@@ -605,3 +607,28 @@ def test_calls_at_a_time_reach_the_limit_and_stay_below_it(account: Open, concur
 def test_more_calls_than_the_vendor_allows_cannot_be_configured(account: Open) -> None:
     with pytest.raises(ConfigurationError, match="between 1 and 160"):
         account(empty=True).load(concurrency=161)
+
+
+def test_the_cursor_does_not_pass_a_row_that_came_back_changed(
+    account: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paging, "MAX_PAGES", 4)
+    monkeypatch.setattr(paging, "PART_PAGES", 2)
+    warehouse = account()
+    service = warehouse.box.service
+    rows = sorted(service.rows("profiles"), key=lambda row: row["updated_at"])
+    first, later = rows[0], rows[-10]["updated_at"]
+    changes: list[str] = []
+
+    def change(request: Request, response: Response) -> None:
+        # The first window was read, and this one holds the row again.
+        if not changes and request.params.get("from", "") > format_time(rows[20]["updated_at"]):
+            changes.append(first["id"])
+            service.update("profiles", first["id"], first_name="Zoë", updated_at=later)
+
+    warehouse.box.hooks.append(change)
+    settings = {"lookback_hours": {"profiles": 0}, "page_size": 8, "concurrency": 1}
+    warehouse.load("profiles", **settings)
+    assert changes == [first["id"]]
+    warehouse.load("profiles", **settings)
+    assert_same(warehouse, "profiles")

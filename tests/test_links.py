@@ -436,7 +436,7 @@ def test_a_window_that_never_stands_still_and_cannot_be_cut_is_an_error(
     pages: int, window: Window | None
 ) -> None:
     plan = Plan(window, "date")
-    with pytest.raises(ServiceError, match="do not stand still"):
+    with pytest.raises(ServiceError, match="keep changing"):
         read(plan, restless(service_of(pages), FAR_TOO_MANY))
     assert not plan.done
 

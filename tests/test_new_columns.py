@@ -14,14 +14,17 @@ from textlift.arrow import new_columns
 from textlift.arrow.new_columns import NewColumns
 from textlift.arrow.tables import ROW, Page, concat_pages
 from textlift.codec.records import Reject
-from textlift.declare import ChildList, ColumnType, Endpoint
+from textlift.declare import ChildList, Column, ColumnType, Endpoint
 
+NAME = Column(ColumnType.TEXT, "a name")
 PEOPLE = Endpoint(
     name="people",
+    entity="person",
+    meaning="A person.",
     path="people",
     rows="people/person",
-    columns={"id": ColumnType.BIGINT, "name": ColumnType.TEXT},
-    lists={"pets": ChildList(item="pet", columns={"name": ColumnType.TEXT})},
+    columns={"id": Column(ColumnType.BIGINT, "a number"), "name": NAME},
+    lists={"pets": ChildList(item="pet", meaning="A pet.", columns={"name": NAME})},
 )
 
 

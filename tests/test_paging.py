@@ -49,7 +49,15 @@ def rows(count: int) -> list[Row]:
 def endpoint(paging: Paging, limit: int | None = 1000, keyed: bool = True) -> Endpoint:
     identity = () if keyed else ("id",)
     return Endpoint(
-        "rows", "rows", "rows/row", {}, identity=identity, paging=paging, page_limit=limit
+        name="rows",
+        entity="row",
+        meaning="A row.",
+        path="rows",
+        rows="rows/row",
+        columns={},
+        identity=identity,
+        paging=paging,
+        page_limit=limit,
     )
 
 
@@ -318,7 +326,7 @@ def test_rows_without_a_key_that_never_stand_still_are_an_error() -> None:
             listing.rows.pop(0)
             listing.rows.append(Row(1000 + len(listing.answers), 10**6))
 
-    with pytest.raises(ServiceError, match="do not stand still"):
+    with pytest.raises(ServiceError, match="keep changing"):
         read_rows(listing, COUNTED, 60, None, keyed=False, change=churn)
 
 
@@ -405,7 +413,7 @@ def test_of_a_service_that_does_not_page_shorter_windows_are_asked_for(
         assert len({row.id for row in reading.found}) == limit or reading.plan.parts
         return
     assert (reading.plan.parts > 1, reading.plan.done) == (True, False)
-    with pytest.raises(ServiceError, match=r"every page with the same rows|stand still"):
+    with pytest.raises(ServiceError, match=r"every page with the same rows|keep changing"):
         read_rows(listing, paging, limit, None, keyed)
 
 

@@ -98,11 +98,11 @@ def test_a_library_leaves_the_rights_of_files_to_its_user(account: Open) -> None
 
 def test_the_command_that_copies_secrets_keeps_them_from_others(tmp_path: Path) -> None:
     readme = (PROJECT / "README.md").read_text()
-    command = re.search(r"^    (\S.*secrets\.toml\.example.*?) *#", readme, re.MULTILINE)
+    command = re.search(r"^install .*secrets\.toml\.example.*", readme, re.MULTILINE)
     assert command
     shutil.copytree(PROJECT / ".dlt", tmp_path / ".dlt", ignore=shutil.ignore_patterns("pipelines"))
     (tmp_path / ".dlt" / "secrets.toml").unlink(missing_ok=True)
-    subprocess.run(command[1], shell=True, check=True, cwd=tmp_path, umask=OPEN_TO_ALL)
+    subprocess.run(command[0], shell=True, check=True, cwd=tmp_path, umask=OPEN_TO_ALL)
     assert (tmp_path / ".dlt" / "secrets.toml").stat().st_mode & 0o777 == 0o600
 
 

@@ -1,51 +1,113 @@
-"""The README's example queries run, and say something about an account with data."""
+"""The README and the pages of docs: commands, queries, settings and links are as they say."""
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable
+import subprocess
+import sys
 from inspect import signature
 from pathlib import Path
 
+import duckdb as duckdb_client
 import pytest
-from dlt.extract import DltSource
+import tomlkit
 
-from tests.conftest import PROJECT, Open, Warehouse
+from tests.conftest import PROJECT, Open, Warehouse, slow_but
+from textlift.dictionary import all_tables
 from textlift.mcommons import mcommons_source
 from textlift.mgage import mgage_source
+from textlift.registry import SERVICES, job_of
 
-README = (PROJECT / "README.md").read_text()
-*QUERIES, (_, DELIVERED) = re.findall(
-    r"^([A-Z][^\n]*):\n\n```sql\n(.*?)```", README, re.DOTALL | re.MULTILINE
-)
+SOURCES = {"mcommons": mcommons_source, "mgage": mgage_source}
+#: Languages of fences: those that are run here or read, and those that are not.
+LANGUAGES = {"sh", "sql", "python", "toml"} | {"shell", "crontab", "ini"}
+PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in (PROJECT / "docs").glob("*.md"))]
+#: In queries on what this warehouse does not have: files, and a table that nothing writes yet.
+ELSEWHERE = ("read_parquet", "load_runs")
+#: Tables that every schema has.
+SHARED = {"rejected_records", "load_runs"}
+#: Longest wait for the commands of a page, in seconds.
+PATIENCE = 300
 
 
-@pytest.fixture(scope="module")
-def titles() -> list[str]:
-    return [title for title, _ in QUERIES]
+def page(name: str) -> str:
+    return (PROJECT / name).read_text()
+
+
+def fences(text: str, language: str) -> list[str]:
+    """The contents of the fences in a language."""
+    found = re.findall(r"^( *)```(\w*)\n(.*?)^\1```$", text, re.DOTALL | re.MULTILINE)
+    return [body for _, name, body in found if name == language]
+
+
+def with_fences(*languages: str) -> list[str]:
+    return [name for name in PAGES if any(fences(page(name), one) for one in languages)]
+
+
+def query(title: str) -> str:
+    """The query below a title."""
+    [found] = re.findall(
+        rf"^{title}:\n\n```sql\n(.*?)```", page("docs/queries.md"), re.MULTILINE | re.DOTALL
+    )
+    return str(found)
 
 
 @pytest.fixture
-def filled(account: Open) -> Warehouse:
+def filled(account: Open, export: Open) -> Warehouse:
+    """A warehouse of both services, as the one that Mobile Commons is in."""
+    messages = export(messages=600)
+    messages.load()
     warehouse = account(profiles=300)
     warehouse.load("profiles", "incoming_messages", "outgoing_messages", "broadcasts")
     return warehouse
 
 
-def test_the_questions_an_analyst_asks_are_answered(titles: list[str]) -> None:
-    asked = ["Opt-out rate by broadcast", "Replies by keyword and day"]
-    asked += ["Subscribers gained and lost by campaign and month", "Response time to a broadcast"]
-    assert titles == asked
+@pytest.mark.real_clock
+@pytest.mark.parametrize("name", slow_but(slice(1), with_fences("sh")))
+def test_the_commands_of_a_page_run_in_their_order(
+    name: str, account: Open, export: Open, tmp_path: Path
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    settings = {
+        "SOURCES__MCOMMONS__BASE_URL": account(profiles=60).box.url,
+        "SOURCES__MGAGE__BASE_URL": export(messages=300).box.url,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PYTHONPATH": str(PROJECT / "sources"),
+    }
+    for block in fences(page(name), "sh"):
+        ended = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", block],
+            check=False,
+            cwd=here,
+            env={**os.environ, **settings},
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
+        assert ended.returncode == 0, f"{block}\n{ended.stdout}\n{ended.stderr}"
 
 
-def test_every_query_finds_something(filled: Warehouse) -> None:
-    for title, query in QUERIES:
-        assert filled.query(query), title
+def test_every_query_runs_and_the_examples_find_something(filled: Warehouse) -> None:
+    with filled.reading() as connection:
+        connection.execute("USE main")
+        for name in with_fences("sql"):
+            for each in fences(page(name), "sql"):
+                if any(name in each for name in ELSEWHERE):
+                    continue
+                rows = connection.execute(each).fetchall()
+                assert rows or "rejected_records" in each, each
+
+
+def test_the_queries_of_the_readme_are_among_the_examples() -> None:
+    examples = fences(page("docs/queries.md"), "sql")
+    assert set(fences(page("README.md"), "sql")) <= set(examples)
 
 
 def test_opt_out_rates_are_those_of_the_service(filled: Warehouse) -> None:
     broadcasts = {row["name"]: row for row in filled.box.service.rows("broadcasts")}
-    for _, name, recipients, opt_outs, percent in filled.query(QUERIES[0][1]):
+    for _, name, recipients, opt_outs, percent in filled.query(query("Opt-out rate by broadcast")):
         assert recipients == broadcasts[name]["estimated_recipients_count"]
         assert opt_outs == broadcasts[name]["opt_outs_count"]
         assert percent is None or abs(percent - 100 * opt_outs / recipients) < 0.01
@@ -57,7 +119,8 @@ def test_gains_and_losses_are_those_of_the_service(filled: Warehouse) -> None:
         for profile in filled.box.service.rows("profiles")
         for subscription in profile["subscriptions"]
     ]
-    for campaign, month, gained, lost, net in filled.query(QUERIES[2][1]):
+    title = "Subscribers gained and lost by campaign and month"
+    for campaign, month, gained, lost, net in filled.query(query(title)):
 
         def in_month(when: str, campaign: str = campaign, month: object = month) -> int:
             times = [s[when] for s in subscriptions if s["campaign_name"] == campaign and s[when]]
@@ -73,9 +136,8 @@ def test_delivered_shares_are_those_of_the_service(export: Open) -> None:
     warehouse.load()
     service = warehouse.box.service
     ids = {info["programName"]: id for id, info in service.programs.items()}
-    found = warehouse.query(DELIVERED)
-    assert found
-    for program, network, sent, percent in found:
+    title = "Share of messages that arrive, by program and network"
+    for program, network, sent, percent in warehouse.query(query(title)):
         statuses = [
             row["deliveryStatus"]
             for row in service.served(ids[program])
@@ -85,32 +147,96 @@ def test_delivered_shares_are_those_of_the_service(export: Open) -> None:
         assert abs(percent - 100 * statuses.count("Delivered") / sent) < 0.01
 
 
-@pytest.mark.parametrize(
-    ("service", "source"), [("Mobile Commons", mcommons_source), ("mGage", mgage_source)]
-)
+@pytest.mark.real_clock
+def test_the_example_of_the_library_loads(account: Open, tmp_path: Path) -> None:
+    service = account().box
+    [example] = fences(page("docs/library.md"), "python")
+    settings = {
+        "SOURCES__MCOMMONS__BASE_URL": service.url,
+        "PYTHONPATH": str(PROJECT / "sources"),
+    }
+    subprocess.run(
+        [sys.executable, "-c", example],
+        check=True,
+        cwd=tmp_path,
+        env={**os.environ, **settings},
+        timeout=PATIENCE,
+    )
+    with duckdb_client.connect(str(tmp_path / "texting.duckdb"), read_only=True) as connection:
+        counted = connection.execute("SELECT count(*) FROM mcommons.profiles").fetchone()
+    assert counted == (len(service.service.rows("profiles")),)
+
+
+@pytest.mark.parametrize("name", with_fences("toml"))
+def test_a_file_of_settings_names_settings_of_the_source(name: str) -> None:
+    for block in fences(page(name), "toml"):
+        for service, settings in tomlkit.parse(block)["sources"].items():
+            assert set(settings) <= set(signature(SOURCES[service]).parameters)
+
+
+@pytest.mark.parametrize("service", SERVICES)
 def test_the_configuration_table_holds_the_settings_of_the_source_and_no_others(
-    service: str, source: Callable[..., DltSource]
+    service: str,
 ) -> None:
-    section = README[README.index("## Configuration") :]
-    table = re.search(rf"{service}:\n\n((?:\|.*\n)+)", section)
+    title = re.escape(job_of(service).title)
+    table = re.search(rf"## {title}\n\n((?:\|.*\n)+)", page("docs/configuration.md"))
     assert table
     keys = {
         key for line in table[1].splitlines() for key in re.findall(r"`([^`]+)`", line[:60])[:1]
     }
     named = {key.partition(".")[0] for key in keys}
     by_command_line = {"since", "until", "package_rows", "isolate_failures"}
-    assert named == set(signature(source).parameters) - by_command_line
+    assert named == set(signature(SOURCES[service]).parameters) - by_command_line
 
 
-def test_the_files_and_commands_it_names_are_there() -> None:
-    makefile = (PROJECT / "Makefile").read_text()
-    for target in re.findall(r"`?make ([a-z]+)", README):
-        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
-    for name in (
-        "CONTRIBUTING.md",
-        "LICENSE",
-        ".dlt/secrets.toml.example",
-        "pipelines/mcommons.py",
-        "pipelines/mgage.py",
-    ):
-        assert Path(PROJECT / name).is_file(), name
+def test_the_tables_in_brief_are_all_tables() -> None:
+    section = page("README.md").partition("## Tables in brief")[2].partition("\n## ")[0]
+    first = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
+    named: set[str] = set()
+    for cell in first:
+        names = re.findall(r"`([^`]+)`", cell)
+        named |= {name if "__" not in name else names[0].partition("__")[0] for name in names}
+    roots = {
+        f"{service}.{table.name}"
+        for service in SERVICES
+        for table in all_tables(job_of(service).endpoints)
+        if "__" not in table.name and table.name not in SHARED
+    }
+    assert named - SHARED == roots
+
+
+@pytest.mark.parametrize("name", [*PAGES, "CONTRIBUTING.md"])
+def test_every_fence_has_a_language_of_which_is_known_whether_it_runs(name: str) -> None:
+    opened = re.findall(r"^ *```(\w*)$", page(name), re.MULTILINE)[::2]
+    assert set(opened) <= LANGUAGES
+
+
+@pytest.mark.parametrize("name", [*PAGES, "CONTRIBUTING.md"])
+def test_every_link_leads_somewhere(name: str) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", page(name)):
+        if target.startswith("https://"):
+            continue
+        path, _, anchor = target.partition("#")
+        linked = (PROJECT / name).parent / path if path else PROJECT / name
+        assert linked.is_file(), target
+        if anchor:
+            assert anchor in anchors(linked.read_text()), target
+
+
+def anchors(text: str) -> set[str]:
+    """Names of the headings of a page, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_page_is_linked_from_the_readme() -> None:
+    readme = page("README.md")
+    for name in PAGES[1:]:
+        assert f"]({name})" in readme, name
+
+
+def test_every_target_of_make_is_there() -> None:
+    makefile = page("Makefile")
+    for name in (*PAGES, "CONTRIBUTING.md"):
+        for target in re.findall(r"(?:^|`)make ([a-z-]+)", page(name), re.MULTILINE):
+            assert re.search(rf"^{target}:", makefile, re.MULTILINE), target

@@ -35,7 +35,7 @@ from textlift.codec.schema import (
     RecordSchema,
     column_name,
 )
-from textlift.declare import ChildList, ColumnType, Endpoint
+from textlift.declare import ChildList, Column, ColumnType, Endpoint
 
 UTC = timezone.utc
 BIGINT, BOOLEAN, DECIMAL, DOUBLE, TEXT, TIMESTAMP = (
@@ -52,17 +52,30 @@ settings.load_profile("unhurried")
 
 Record = Mapping[str, Any]
 
+NUMBER, NAME = Column(BIGINT, "a number"), Column(TEXT, "a name")
 PEOPLE = Endpoint(
     name="people",
+    entity="person",
+    meaning="A person.",
     path="people",
     rows="people/person",
-    columns={"id": BIGINT, "name": TEXT, "age": BIGINT, "joined_at": TIMESTAMP},
+    columns={
+        "id": NUMBER,
+        "name": NAME,
+        "age": NUMBER,
+        "joined_at": Column(TIMESTAMP, "a time"),
+    },
     lists={
         "paths": ChildList(
             item="path",
-            columns={"id": BIGINT, "name": TEXT},
-            lists={"tags": ChildList(item="tag", columns={"tag": TEXT, "weight": BIGINT})},
-            id_column="path_id",
+            meaning="A path of a person.",
+            key=("id",),
+            columns={"id": NUMBER, "name": NAME},
+            lists={
+                "tags": ChildList(
+                    item="tag", meaning="A tag of a path.", columns={"tag": NAME, "weight": NUMBER}
+                )
+            },
         ),
     },
 )

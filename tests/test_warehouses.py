@@ -33,7 +33,7 @@ from tests.test_contract import TABLES
 from tests.test_hazards import corrupted
 from tests.test_mgage import COLUMNS, PROGRAM, asked
 from tests.test_mgage import assert_same as assert_same_messages
-from tests.test_readme import README
+from tests.test_readme import fences, page
 from tests.truth import comparable, expected
 from textlift.destinations import destination
 from textlift.errors import ConfigurationError, DestinationFailed
@@ -575,7 +575,9 @@ def test_what_is_no_text_in_postgres_costs_its_own_body_only(export: AnyWarehous
 def test_the_latest_of_all_versions_in_parquet_files_is_what_the_service_has(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    queries = re.findall(r"```sql\n(SELECT \* FROM read_parquet.*?)```", README, re.DOTALL)
+    queries = [
+        query for query in fences(page("docs/destinations.md"), "sql") if "read_parquet" in query
+    ]
     files = dlt.destinations.filesystem(str(tmp_path / "lake"))
     with Sandbox(MobileCommons(profiles=60, now="2025-06-01T12:00:00Z")) as box:
         pipeline = dlt.pipeline("files", destination=files, dataset_name="mcommons")

@@ -42,6 +42,8 @@ from dagster import (
     ScheduleDefinition,
     ScheduleEvaluationContext,
     SkipReason,
+    TableColumn,
+    TableSchema,
     define_asset_job,
     multi_asset_check,
 )
@@ -51,11 +53,11 @@ from dlt.destinations.sql_client import SqlClientBase
 from dlt.extract import DltSource
 
 from textlift.cli import report
-from textlift.declare import ChildList, Columns, ColumnType, Endpoint
+from textlift.declare import Column, ColumnType, Endpoint
 from textlift.destinations import destination as make_destination
+from textlift.dictionary import LIST_INDEX, Table, tables_of
 from textlift.errors import ConfigurationError
 from textlift.load.rejects import REJECTED_RECORDS
-from textlift.load.resources import LIST_INDEX
 from textlift.registry import SERVICES, job_of
 from textlift.scheduled import open_warehouse, run_task
 from textlift.tasks import SNAPSHOTS, TASKS
@@ -77,50 +79,74 @@ _UNDER_WAY = [
 
 @dataclass(frozen=True)
 class _Table:
-    """A table, and what the contract says of it.
+    """A table and what checks need to know of it.
 
     Attributes:
         resource: The resource that fills it.
-        key: Columns that tell its rows apart; none where the service has no such.
-        times: Columns that hold times.
+        key: Columns that identify a row; none if the service has no key for the rows.
+        declared: Its meaning and its columns.
     """
 
     resource: str
     key: tuple[str, ...]
-    times: tuple[str, ...]
+    declared: Table
+
+    @property
+    def times(self) -> list[str]:
+        """Columns that hold times."""
+        columns = self.declared.columns.items()
+        return [name for name, column in columns if column.type is ColumnType.TIMESTAMP]
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The columns, as Dagster shows them."""
+        columns = [
+            TableColumn(name, column.type.name, _description(column))
+            for name, column in self.declared.columns.items()
+        ]
+        return {"dagster/column_schema": TableSchema(columns)}
+
+
+def _description(column: Column) -> str:
+    return (
+        f"{column.meaning}; personal: {column.personal.value}"
+        if column.personal
+        else column.meaning
+    )
 
 
 def _tables(endpoint: Endpoint) -> dict[str, _Table]:
     """The tables of an endpoint's rows and of their declared lists."""
-    entry_key = (*(endpoint.child_key(column) for column in endpoint.key), LIST_INDEX)
-
-    def below(prefix: str, lists: Mapping[str, ChildList]) -> Iterator[tuple[str, _Table]]:
-        for path, child in lists.items():
-            name = f"{prefix}__{child.table or path}"
-            yield name, _Table(endpoint.name, entry_key, _times(child.columns))
-            yield from below(name, child.lists)
-
-    key = () if endpoint.repeats else endpoint.key
-    own = _Table(endpoint.name, key, _times(endpoint.columns))
-    return {endpoint.name: own, **dict(below(endpoint.name, endpoint.lists))}
-
-
-def _times(columns: Columns) -> tuple[str, ...]:
-    return tuple(name for name, kind in columns.items() if kind is ColumnType.TIMESTAMP)
+    # A service can repeat an entry in a list, so only its position is unique.
+    entry_key = (*endpoint.foreign_keys.values(), LIST_INDEX)
+    return {
+        table.name: _Table(
+            endpoint.name, entry_key if LIST_INDEX in table.columns else table.key, table
+        )
+        for table in tables_of(endpoint)
+    }
 
 
 class _Translator(DagsterDltTranslator):
     def __init__(self, service: str, fresh: timedelta) -> None:
         self.service = service
         self.fresh = fresh
+        self.tables = {
+            name: table
+            for endpoint in ENDPOINTS[service].values()
+            for name, table in _tables(endpoint).items()
+        }
 
     def get_asset_spec(self, data: DltResourceTranslatorData) -> AssetSpec:
         """An asset named as its table is, below its service."""
         spec = super().get_asset_spec(data)
+        table = self.tables[data.resource.name]
         return spec.replace_attributes(
             key=AssetKey([self.service, data.resource.name]),
             deps=[],
+            description=table.declared.meaning,
             group_name=self.service,
+            metadata={**spec.metadata, **table.metadata},
             freshness_policy=FreshnessPolicy.time_window(fail_window=self.fresh),
         )
 

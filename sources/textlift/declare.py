@@ -1,7 +1,7 @@
-"""What a source says about an endpoint: data, no behaviour.
+"""What a service declares about its endpoints: data without behaviour.
 
-Columns are named by their path in the record, joined with ``__``. Attributes and elements are not
-told apart: ``<address><city>`` and ``<address city="…">`` are both ``address__city``.
+A column is named by its path in the record, joined with ``__``. Attributes and elements are the same:
+``<address><city>`` and ``<address city="…">`` are both ``address__city``.
 """
 
 from __future__ import annotations
@@ -23,55 +23,90 @@ class ColumnType(Enum):
     TIMESTAMP = "timestamp"
 
 
-Columns = Mapping[str, ColumnType]
+class Personal(Enum):
+    """What a column can tell about a person."""
+
+    NAME = "name"
+    PHONE = "phone"
+    EMAIL = "email"
+    ADDRESS = "address"
+    LOCATION = "location"
+    NETWORK_ADDRESS = "network address"
+    FREE_TEXT = "free text"
+    IDENTIFIER = "identifier"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table.
+
+    Attributes:
+        type: Type in the warehouse.
+        meaning: What a value says, with its unit and time zone; one sentence for analysts.
+        personal: What the column can tell about a person; ``None`` if nothing.
+    """
+
+    type: ColumnType
+    meaning: str
+    personal: Personal | None = None
+
+
+Columns = Mapping[str, Column]
 
 
 class Paging(Enum):
-    """How an endpoint hands out more rows than fit one answer."""
+    """How an endpoint returns more rows than fit one response."""
 
-    SINGLE = "one answer holds every row"
-    COUNTED = "every page says how many pages there are"
-    OPEN = "pages go on until one has no rows, or fewer than a known limit"
-    LINKED = "every page names the URL of the next"
+    SINGLE = "one response holds every row"
+    COUNTED = "each page states the number of pages"
+    OPEN = "the last page is empty, or shorter than a known limit"
+    LINKED = "each page names the URL of the next"
 
 
 @dataclass(frozen=True)
 class ChildList:
-    """A list inside a record, loaded as a table of its own.
+    """A list inside a record, loaded into a table of its own.
 
     Attributes:
-        item: Name of one entry.
-        columns: Types of the entry's known columns.
-        text: Column for the text of an entry, where an entry has text.
-        padded: Whether the service prints that text between blanks of its own.
+        item: Name of one entry, in the singular.
+        meaning: What a row of the table is; a sentence or two for analysts.
+        columns: The declared columns of an entry.
+        key: Columns that identify an entry within its record; empty if only its position does.
+        text: Column for the text of an entry, if entries have text.
+        padded: Whether the service adds blanks around that text.
         aliases: Path in the entry → column, where the two differ.
-        lists: Path in the entry → list inside the entry.
-        id_column: Column that carries this entry's ``id`` in the tables of its own lists.
-        table: Suffix of the table's name, where it is not the last part of the path.
+        lists: Path in the entry → list inside the entry. Its table carries ``key``.
+        table: Suffix of the table's name, if it is not the path.
     """
 
     item: str
+    meaning: str
     columns: Columns
+    key: tuple[str, ...] = ()
     text: str | None = None
     padded: bool = False
     aliases: Mapping[str, str] = field(default_factory=dict)
     lists: Mapping[str, ChildList] = field(default_factory=dict)
-    id_column: str | None = None
     table: str | None = None
+
+    @property
+    def foreign_keys(self) -> dict[str, str]:
+        """Key column → its name in the tables of this list's own lists."""
+        return {column: _foreign_key(self.item, column) for column in self.key}
 
 
 @dataclass(frozen=True)
 class WindowParams:
-    """How an endpoint is read by time.
+    """How a request selects rows by time.
 
     Attributes:
-        start: Name of the parameter for the first second wanted.
-        end: Name of the parameter for the last second wanted.
-        cursor: Column the two parameters filter on.
-        lookback: How far before the cursor each run reads again, for rows that change after it.
-        ahead: How far into the future rows can lie.
-        undated: Parameters of one further question, for rows that have no time yet.
-        kept: How far back the service keeps rows; ``None`` if it keeps them for ever.
+        start: Parameter for the first second of the window.
+        end: Parameter for the last second of the window.
+        cursor: Column that the window selects by.
+        lookback: How far before the cursor each run reads again, for rows that change later.
+        ahead: How far in the future rows can lie.
+        undated: Parameters of one more request, for rows without a time.
+        kept: How long the service keeps rows; ``None`` if for ever.
     """
 
     start: str
@@ -85,13 +120,13 @@ class WindowParams:
 
 @dataclass(frozen=True)
 class Parent:
-    """The endpoint whose every row is asked for its rows.
+    """The endpoint that lists the partitions of another one.
 
     Attributes:
         endpoint: Name of the endpoint that lists the parents.
-        param: Parameter that names the parent.
-        column: Column of the rows that carries the parent's key.
-        key: Column of the parent that holds it.
+        param: Request parameter for the key of the parent.
+        column: Column of the rows for the key of the parent.
+        key: Column of the parent that holds that key.
     """
 
     endpoint: str
@@ -102,39 +137,44 @@ class Parent:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """One endpoint of a service, and the table its rows go to.
+    """One endpoint of a service, and the table that its rows go to.
 
     Attributes:
         name: Name of the resource and of its table.
+        entity: Name of one row, in the singular. Other tables call its ``id`` ``<entity>_id``.
+        meaning: What a row of the table is; a sentence or two for analysts.
         path: Path below the service's base URL; ``{column}`` stands for a configured value.
-        rows: Where the rows are in an answer: ``container/row``; ``.`` if the answer is the row.
-        columns: Types of the known columns. All others become text.
+        rows: Where the rows are in a response, ``container/row``; ``.`` if the response is the row.
+        columns: The declared columns. All others become text.
         key: Columns that identify a row.
-        identity: Columns that never change, for rows without an id; ``key`` is computed from them.
+        identity: Columns that never change, for rows without an id. ``key`` is computed from them.
         aliases: Path in the record → column, where the two differ.
-        lists: Path in the record → list that becomes a table of its own.
-        content: Elements of which the only record of an answer holds one; else it is no answer.
+        lists: Path in the record → list that becomes a table.
+        content: Elements of which the only record of a response has at least one; without them the
+            response is invalid.
         skip: Paths that are left out, with all below them.
-        params: Parameters sent with every question.
-        paging: How further rows are asked for.
-        page_limit: Most rows on a page; ``None`` where the service names no limit.
-        window: How the endpoint is read by time; ``None`` for a snapshot.
-        repeats: Whether the service lists a key once for each object it belongs to, so that all
-            rows with it are kept.
-        settled: Whether rows never leave a window, so that a page that was followed by an empty one
-            need not be read again.
-        parent: The endpoint whose rows this one is asked for, if any.
-        configured: Parameters whose values come from the configuration, for an endpoint that is
-            asked for each set of them; they are columns as well.
+        params: Parameters of every request.
+        paging: How further rows are requested.
+        page_limit: Most rows on a page; ``None`` if the service states no limit.
+        window: How a request selects rows by time; ``None`` for a snapshot.
+        repeats: Whether the service lists a key once for each object that it belongs to. All rows
+            with the key are kept.
+        settled: Whether rows never leave a window. If so, a page before an empty one is not read
+            again.
+        parent: The endpoint whose rows are the partitions of this one.
+        configured: Columns whose values come from the configuration; each set of values is a
+            partition.
         setting: Name of the setting that holds them.
-        not_found_codes: Codes of the refusals that say that what is asked for is not there.
-        whole_every: How often all rows are read, for those that change without coming back into a
-            window, or are in none; of each parent at once.
-        removed_column: Column for the time when a complete read did not return a row any more, which
-            stays then; without one it is deleted.
+        not_found_codes: Error codes which say that the requested partition does not exist.
+        full_read_every: How often all rows are read, for changes that no window finds. An endpoint
+            with a parent reads all rows of each partition.
+        removed_column: Column for the time when a complete read no longer returned the row, which
+            then stays. Without this column the row is deleted.
     """
 
     name: str
+    entity: str
+    meaning: str
     path: str
     rows: str
     columns: Columns
@@ -153,16 +193,21 @@ class Endpoint:
     parent: Parent | None = None
     configured: tuple[str, ...] = ()
     setting: str | None = None
-    not_found_codes: frozenset[int] = frozenset()
+    not_found_codes: frozenset[int | str] = frozenset()
     full_read_every: timedelta | None = None
     removed_column: str | None = None
 
     @property
     def record_key(self) -> tuple[str, ...]:
-        """The key columns that a record brings itself; the others come from what was asked."""
-        asked = {*self.configured, *([self.parent.column] if self.parent else ())}
-        return () if self.identity else tuple(key for key in self.key if key not in asked)
+        """The key columns that are in a record; the others come from the partition."""
+        partition = {*self.configured, *([self.parent.column] if self.parent else ())}
+        return () if self.identity else tuple(key for key in self.key if key not in partition)
 
-    def child_key(self, column: str) -> str:
-        """Name of a key column in the tables of this endpoint's lists."""
-        return f"{self.name.removesuffix('s')}_id" if column == "id" else column
+    @property
+    def foreign_keys(self) -> dict[str, str]:
+        """Key column → its name in the tables of this endpoint's lists."""
+        return {column: _foreign_key(self.entity, column) for column in self.key}
+
+
+def _foreign_key(entity: str, column: str) -> str:
+    return f"{entity}_id" if column == "id" else column

@@ -89,10 +89,10 @@ class ApiError(ServiceError):
 
     Args:
         message: What happened.
-        code: The service's own number for the reason, or the HTTP status.
+        code: The service's own code for the reason, or the HTTP status.
     """
 
-    def __init__(self, message: str, code: int) -> None:
+    def __init__(self, message: str, code: int | str) -> None:
         super().__init__(message)
         self.code = code
 

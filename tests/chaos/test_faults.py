@@ -1,4 +1,4 @@
-"""Every fault a service can show, and what becomes of it: as the README says, for each service."""
+"""Every fault a service can show, and what becomes of it: as docs/failures.md says, for each service."""
 
 from __future__ import annotations
 

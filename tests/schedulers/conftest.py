@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -17,7 +16,7 @@ import pytest
 from dlt.common.versioned_state import decompress_state
 
 from tests.conftest import PROJECT
-from tests.test_readme import README
+from tests.test_readme import fences, page
 from tests.test_warehouses import PostgresWarehouse, assert_same
 from tests.truth import expected
 
@@ -75,14 +74,11 @@ class Environment:
                 process.wait()
 
 
-def readme(module: str) -> str:
-    """The README's example of what a scheduler reads."""
-    [found] = [
-        block
-        for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-        if f"textlift.{module}" in block
-    ]
-    return str(found)
+def documented(module: str) -> str:
+    """The documentation's example of what a scheduler reads."""
+    examples = fences(page("docs/schedulers.md"), "python")
+    [found] = [block for block in examples if f"textlift.{module}" in block]
+    return found
 
 
 def complaints(name: str) -> list[str]:

@@ -23,9 +23,9 @@ from tests.schedulers.conftest import (
     assert_same_but_queries,
     complaints,
     cursors,
+    documented,
     eventually,
     most_at_once,
-    readme,
 )
 from tests.test_contract import TABLES
 from tests.test_warehouses import (  # noqa: F401 (fixtures are found by their names)
@@ -58,7 +58,7 @@ password = "sandbox-password"
 credentials = "{credentials}"
 """
 DAGS = f"""
-{readme("airflow")}
+{documented("airflow")}
 quarters = textlift_dag(
     "quarters",
     services=["mcommons"],

@@ -19,9 +19,9 @@ from tests.schedulers.conftest import (
     assert_same_but_queries,
     complaints,
     cursors,
+    documented,
     eventually,
     most_at_once,
-    readme,
 )
 from tests.test_contract import TABLES
 from tests.test_warehouses import (  # noqa: F401 (fixtures are found by their names)
@@ -31,6 +31,8 @@ from tests.test_warehouses import (  # noqa: F401 (fixtures are found by their n
     server,
 )
 from tests.test_warehouses import account as elsewhere  # noqa: F401
+from textlift.dictionary import all_tables
+from textlift.registry import job_of
 from textlift.tasks import SNAPSHOTS, TASKS
 
 pytestmark = pytest.mark.real_clock
@@ -42,7 +44,7 @@ concurrency:
     max_concurrent_runs: 3
 """
 #: Not once an hour, but once a minute.
-DEFINITIONS = readme("dagster").replace("15 * * * *", "* * * * *")
+DEFINITIONS = documented("dagster").replace("15 * * * *", "* * * * *")
 #: Prints the runs, what each has materialized, and the checks that it has made.
 SHOW = """
 import json
@@ -142,6 +144,23 @@ def test_every_table_is_an_asset_that_has_to_be_fresh(environment: Open, tmp_pat
     assert sorted(assets) == sorted([*tables, ["mgage", "messages"]])
     resources = {name for _, name in windowed if "__" not in name}
     assert resources == {name for tasks in TASKS.values() for name in tasks} - {SNAPSHOTS}
+
+
+def test_an_asset_shows_its_columns_and_what_they_mean(environment: Open) -> None:
+    program = (
+        "import json\n"
+        "from pipelines.dagster_definitions import defs\n"
+        "[spec] = [s for s in defs.resolve_all_asset_specs() if s.key.path[0] == 'mgage']\n"
+        "columns = spec.metadata['dagster/column_schema'].columns\n"
+        "shown = {column.name: [column.type, column.description] for column in columns}\n"
+        "print('shown', json.dumps([spec.description, shown]))"
+    )
+    here = environment("dagster", {"PYTHONPATH": str(PROJECT)})
+    meaning, columns = json.loads(here.run("python", "-c", program).rpartition("shown ")[2])
+    messages, *_ = all_tables(job_of("mgage").endpoints)
+    assert meaning == messages.meaning
+    assert list(columns) == list(messages.columns)
+    assert columns["number"] == ["TEXT", "Mobile number of the person; personal: phone"]
 
 
 #: Prints what the schedule asks for: before a run, beside one of an interval, and beside one of its own.

@@ -22,7 +22,7 @@ from dlt.common.normalizers.naming.snake_case import NamingConvention
 
 from textlift.codec.records import Decoded, Records, Reject, TextColumns
 from textlift.codec.schema import RecordSchema
-from textlift.declare import Columns, ColumnType, Endpoint
+from textlift.declare import ColumnType, Endpoint
 
 #: Number of the root row that an entry of a list belongs to; never loaded.
 ROW = "_row"
@@ -230,15 +230,15 @@ def _build_lists(
             if root not in lost:
                 key = keys[root] if keys else None
                 found.append(Reject(key, column, reason, payload, name, row=root))
-        if roots is not None and rows.schema.id_column:
-            ids, _ = convert(rows.column("id"), rows.schema.columns.get("id", ColumnType.TEXT))
-            table = with_column(table, rows.schema.id_column, ids.take(entries.parents))
+        for column, foreign_key in reversed([*rows.schema.foreign_keys.items()]):
+            values, _ = convert(rows.column(column), rows.schema.columns[column])
+            table = with_column(table, foreign_key, values.take(entries.parents))
         children[name] = table
         _build_lists(entries, entry_roots, f"{name}__", children, keys, lost, found)
 
 
 def _build(
-    rows: TextColumns, types: Columns, arrays: dict[str, pa.Array]
+    rows: TextColumns, types: Mapping[str, ColumnType], arrays: dict[str, pa.Array]
 ) -> tuple[pa.Table, list[tuple[int, str, str, str]]]:
     bad = list(rows.misfits)
     columns = list({**types, **rows.columns})

@@ -17,6 +17,7 @@ _COMMANDS = {
     "check": ("textlift.cli.check", "test the credentials and the destination; load nothing"),
     "sandbox": ("textlift.sandbox.command", "serve an invented account over HTTP"),
     "move": ("textlift.cli.move", "move a DuckDB file of an earlier version into textlift.duckdb"),
+    "tables": ("textlift.cli.tables", "print the tables and columns of a service"),
 }
 
 

@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 from dlt.common.normalizers.naming.snake_case import NamingConvention
 
-from textlift.declare import ChildList, Columns, Endpoint
+from textlift.declare import ChildList, ColumnType, Endpoint
 
 #: Undeclared fields on one page; a record that brings more is rejected.
 MAX_NEW_FIELDS = 1000
@@ -112,15 +112,15 @@ class RecordSchema:
         lists: Suffix of a child table → its schema.
         text: Column for the text of an entry, where an entry has text.
         padded: Whether the service prints that text between blanks.
-        id_column: Column that carries an entry's ``id`` in the tables of its own lists.
+        foreign_keys: Column of an entry → its name in the tables of the entry's own lists.
     """
 
     root: Field
-    columns: Columns
+    columns: Mapping[str, ColumnType]
     lists: Mapping[str, RecordSchema]
     text: str | None = None
     padded: bool = False
-    id_column: str | None = None
+    foreign_keys: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, declared: Endpoint | ChildList) -> RecordSchema:
@@ -141,14 +141,15 @@ class RecordSchema:
             root.reach(path).list = child
             lists[child.table or path] = cls.of(child)
         frozen = root.freeze(declared=False)
+        types = {name: column.type for name, column in declared.columns.items()}
         if isinstance(declared, Endpoint):
-            return cls(frozen, declared.columns, lists)
-        text, padded, id_column = declared.text, declared.padded, declared.id_column
-        return cls(frozen, declared.columns, lists, text, padded, id_column)
+            return cls(frozen, types, lists)
+        foreign_keys = declared.foreign_keys if declared.lists else {}
+        return cls(frozen, types, lists, declared.text, declared.padded, foreign_keys)
 
 
 #: Schema of a list that no endpoint declares.
-UNDECLARED = RecordSchema.of(ChildList("", {}))
+UNDECLARED = RecordSchema.of(ChildList(item="", meaning="", columns={}))
 
 
 class PageFields:

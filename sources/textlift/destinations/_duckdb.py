@@ -54,6 +54,8 @@ from dlt.destinations.sql_client import SqlClientBase
 from dlt.destinations.sql_jobs import SqlMergeFollowupJob
 from filelock import FileLock, Timeout
 
+from textlift.destinations._comments import WithComments
+
 #: A new file has three headers of 4 KiB, the first with this mark.
 _HEADERS, _MARK = 3 * 4096, b"DUCK"
 #: Seconds to wait for another process to close the file, if it is none of our runs.
@@ -338,7 +340,15 @@ def _number(own: str, columns: Collection[str]) -> str:
     return "row_number() OVER ()" if own in columns else own
 
 
-class _Client(DuckDbClient):
+class _Client(WithComments, DuckDbClient):
+    comments_query = (
+        "SELECT table_name, column_name, comment FROM ("
+        "SELECT database_name, schema_name, table_name, column_name, comment FROM duckdb_columns() "
+        "UNION ALL "
+        "SELECT database_name, schema_name, table_name, NULL, comment FROM duckdb_tables()) "
+        "WHERE database_name = current_database() AND schema_name = %s AND comment IS NOT NULL"
+    )
+
     def __init__(
         self,
         schema: Schema,

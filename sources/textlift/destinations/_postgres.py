@@ -20,6 +20,8 @@ from dlt.destinations.impl.postgres.sql_client import Psycopg2SqlClient
 from dlt.destinations.sql_client import SqlClientBase
 from dlt.destinations.sql_jobs import SqlMergeFollowupJob
 
+from textlift.destinations._comments import WithComments
+
 
 class _Merge(SqlMergeFollowupJob):
     @classmethod
@@ -35,7 +37,19 @@ class _Merge(SqlMergeFollowupJob):
         return locks + super().generate_sql(table_chain, sql_client)
 
 
-class _Client(PostgresClient):
+class _Client(WithComments, PostgresClient):
+    comments_query = (
+        "SELECT relname, attname, description FROM pg_description "
+        "JOIN pg_class ON objoid = pg_class.oid AND classoid = 'pg_class'::regclass "
+        "LEFT JOIN pg_attribute ON attrelid = pg_class.oid AND attnum = objsubid AND attnum > 0 "
+        "WHERE relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = %s)"
+    )
+    # A user who may write to a table and does not own it cannot comment it.
+    others_query = (
+        "SELECT relname FROM pg_class WHERE NOT pg_has_role(relowner, 'USAGE') "
+        "AND relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = %s)"
+    )
+
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Wait for other runs that change the dataset's tables, and keep them out."""

@@ -1,22 +1,20 @@
-"""Which pages of a window to ask for, and when all of its rows have been seen: no network, no clock.
+"""Which pages of a window to request, and when all of its rows were seen. No network, no clock.
 
-Pages drift. A row that leaves the window while its pages are read moves all rows behind it up by
-one, and the row that crosses from an unread page onto a read one is seen by nobody. Two ways of
-reading notice that:
+Pages drift. If a row leaves the window while its pages are read, all rows behind it move up by one,
+and a row can move from a page that was not read yet to one that was. Two plans detect that:
 
-- :class:`OverlapPlan`, where the service keeps to the number of rows asked for. Each page begins
-  with the last rows of the page before it, which takes pages that grow shorter by a few rows: 1 of
-  1,000, then 2 of 998, then 3 of 997. A row that is the same in both has not moved, and rows that
-  have not moved keep their order. So none of those can lie between the two pages, whatever moved,
-  whenever and in whichever order the pages were read. Only where two pages have no row in common
-  both are read again.
-- :class:`SequencePlan`, where the service names the next page, or its pages have a size of their
-  own. One page is read after the other; then those before the last are read again. If they are the
-  same, nothing moved. Where rows only come, late ones too, that is certain. Where they go as well, a
-  list that moves up and then down again, between certain answers of both readings, can hide a row:
-  in one of 10,000 readings with up to four changes each. The lookback reads recent rows again.
+- :class:`OverlapPlan`, if the service returns as many rows as requested. Each page begins with the
+  last rows of the page before it. To get that, each page is a few rows shorter than the one before:
+  page 1 of 1,000 rows, page 2 of 998, page 3 of 997. A row on both pages has not moved, and rows that
+  have not moved keep their order. So no such row lies between the two pages, whatever moved, and in
+  whatever order the pages were read. Two pages without a common row are read again.
+- :class:`SequencePlan`, if the service names the next page, or chooses the size of its pages. The
+  pages are read one after the other; then all but the last are read again. If they are the same,
+  nothing moved. That is certain if rows only arrive. If rows also leave, a list that moves up and
+  down again between two responses can hide a row: once in 10,000 readings with up to four changes
+  each. The lookback reads recent rows again.
 
-A short page ends a list only where that has been seen to be true: see :class:`PageSize`.
+A short page ends a list only if the service was seen to end lists so: see :class:`PageSize`.
 """
 
 from __future__ import annotations
@@ -31,63 +29,63 @@ from textlift.declare import Endpoint, Paging
 from textlift.errors import ServiceError
 from textlift.windows import Window
 
-#: Pages of one window; a window with more is cut, if it can be.
+#: Most pages of a window. A window with more is split if possible.
 MAX_PAGES = 32
-#: Pages that each part of such a window should have, as far as that can be told.
+#: Pages that each part of such a window should have, as far as known.
 PART_PAGES = 8
-#: Pages of a list that cannot be cut; more of them have no end.
+#: Most pages of a list that cannot be split. A longer one is taken for endless.
 MAX_DEPTH = 20_000
-#: Readings of one window that changes all the time, before it is cut; if it cannot be, all that any
-#: of them saw is taken.
+#: Readings of a window that keeps changing, before it is split. If it cannot be split, the rows of
+#: all readings are used.
 MAX_READINGS = 5
-#: Pages that each part of a window should have whose pages are counted by their first rows.
+#: The same for windows whose pages were counted by probes.
 WIDE_PART_PAGES = 16
-#: First rows asked for at a time to find the last page.
+#: Probes at a time to find the last page.
 MAX_PROBES = 3
-#: Pages asked for at a time after a first one that is full.
+#: Pages requested at a time after a full first page.
 NEXT_PAGES = 3
-#: Pages asked for that may not be there, where it is not known which page is the last.
+#: Most pages requested that may not exist, while the last page is unknown.
 MAX_MISSES = 7
-#: Pages of a counted list asked for at a time before more are known to be there.
+#: Pages of a counted list requested at a time before more are known to exist.
 FIRST_PAGES = 16
-#: Windows made of one with more pages than are looked at.
+#: Parts of a window with more pages than are probed.
 OPEN_PARTS = 16
-#: Windows made of one with an unknown number of pages.
+#: Parts of a window with an unknown number of pages.
 UNKNOWN_PARTS = 4
-#: Most windows made of one.
+#: Most parts of a window.
 MAX_PARTS = 64
-#: No service has shorter pages: fewer rows are not a full page.
+#: No service has shorter pages, so fewer rows are never a full page.
 MIN_PAGE = 20
-#: Requests for one parent, or for the account, in which no new row comes.
+#: Most consecutive requests for a slice without a new row.
 MAX_EMPTY_REQUESTS = 1000
 
-#: Rows that a page has in common with the one before it, at least; fewer where pages are short.
+#: Least rows that a page has in common with the one before it; fewer if pages are short.
 _OVERLAP = 4
-#: Shorter pages have too much in common to go on; in a list that cannot be cut, and can be long, so
-#: have longer ones.
+#: Pages with a lower limit do not overlap: the overlap would be too large a part of them. A list that
+#: cannot be split can be long, so its bound is higher.
 _SHORTEST_OVERLAPPING, _SHORTEST_ANYWHERE = 10, 50
-#: Rows at each end of a page by which it is compared with its neighbours.
+#: Rows at each end of a page that are compared with its neighbours.
 EDGE_ROWS = 64
-#: Numbers of pages to choose from for the page that goes farthest.
+#: Page numbers to choose from for the page that reaches farthest.
 _CHOICES = 40
-#: Pages whose first rows are asked for at once in a part of a window.
-_LOOKS = (8, 16, MAX_PAGES + 1)
+#: Pages that are probed first in a part of a window.
+_FIRST_PROBES = (8, 16, MAX_PAGES + 1)
 _ENDLESS = "page follows page, and none is the last"
 _UNPAGED = "the service answers every page with the same rows"
 _RESTLESS = (
-    "the rows of this second do not stand still while they are read; the next run reads them again"
+    "the rows of this second keep changing while they are read; the next run reads them again"
 )
 
 
 @dataclass(frozen=True)
 class PageRequest:
-    """A question for a page.
+    """A request for a page.
 
     Attributes:
-        number: Number of the page at the service.
-        limit: Rows to ask for; ``None`` to leave that to the service.
-        index: Which page of the plan it is, from 1.
-        probe: Whether it is only to tell if there are rows.
+        number: Number of the page at the service, from 1.
+        limit: Rows to request; ``None`` leaves that to the service.
+        index: Number of the page in the plan, from 1.
+        probe: Whether it only finds out if the page has rows.
     """
 
     number: int
@@ -101,20 +99,20 @@ class PageMetadata:
     """What a plan sees of a page.
 
     Attributes:
-        place: Where its rows are kept.
-        rows: Records the service put on the page, also those that cannot be loaded.
+        place: Where its rows are stored.
+        rows: Records on the page, including those that cannot be loaded.
         loaded: Records that can be loaded.
-        fingerprint: Equal for two answers with the same records.
+        fingerprint: Equal for two responses with the same records.
         head: Digests of its first rows, up to ``EDGE_ROWS``.
         tail: Digests of its last rows, up to ``EDGE_ROWS``.
-        page_count: How many pages there are, where the service says so.
-        next_link: URL of the next page, where the service names it.
-        dated: Rows that have a time.
-        inside: How many of them lie in the window that was asked for.
-        earliest: The first of these.
-        latest: The last of these.
-        salvaged: Whether records may not have been counted.
-        pieced: Whether it was put together from several answers, between which rows may have moved.
+        page_count: Number of pages, if the service states it.
+        next_link: URL of the next page, if the service names it.
+        dated: Rows with a time.
+        inside: Rows with a time in the requested window.
+        earliest: The first of these times.
+        latest: The last of these times.
+        salvaged: Whether records may be missing from the count.
+        pieced: Whether it was made of several responses, between which rows may have moved.
     """
 
     place: int
@@ -135,11 +133,11 @@ class PageMetadata:
 
 @dataclass(frozen=True)
 class Kept:
-    """A page whose rows make up a window.
+    """A page whose rows are used.
 
     Attributes:
-        place: Where its rows are kept.
-        skip: How many of its first rows are on the page before it as well.
+        place: Where its rows are stored.
+        skip: Number of its first rows that are on the page before it as well.
     """
 
     place: int
@@ -147,21 +145,21 @@ class Kept:
 
 
 class PageSize:
-    """What a run has learned of the size of an endpoint's pages, shared by all of its windows.
+    """What a run knows of the size of an endpoint's pages, shared by all of its windows.
 
-    A short page can be the last one, one that the service keeps shorter than it was asked to, or
-    one from which rows were taken after it was cut out of the list. So a page shorter than asked
-    for ends a list once a longer one has done so; else the page behind it is asked for.
+    A page with fewer rows than requested can be the last one; or the service has a lower limit; or
+    it filters rows after it has cut the page. So such a page ends a list only if a page at least as
+    long was followed by an empty one before. Else the next page is requested.
 
     Args:
-        limit: Rows to ask for; ``None`` where the service names no limit.
+        limit: Rows to request; ``None`` if the service has no documented limit.
 
     Attributes:
-        limit: Rows to ask for now.
-        is_kept: Whether the service is known to keep to the number of rows asked for.
-        has_been_full: Whether a page has had all the rows that were asked for.
-        version: Changes whenever one of the first two does; what is being read then begins again.
-        lessons: Changes whenever more is known of short pages; plans that are ``held`` go on.
+        limit: Rows to request now.
+        is_kept: Whether the service returns no more rows than requested, as far as known.
+        has_been_full: Whether a page had all the rows requested.
+        version: Changes with ``limit`` and ``is_kept``; windows that are being read then begin again.
+        lessons: Changes when more is known of short pages; plans that are ``held`` then continue.
     """
 
     def __init__(self, limit: int | None) -> None:
@@ -170,88 +168,88 @@ class PageSize:
         self.version = 0
         self.lessons = 0
         self._last = 0
-        self._looking: dict[Plan, int] = {}
+        self._waiting_behind: dict[Plan, int] = {}
         self.has_been_full = False
         self._short_ends = True
 
     def ends(self, page: PageMetadata, limit: int | None) -> bool:
-        """Whether no page comes after one that was asked for with ``limit`` rows."""
+        """Return whether no page follows this one, which was requested with ``limit`` rows."""
         if not page.rows:
             return True
         if limit is None or not self.is_kept or page.salvaged or page.rows >= limit:
             return False
-        # A page as long as the last one of another list may be as long as the service makes it.
+        # As long as the last page of another list: that can be the service's own limit.
         known = page.rows < self._last or (
             page.rows == self._last and (self.has_been_full or page.rows < MIN_PAGE)
         )
         return self._short_ends and known
 
     def saw(self, page: PageMetadata, request: PageRequest) -> None:
-        """Learn from a page that arrived."""
+        """Learn from a page."""
         if request.limit is None or request.probe or page.pieced:
             return
         self.has_been_full = self.has_been_full or page.rows == request.limit
         if page.rows > request.limit and self.is_kept:
             self.is_kept = False
             self.version += 1
-            self.forget_looks()
+            self.stop_waiting()
 
-    def may_look_behind(self, page: PageMetadata, plan: Plan) -> bool:
-        """Whether to ask for the page behind a short one now, and not to wait for what another brings."""
+    def may_request_next(self, page: PageMetadata, plan: Plan) -> bool:
+        """Return whether to request the page behind a short one now, or to wait for another plan."""
         others = (
             rows
-            for other, rows in self._looking.items()
+            for other, rows in self._waiting_behind.items()
             if other is not plan and not other.done and not other.parts
         )
         if self._short_ends and any(rows >= page.rows for rows in others):
             return False
-        self._looking[plan] = page.rows
+        self._waiting_behind[plan] = page.rows
         return True
 
     def saw_end(self, last: PageMetadata, plan: Plan) -> None:
         """Learn that an empty page follows ``last``."""
         self._last = max(self._last, last.rows)
-        if self._looking.pop(plan, None) is not None:
+        if self._waiting_behind.pop(plan, None) is not None:
             self.lessons += 1
 
     def saw_more(self) -> None:
-        """Learn that a short page was followed by further rows of the same list."""
+        """Learn that more rows of the list followed a short page."""
         if self._short_ends:
             self._short_ends = False
-            self.forget_looks()
+            self.stop_waiting()
 
-    def forget_looks(self) -> None:
-        """Do not wait any longer for the pages behind short ones that were asked for."""
-        self._looking.clear()
+    def stop_waiting(self) -> None:
+        """Stop waiting for the pages behind short ones."""
+        self._waiting_behind.clear()
         self.lessons += 1
 
     def saw_cap(self, rows: int) -> None:
-        """Learn that the service keeps its pages to ``rows``, whatever it is asked for."""
+        """Learn that the service returns at most ``rows`` rows, whatever is requested."""
         if self.limit is not None and rows < self.limit:
             self.limit = rows
             self.version += 1
-            self.forget_looks()
+            self.stop_waiting()
 
 
 class Plan(ABC):
     """The reading of one window, page by page.
 
-    Call :meth:`receive` with every page that arrives; it returns what to ask for next. The reading
-    has ended when ``done`` or ``parts`` is set, or when the ``version`` of ``size`` is another one.
+    Pass each page to :meth:`receive`; it returns the next requests. The reading ends when ``done`` or
+    ``parts`` is set, or when the ``version`` of ``size`` changes.
 
     Args:
         paging: How the endpoint pages.
         size: What is known of its pages.
-        window: What is read; ``None`` if it has no bounds.
-        keyed: Whether rows can be told apart, so that two readings can be put together.
-        settled: Whether rows never leave a window once they are in it.
+        window: The window; ``None`` if it has no bounds.
+        keyed: Whether rows have keys, so that the rows of two readings can be merged.
+        settled: Whether rows never leave a window.
 
     Attributes:
-        done: Every row has been seen; they are on the pages of :meth:`kept`.
-        parts: Not 0 if the window holds too many pages: cut it into so many.
-        looks: Pages to look for first in each of these.
-        unpaged: Every page has the same rows, and nobody knows how many rows fit a page.
-        held: It waits until more is known of short pages; :meth:`resume` lets it go on.
+        done: Whether all rows were seen; they are on the pages of :meth:`kept`.
+        parts: Number of parts to split the window into, because it has too many pages; or 0.
+        probes: Page numbers to probe first in each part; empty means fetch page 1 only.
+        unpaged: Whether every page has the same rows, and the size of a page is unknown.
+        held: Whether it waits until more is known of short pages; :meth:`resume` continues it.
     """
 
     def __init__(
@@ -265,7 +263,7 @@ class Plan(ABC):
         self.done = False
         self.held = False
         self.parts = 0
-        self.looks: Sequence[int] = ()
+        self.probes: Sequence[int] = ()
         self.unpaged = False
         self._paging = paging
         self._size = size
@@ -280,60 +278,60 @@ class Plan(ABC):
     @property
     @abstractmethod
     def first(self) -> Sequence[PageRequest]:
-        """What to ask for first."""
+        """The first requests."""
 
     @abstractmethod
     def receive(self, request: PageRequest, page: PageMetadata) -> Sequence[PageRequest]:
-        """Take the answer to a question and say what to ask for next.
+        """Take the response to a request and return the next requests.
 
         Raises:
-            ServiceError: The service does not heed the page, or the window, that was asked for, or
-                the rows of a window that cannot be cut never stand still.
+            ServiceError: The service ignores the page or the window requested, or the rows of a
+                window that cannot be split keep changing.
         """
 
     @abstractmethod
     def resume(self) -> Sequence[PageRequest]:
-        """Say what to ask for next, now that more is known of short pages."""
+        """Return the next requests, now that more is known of short pages."""
 
     @abstractmethod
     def kept(self) -> Sequence[Kept]:
-        """The pages whose rows make up the window; of a row met twice the later one is newer."""
+        """Return the pages whose rows are used. Of rows with the same key the last one is the newest."""
 
     def link(self, index: int) -> str | None:
-        """The link to a page, which the page before it named; none for the first."""
+        """Return the link to a page that the page before it named, if any."""
         return None
 
-    def _cut(self, parts: int, looks: Sequence[int] = ()) -> Sequence[PageRequest]:
-        """Give up the window for shorter ones."""
+    def _split(self, parts: int, probes: Sequence[int] = ()) -> Sequence[PageRequest]:
+        """Split the window."""
         _expect_inside(self._current.values())
-        self.parts, self.looks = parts, looks
+        self.parts, self.probes = parts, probes
         return ()
 
-    def _cut_or_fail(self, reason: str) -> Sequence[PageRequest]:
-        """Give up a window that cannot be read as it is."""
+    def _split_or_fail(self, reason: str) -> Sequence[PageRequest]:
+        """Split the window, or raise ServiceError if it cannot be split."""
         if not self._splittable:
             raise ServiceError(reason)
-        return self._cut(UNKNOWN_PARTS)
+        return self._split(UNKNOWN_PARTS)
 
     def _is_repeated(
         self, page: PageMetadata, limit: int | None, behind: PageMetadata | None
     ) -> bool:
-        """Whether a short page comes again in the place of the next one: the service does not page."""
+        """Whether a short page is returned again as the next one: the service does not page."""
         is_short = limit is not None and self._size.is_kept and page.rows < limit
         if not is_short or behind is None or not behind.head:
             return False
         return page.head[: len(behind.head)] == behind.head
 
     def _end_repeated(self, page: PageMetadata) -> None:
-        """End with a short page that came again; all rows are on it, unless pages are kept short."""
+        """End with a short page that was repeated. It has all rows, unless the service has a lower limit."""
         self._size.saw_end(page, self)
         self.unpaged = not self._size.has_been_full and page.rows >= MIN_PAGE
 
     def _is_counted_last(self, request: PageRequest, page: PageMetadata) -> bool | None:
-        """Whether the service's count says that this is the last page; ``None`` if it says nothing.
+        """Whether this is the last page by the service's count; ``None`` if the count is unreliable.
 
-        A count that leaves out a page that is there says nothing, nor does a full last page tell
-        that the count was right.
+        It is unreliable if it is lower than the number of a page with rows, or if the last page is
+        full.
         """
         if page.page_count is None or (page.rows and page.page_count < request.number):
             return None
@@ -346,7 +344,7 @@ class OverlapPlan(Plan):
     """Reads pages that overlap, many at a time. The arguments and attributes are those of ``Plan``.
 
     Args:
-        looks: Pages to look for first, beside the first one.
+        probes: Page numbers to probe beside fetching page 1.
     """
 
     def __init__(
@@ -356,22 +354,22 @@ class OverlapPlan(Plan):
         window: Window | None = None,
         keyed: bool = True,
         settled: bool = False,
-        looks: Sequence[int] = (),
+        probes: Sequence[int] = (),
     ) -> None:
         super().__init__(paging, size, window, keyed, settled)
         assert size.limit is not None
         self._spans = _spans(size.limit)
-        self._probes: dict[int, PageMetadata] = {}
-        self._first = (self._request(1), *map(self._look_at, looks))
+        self._probed: dict[int, PageMetadata] = {}
+        self._first = (self._request(1), *map(self._probe, probes))
         self._waiting = set(self._first)
 
     @property
     def first(self) -> Sequence[PageRequest]:
-        """The first page, and those to look for."""
+        """The request for the first page, and the first probes."""
         return self._first
 
     def kept(self) -> Sequence[Kept]:
-        """All pages that were read; where rows have no key, each row once."""
+        """Return all pages that were read; without keys, those that have each row once."""
         if self._keyed:
             return [Kept(at) for at in sorted(page.place for page in self._pages())]
         pages = [self._current[n] for n in sorted(self._current)]
@@ -379,12 +377,12 @@ class OverlapPlan(Plan):
         return [Kept(page.place, skip) for page, skip in zip(pages, skips)]
 
     def receive(self, request: PageRequest, page: PageMetadata) -> Sequence[PageRequest]:
-        """Go on when all answers are there."""
+        """Continue when all responses are there."""
         self._waiting.discard(request)
         version = self._size.version
         self._size.saw(page, request)
         if request.probe:
-            self._probes[request.index] = page
+            self._probed[request.index] = page
         else:
             if request.index in self._current:
                 self._earlier.append(self._current[request.index])
@@ -394,9 +392,9 @@ class OverlapPlan(Plan):
         return self.resume()
 
     def resume(self) -> Sequence[PageRequest]:
-        """Go on with the answers that are there."""
+        """Continue with the responses that are there."""
         self.held = False
-        asked = self._go_on()
+        asked = self._continue()
         self._waiting.update(asked)
         return asked
 
@@ -406,24 +404,24 @@ class OverlapPlan(Plan):
     def _request(self, index: int) -> PageRequest:
         return PageRequest(*self._spans[index], index)
 
-    def _look_at(self, index: int) -> PageRequest:
-        """How to ask whether there is such a page: by its first row."""
+    def _probe(self, index: int) -> PageRequest:
+        """Return a request that finds out if a page has rows: for its first row."""
         number, limit = self._spans[index]
         return PageRequest((number - 1) * limit + 1, 1, index, probe=True)
 
-    def _go_on(self) -> Sequence[PageRequest]:
+    def _continue(self) -> Sequence[PageRequest]:
         if self._learn():
             return ()
         if self._repeats_itself():
-            return self._cut_or_fail(_UNPAGED)
+            return self._split_or_fail(_UNPAGED)
         last = self._find_last()
         if last is None:
-            return self._look_on()
+            return self._find_end()
         missing = [n for n in range(1, last) if n not in self._current]
         return [self._request(n) for n in missing] if missing else self._check(last)
 
     def _learn(self) -> bool:
-        """Whether short pages that others follow tell that pages have another size."""
+        """Learn from short pages that others follow; whether the size of pages has changed."""
         current = self._current
         for n, page in current.items():
             behind = current.get(n + 1)
@@ -445,28 +443,28 @@ class OverlapPlan(Plan):
         return self._spans[index][1]
 
     def _find_last(self) -> int | None:
-        """The last page that has rows, if that is known."""
+        """Return the last page that has rows, if it is known."""
         current = self._current
         full = max((n for n, page in current.items() if page.rows), default=0)
-        seen = max((n for n, page in self._probes.items() if page.rows), default=0)
+        seen = max((n for n, page in self._probed.items() if page.rows), default=0)
         for n in sorted(current):
             if not current[n].rows:
                 return max(1, n - 1)
             if self._is_repeated(current[n], self._limit(n), current.get(n + 1)):
                 return n
-            # What a page says counts for more than what a first row does.
+            # A page is more reliable than a probe.
             unsure = seen > n and n + 1 not in current
             if n == full and not unsure and self._is_last(n):
                 return n
         return None
 
     def _repeats_itself(self) -> bool:
-        """Whether page after page begins with the same rows."""
+        """Whether all pages begin with the same rows."""
         pages = list(self._current.values())[:3]
         if len(pages) < 3:
             return False
         first, *others = (page.head[: MIN_PAGE if not self._keyed else 1] for page in pages)
-        # Rows without a key can be equal, all of a page as well.
+        # Without keys, all rows of a page can be equal.
         distinct = self._keyed or len({*first}) > 1
         return bool(first) and distinct and all(other == first for other in others)
 
@@ -479,12 +477,12 @@ class OverlapPlan(Plan):
             return self._size.ends(page, self._limit(index))
         return counted
 
-    def _look_on(self) -> Sequence[PageRequest]:
-        """Narrow down where the pages end."""
-        current, probes = self._current, self._probes
+    def _find_end(self) -> Sequence[PageRequest]:
+        """Return the requests that find the last page."""
+        current, probes = self._current, self._probed
         found = [page for page in probes.values() if page.rows]
         if self._keyed and len(found) > 2 and len({page.fingerprint for page in found}) == 1:
-            return self._cut_or_fail(_UNPAGED)
+            return self._split_or_fail(_UNPAGED)
         there = {n for n, page in current.items() if page.rows}
         full = max(there | {n for n, page in probes.items() if page.rows})
         if full > MAX_DEPTH:
@@ -492,10 +490,10 @@ class OverlapPlan(Plan):
         end = min((n for n, page in probes.items() if n > full and not page.rows), default=None)
         if self._splittable and full > MAX_PAGES:
             if end is None and full == MAX_PAGES + 1:
-                # A look at a page is as deep as a page, which costs the service.
-                return [self._look_at(2 * MAX_PAGES), self._look_at(3 * MAX_PAGES)]
+                # Deep probes are expensive for the service, so there are two only.
+                return [self._probe(2 * MAX_PAGES), self._probe(3 * MAX_PAGES)]
             parts = OPEN_PARTS if end is None else full * 3 // 2 // WIDE_PART_PAGES
-            return self._cut(max(UNKNOWN_PARTS, parts), () if end is None else _LOOKS)
+            return self._split(max(UNKNOWN_PARTS, parts), () if end is None else _FIRST_PROBES)
         newest = max(there)
         uncounted = self._paging is Paging.OPEN
         count = current[newest].page_count or 0
@@ -503,7 +501,7 @@ class OverlapPlan(Plan):
         if count > number:
             return self._count_on(count, limit, full)
         if full == newest and (not uncounted or not self._is_full(full)):
-            self.held = not self._is_full(full) and not self._size.may_look_behind(
+            self.held = not self._is_full(full) and not self._size.may_request_next(
                 current[full], self
             )
             return () if self.held else (self._request(full + 1),)
@@ -513,22 +511,22 @@ class OverlapPlan(Plan):
             steps = [full * 2, full * 4, full * 8]
             if self._splittable:
                 steps = [n for n in steps if n <= MAX_PAGES] + [MAX_PAGES + 1]
-            return [self._look_at(n) for n in steps]
+            return [self._probe(n) for n in steps]
         missing = [n for n in range(1, end) if n not in current]
         if end - full - 1 <= MAX_MISSES:
             return [self._request(n) for n in missing or (end,)]
-        # A look costs a request, and so does a page too many, which may be there after all.
+        # A probe costs one request, and so does a page too many.
         places = {full + (end - full) * n // (MAX_PROBES + 1) for n in range(1, MAX_PROBES + 1)}
-        return [self._look_at(n) for n in sorted(places)]
+        return [self._probe(n) for n in sorted(places)]
 
     def _is_full(self, index: int) -> bool:
         return self._current[index].rows >= self._limit(index)
 
     def _count_on(self, count: int, limit: int, full: int) -> Sequence[PageRequest]:
-        """Ask for the pages that the service has counted, which may be too many."""
+        """Request the pages that the service has counted, which may be too many."""
         first_is_full = self._is_full(1)
         if self._splittable and count > MAX_PAGES and first_is_full:
-            return self._cut(_parts_of(count))
+            return self._split(_parts_of(count))
         there = (count - 1) * limit
         last = full + 1
         while (
@@ -538,12 +536,12 @@ class OverlapPlan(Plan):
         return [self._request(n) for n in range(1, last + 1) if n not in self._current]
 
     def _start(self, index: int) -> int:
-        """How many rows come before a page."""
+        """Number of rows before a page."""
         number, limit = self._spans[index]
         return (number - 1) * limit
 
     def _check(self, last: int) -> Sequence[PageRequest]:
-        """Read again where two pages have nothing in common; all of it, where rows have no key."""
+        """End, or read pages without a common row again; without keys, all pages."""
         pages = {n: self._current[n] for n in range(1, last + 1)}
         apart = [n for n in range(1, last) if not self._is_joined(n)]
         if self._end_is_open(last):
@@ -558,11 +556,11 @@ class OverlapPlan(Plan):
         if self._readings > 1 and any(
             pages[n].head[:1] == pages[n + 1].head[:1] for n in apart if n < last
         ):
-            return self._cut_or_fail(_UNPAGED)
+            return self._split_or_fail(_UNPAGED)
         if self._readings == MAX_READINGS:
             if self._splittable:
-                # What moves is in one part.
-                return self._cut(UNKNOWN_PARTS)
+                # Only one part will keep changing.
+                return self._split(UNKNOWN_PARTS)
             if not self._keyed:
                 raise ServiceError(_RESTLESS)
             self.done = True
@@ -573,7 +571,7 @@ class OverlapPlan(Plan):
         return [self._request(n) for n in sorted(again)]
 
     def _end_is_open(self, last: int) -> bool:
-        """Whether rows behind a full last page may have come before it while both were read."""
+        """Whether rows may have moved onto a full last page from the empty one behind it."""
         behind = self._current.get(last + 1)
         return behind is not None and not behind.rows and self._is_full(last)
 
@@ -582,7 +580,7 @@ class OverlapPlan(Plan):
         return any(page.fingerprint == known for page in self._earlier)
 
     def _is_joined(self, index: int) -> bool:
-        """Whether no row that has not moved lies between a page and the next one."""
+        """Whether every row between a page and the next one has moved."""
         page, behind = self._current[index], self._current[index + 1]
         if self._keyed:
             moved_on = page.head[:1] != behind.head[:1]
@@ -590,19 +588,19 @@ class OverlapPlan(Plan):
         else:
             shared = self._shared_rows(index)
             joined = 0 < shared <= behind.loaded and page.tail[-shared:] == behind.head[:shared]
-        # What cannot be loaded cannot be compared either.
+        # Records that cannot be loaded cannot be compared.
         complete = page.rows == page.loaded and behind.rows == behind.loaded
         return joined or (
             not complete and self._is_confirmed(index) and self._is_confirmed(index + 1)
         )
 
     def _shared_rows(self, index: int) -> int:
-        """How many of its last rows a page has in common with the next one, if nothing moves."""
+        """Number of rows that a page has in common with the next one, if nothing moves."""
         return max(0, self._start(index) + self._current[index].loaded - self._start(index + 1))
 
 
 class SequencePlan(Plan):
-    """Reads one page after the other, and those before the last once more."""
+    """Reads one page after the other, then all but the last again. The arguments are those of ``Plan``."""
 
     def __init__(
         self,
@@ -615,28 +613,28 @@ class SequencePlan(Plan):
         super().__init__(paging, size, window, keyed, settled)
         self._checks: dict[int, PageMetadata] = {}
         self._links: set[str] = set()
-        #: Pages that are being read again.
+        #: Number of pages that are being read again.
         self._unconfirmed = 0
 
     @property
     def first(self) -> Sequence[PageRequest]:
-        """The first page."""
+        """The request for the first page."""
         return (self._request(1),)
 
     def kept(self) -> Sequence[Kept]:
-        """All pages that were read; where rows have no key, those of one reading."""
+        """Return all pages that were read; without keys, those of one reading."""
         pages = (*(self._earlier if self._keyed else ()), *self._current.values())
         return [Kept(page.place) for page in pages]
 
     def link(self, index: int) -> str | None:
-        """What the page before it named."""
+        """Return the link that the page before it named."""
         return self._current[index - 1].next_link if index > 1 else None
 
     def _request(self, index: int) -> PageRequest:
         return PageRequest(index, self._size.limit, index)
 
     def receive(self, request: PageRequest, page: PageMetadata) -> Sequence[PageRequest]:
-        """Go on to the next page, or back to the first."""
+        """Continue with the next page, or confirm the pages read."""
         version = self._size.version
         self._size.saw(page, request)
         if self._size.version != version:
@@ -646,15 +644,15 @@ class SequencePlan(Plan):
             self._checks[number] = page
             return () if len(self._checks) < self._unconfirmed else self._confirm()
         self._current[number] = page
-        return self._go_on(request, page)
+        return self._continue(request, page)
 
     def resume(self) -> Sequence[PageRequest]:
-        """Go on behind the last page."""
+        """Continue behind the last page."""
         self.held = False
         last = max(self._current)
-        return self._go_on(self._request(last), self._current[last])
+        return self._continue(self._request(last), self._current[last])
 
-    def _go_on(self, request: PageRequest, page: PageMetadata) -> Sequence[PageRequest]:
+    def _continue(self, request: PageRequest, page: PageMetadata) -> Sequence[PageRequest]:
         number, before = request.index, self._current.get(request.index - 1)
         if before is not None and self._is_repeated(before, request.limit, page):
             del self._current[number]
@@ -665,25 +663,25 @@ class SequencePlan(Plan):
         if self._repeats_itself(page):
             self._current = {1: page}
             if self._size.is_kept:
-                return self._cut_or_fail(_UNPAGED)
+                return self._split_or_fail(_UNPAGED)
             self.done = self.unpaged = True
             return ()
         count = page.page_count or 0
         if self._splittable and count > MAX_PAGES and number == 1 and page.rows == request.limit:
-            return self._cut(_parts_of(count))
+            return self._split(_parts_of(count))
         if self._splittable and number >= MAX_PAGES:
-            return self._cut(self._estimate_parts())
+            return self._split(self._estimate_parts())
         known, link = len(self._links), page.next_link
         self._links.update([link] if link is not None else ())
         if link is not None and len(self._links) == known:
-            # A window that fits one page has no next one. Splitting an empty one cannot help.
+            # Splitting an empty window cannot help.
             if not any(page.rows for page in self._current.values()):
                 raise ServiceError(_ENDLESS)
-            return self._cut_or_fail(_ENDLESS)
+            return self._split_or_fail(_ENDLESS)
         if number >= MAX_DEPTH:
             raise ServiceError(_ENDLESS)
         short = self._size.is_kept and request.limit is not None and page.rows < request.limit
-        self.held = short and not self._size.may_look_behind(page, self)
+        self.held = short and not self._size.may_request_next(page, self)
         return () if self.held else (self._request(number + 1),)
 
     def _is_last(self, request: PageRequest, page: PageMetadata) -> bool:
@@ -697,20 +695,20 @@ class SequencePlan(Plan):
         return counted
 
     def _repeats_itself(self, page: PageMetadata) -> bool:
-        """Whether the service answers page after page with the same rows."""
+        """Whether all pages have the same rows."""
         if self._paging is Paging.LINKED:
             return False
         alike = [_alike(self._current[n], page) for n in sorted(self._current)[:3]]
-        # Rows without a key can be equal, all of a page as well.
+        # Without keys, all rows of a page can be equal.
         return len(alike) > 2 and all(alike) and (self._keyed or len({*page.head}) > 1)
 
     def _end(self, last: int) -> Sequence[PageRequest]:
         if self._paging is not Paging.LINKED:
             last = self._learn(last)
             if last > 1 and self._is_first_again(last):
-                # A page that is counted, and is the first one again.
-                return self._cut_or_fail(_UNPAGED)
-        # One answer is all of a piece; where rows only come, one page after the other misses none.
+                # The last counted page is the first one again.
+                return self._split_or_fail(_UNPAGED)
+        # A single response is consistent. If rows only arrive, one pass misses none.
         checked = [n for n in range(1, last + 1) if n < last or self._current[n].pieced]
         self.done = not checked or (self._settled and self._keyed)
         self._unconfirmed = len(checked)
@@ -718,7 +716,7 @@ class SequencePlan(Plan):
         return () if self.done else [self._request(n) for n in checked]
 
     def _learn(self, last: int) -> int:
-        """Learn from short pages, and forget an empty one at the end; the number of the last one."""
+        """Learn from short pages, drop an empty last one, and return the number of the last one."""
         limit, current = self._size.limit, self._current
         short = [n for n, page in current.items() if limit is not None and 0 < page.rows < limit]
         if last > 1 and not current[last].rows:
@@ -739,8 +737,8 @@ class SequencePlan(Plan):
         if all(_same(page, self._current[n]) for n, page in self._checks.items()):
             self.done = True
         elif self._splittable:
-            # What moves is in one part; the others are read once.
-            return self._cut(UNKNOWN_PARTS)
+            # Only one part will keep changing; the others are read once.
+            return self._split(UNKNOWN_PARTS)
         elif self._readings < MAX_READINGS:
             self._readings += 1
             self._earlier += [*self._current.values(), *self._checks.values()]
@@ -755,7 +753,7 @@ class SequencePlan(Plan):
         return ()
 
     def _estimate_parts(self) -> int:
-        """How many parts the window should have, if its other rows lie as close as those seen."""
+        """Return a number of parts, assuming that rows lie as close everywhere as those seen."""
         assert self._window is not None
         pages = list(self._current.values())
         if not any(page.rows for page in pages[-PART_PAGES:]):
@@ -769,17 +767,20 @@ class SequencePlan(Plan):
 
 
 class Budget:
-    """Bounds the requests for one parent, or for the account, in which no new row comes."""
+    """Bounds the consecutive requests of a slice without a new row."""
 
     def __init__(self) -> None:
         self._empty_requests = 0
         self._seen: set[tuple[int, ...]] = set()
 
     def spend(self, page: PageMetadata | None) -> None:
-        """Count an answer; one without a page is a refusal of so large a window.
+        """Count a response.
+
+        Args:
+            page: The page; ``None`` if the service refused the window as too large.
 
         Raises:
-            ServiceError: There were too many answers without a new row.
+            ServiceError: There were too many responses without a new row.
         """
         edges = (*page.head[:1], *page.tail[-1:]) if page else ()
         if edges and edges not in self._seen:
@@ -789,26 +790,26 @@ class Budget:
         self._empty_requests += 1
         if self._empty_requests > MAX_EMPTY_REQUESTS:
             raise ServiceError(
-                f"{MAX_EMPTY_REQUESTS} answers in a row brought no new row; the service names more "
-                "pages than there are, or does not heed the window that is asked for"
+                f"{MAX_EMPTY_REQUESTS} responses in a row brought no new row; the service counts more "
+                "pages than there are, or ignores the window requested"
             )
 
 
 def plan_for(
-    endpoint: Endpoint, size: PageSize, window: Window | None, looks: Sequence[int] = ()
+    endpoint: Endpoint, size: PageSize, window: Window | None, probes: Sequence[int] = ()
 ) -> Plan:
-    """The plan by which a window of an endpoint is read."""
+    """Return the plan for a window of an endpoint."""
     paging, keyed, settled = endpoint.paging, not endpoint.identity, endpoint.settled
     shortest = _SHORTEST_OVERLAPPING if window and window.splittable else _SHORTEST_ANYWHERE
     overlaps = size.is_kept and (size.limit or 0) >= shortest
     if paging is Paging.LINKED or not overlaps:
         return SequencePlan(paging, size, window, keyed, settled)
-    looks = looks if paging is Paging.OPEN else ()
-    return OverlapPlan(paging, size, window, keyed, settled, looks)
+    probes = probes if paging is Paging.OPEN else ()
+    return OverlapPlan(paging, size, window, keyed, settled, probes)
 
 
 class _Spans:
-    """Pages of at most ``limit`` rows that overlap: the number and the limit of each."""
+    """Page number and limit of each of the pages that overlap, of at most ``limit`` rows."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -822,7 +823,7 @@ class _Spans:
         return self._spans[index - 1]
 
     def _next(self, start: int) -> tuple[int, int]:
-        """The page that begins at or before a row and goes farthest."""
+        """Return the page that begins at or before a row and reaches farthest."""
         fewest = -(-start // self._limit)
         choices = range(fewest, min(start, fewest + max(_CHOICES, fewest // 4)) + 1)
         before = max(choices, key=lambda n: (n + 1) * (start // n))
@@ -835,15 +836,15 @@ def _spans(limit: int) -> _Spans:
 
 
 def _parts_of(count: int) -> int:
-    """How many parts a window of so many pages should have."""
+    """Return the number of parts for a window with ``count`` pages."""
     return min(MAX_PARTS, 2 * count // MAX_PAGES)
 
 
 def _expect_inside(pages: Iterable[PageMetadata]) -> None:
-    """Raise if most rows lie outside the window: no shorter one would be heeded either."""
+    """Raise ServiceError if most rows lie outside the window: splitting it cannot help."""
     pages = list(pages)
     if 2 * sum(page.inside for page in pages) < sum(page.dated for page in pages):
-        raise ServiceError("most rows lie outside the window that was asked for")
+        raise ServiceError("most rows lie outside the window requested")
 
 
 def _alike(page: PageMetadata, other: PageMetadata) -> bool:

@@ -77,14 +77,14 @@ class _SliceRead:
         budget: Budget,
         splits: int = 0,
         malformed: bool = False,
-        looks: Sequence[int] = (),
+        probes: Sequence[int] = (),
     ) -> None:
         self.slice_ = slice_
         self.budget = budget
         self.splits = splits
         self.malformed = malformed
         self.version = size.version
-        self.plan = plan_for(endpoint, size, slice_.window, looks)
+        self.plan = plan_for(endpoint, size, slice_.window, probes)
         self.wanted: deque[PageRequest] = deque()
         self.started = False
         self.replaced = False
@@ -220,7 +220,7 @@ class Reader:
             read = self._next_read()
             if read is None and not self._under_way and any(read.plan.held for read in self._order):
                 # No response can come that the held plans wait for.
-                self._size.forget_looks()
+                self._size.stop_waiting()
                 self._resume_held()
                 continue
             if read is None:
@@ -341,8 +341,8 @@ class Reader:
             self._judge_unpaged(read, window)
         elif read.plan.parts:
             assert window is not None
-            parts, looks = window.split(read.plan.parts), read.plan.looks
-            self._replace(read, parts, malformed=read.malformed, looks=looks)
+            parts, probes = window.split(read.plan.parts), read.plan.probes
+            self._replace(read, parts, malformed=read.malformed, probes=probes)
 
     def _judge_unpaged(self, read: _SliceRead, window: Window | None) -> None:
         """Split the window of a single response that may be cut off; reject what cannot be split."""
@@ -365,11 +365,11 @@ class Reader:
         windows: Sequence[Window],
         splits: int = 0,
         malformed: bool = False,
-        looks: Sequence[int] = (),
+        probes: Sequence[int] = (),
     ) -> None:
         """Read ``windows`` in place of the window of ``read``."""
         slices = [replace(read.slice_, window=part, fallback_window=None) for part in windows]
-        self._put_in_place_of(read, slices, splits, malformed, looks)
+        self._put_in_place_of(read, slices, splits, malformed, probes)
 
     def _put_in_place_of(
         self,
@@ -377,12 +377,12 @@ class Reader:
         slices: Sequence[Slice],
         splits: int,
         malformed: bool,
-        looks: Sequence[int],
+        probes: Sequence[int],
     ) -> None:
         read.replaced = True
         at = self._order.index(read)
         self._order[at : at + 1] = [
-            _SliceRead(slice_, self._endpoint, self._size, read.budget, splits, malformed, looks)
+            _SliceRead(slice_, self._endpoint, self._size, read.budget, splits, malformed, probes)
             for slice_ in slices
         ]
 

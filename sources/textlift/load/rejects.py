@@ -18,26 +18,20 @@ import pyarrow as pa
 from dlt.common import logger
 from dlt.common.schema.utils import has_table_seen_data
 
-from textlift.arrow.tables import Page
+from textlift import dictionary
+from textlift.arrow.tables import ARROW_TYPES, Page
 from textlift.codec.records import Reject
 from textlift.declare import Endpoint
 from textlift.destinations.stored import having, stored_rows
 from textlift.extract.slices import Slice
 from textlift.windows import Window
 
-REJECTED_RECORDS = "rejected_records"
+REJECTED_RECORDS = dictionary.REJECTED_RECORDS.name
 SCHEMA = pa.schema(
     [
-        pa.field("rejection_key", pa.string(), nullable=False),
-        ("resource", pa.string()),
-        ("window_start", pa.timestamp("us", "UTC")),
-        ("window_end", pa.timestamp("us", "UTC")),
-        ("row_key", pa.string()),
-        ("column_name", pa.string()),
-        ("reason", pa.string()),
-        ("payload", pa.string()),
-        ("rejected_at", pa.timestamp("us", "UTC")),
-        ("resolved_at", pa.timestamp("us", "UTC")),
+        pa.field(name, ARROW_TYPES[column.type], name not in dictionary.REJECTED_RECORDS.key)
+        for name, column in dictionary.REJECTED_RECORDS.columns.items()
+        if name != dictionary.LOAD_ID
     ]
 )
 

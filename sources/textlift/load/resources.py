@@ -29,6 +29,7 @@ from dlt.common.schema.utils import is_complete_column
 from dlt.extract import DltResource
 from dlt.extract.items import DataItemWithMeta
 
+from textlift import dictionary
 from textlift.arrow.keys import SeenKeys, packed_keys
 from textlift.arrow.spool import Spool, Spooled
 from textlift.arrow.tables import (
@@ -42,17 +43,15 @@ from textlift.arrow.tables import (
 )
 from textlift.declare import Endpoint
 from textlift.destinations.stored import current_load_id, stored_rows
+from textlift.dictionary import DELETED, LIST_INDEX
 from textlift.errors import ConfigurationError, ServiceError
 from textlift.extract.slices import SliceRows
 from textlift.extract.state import ACCOUNT_HINT, account_state
 from textlift.extract.sync import StreamSync, SyncContext
+from textlift.load.describe import describe
 from textlift.load.rejects import REJECTED_RECORDS, SCHEMA, Rejections, disposition, stored_rejects
 from textlift.windows import format_time
 
-#: Marks a row that removes the rows with its merge key and is not loaded itself.
-DELETED = "_deleted"
-#: Position of an entry in its list, by dlt's name for it.
-LIST_INDEX = "_dlt_list_idx"
 #: A package is committed after so many seconds also if it is not full: a crash costs no more.
 PACKAGE_SECONDS = 60
 #: Modes of a schema contract that leave out what is new.
@@ -369,10 +368,13 @@ def _contract(resource: DltResource) -> tuple[str, TSchemaContractDict]:
 
 
 def _declare(resource: DltResource, endpoint: Endpoint) -> None:
-    """Add what the endpoint declares to the schema, if a contract would not let it in.
+    """Add to the schema what the endpoint declares.
 
-    A contract is about what nobody has declared, also in the first load.
+    These are the meanings of tables and columns, and the columns themselves if a contract would not
+    let them in. A contract is about undeclared tables and columns, also in the first load.
     """
+    tables = [*dictionary.tables_of(endpoint), dictionary.REJECTED_RECORDS]
+    describe(dlt.current.source_schema(), tables)
     root, contract = _contract(resource)
     if contract == DEFAULT_SCHEMA_CONTRACT_MODE:
         return
@@ -501,7 +503,7 @@ def _child_item(endpoint: Endpoint, suffix: str, roots: pa.Table, entries: pa.Ta
     """
     merge = endpoint.window is not None
     keys = {
-        endpoint.child_key(key): roots[key] for key in endpoint.key if key in roots.schema.names
+        name: roots[key] for key, name in endpoint.foreign_keys.items() if key in roots.schema.names
     }
     rows = entries[ROW]
     table = entries.drop_columns([ROW])

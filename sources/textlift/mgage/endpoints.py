@@ -1,7 +1,6 @@
-"""The endpoints of mGage: the message export.
+"""The endpoint of mGage, and the table it fills.
 
-Vendor page: the REST API with which the SMS Campaign Manager exports messages; the section named
-beside the endpoint.
+Source: the vendor's page on the REST API that exports messages from the SMS Campaign Manager.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from textlift.codec.json_tree import JsonDialect
-from textlift.declare import ColumnType, Endpoint, Paging, WindowParams
+from textlift.declare import Column, ColumnType, Endpoint, Paging, Personal, WindowParams
 
 BIGINT = ColumnType.BIGINT
 TEXT = ColumnType.TEXT
@@ -22,24 +21,33 @@ DIALECT = JsonDialect(
 )
 
 ENDPOINTS = (
-    # "Request URL" and "Filters". Read by the time a message was sent or received, for each program.
-    # Statuses and networks come late, so three days are read again. The service can be some minutes
-    # ahead of this machine, so the end lies ahead as well.
+    # "Request URL" and "Filters", for each configured program. Statuses and networks come late, so
+    # three days are read again. The clock of the service can be minutes ahead of this machine's, so
+    # the window ends in the future.
     Endpoint(
         name="messages",
+        entity="message",
+        meaning=(
+            "One message of a program, to a person (MT) or from a person (MO). The service keeps "
+            "messages for one year; a row stays in the warehouse."
+        ),
         path="messages/program/{program_id}",
         rows="data/messages",
         columns={
-            "program_id": BIGINT,
-            "campaign_name": TEXT,
-            "program_name": TEXT,
-            "program_type": TEXT,
-            "type": TEXT,
-            "delivery_status": TEXT,
-            "number": TEXT,
-            "body": TEXT,
-            "date": TIMESTAMP,
-            "network": TEXT,
+            "program_id": Column(BIGINT, "Id of the program, as configured"),
+            "campaign_name": Column(TEXT, "Name of the campaign that the program belongs to"),
+            "program_name": Column(TEXT, "Name of the program"),
+            "program_type": Column(TEXT, "Kind of program, for example Text to Join"),
+            "type": Column(TEXT, "Direction: MO from a person, MT to a person"),
+            "delivery_status": Column(
+                TEXT,
+                "Status as in the Message Reports of the SMS Campaign Manager, for example Received "
+                "or Delivered; it can change for days",
+            ),
+            "number": Column(TEXT, "Mobile number of the person", Personal.PHONE),
+            "body": Column(TEXT, "Text of the message, verbatim", Personal.FREE_TEXT),
+            "date": Column(TIMESTAMP, "When the message was sent or received, UTC"),
+            "network": Column(TEXT, "Carrier network of the mobile; NULL while it is not known"),
         },
         key=("message_key",),
         identity=("program_id", "type", "number", "body", "date"),

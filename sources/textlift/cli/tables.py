@@ -1,0 +1,111 @@
+"""``textlift tables``: the data dictionary."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator, Mapping, Sequence
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table as Grid
+
+from textlift.dictionary import Table, all_tables
+from textlift.registry import SERVICES, job_of
+
+_MARKDOWN_HEAD = """\
+# Tables
+
+`textlift tables --format markdown > docs/tables.md` writes this page; do not edit it.
+
+Each service has a dataset (a schema) of its name. Every TIMESTAMP is with time zone, in UTC. TEXT is as
+the service sent it. Empty values and `0000-00-00 00:00:00` are NULL. *Personal* says what a column can
+tell about a person. An element or attribute that is not listed here becomes a TEXT column named by its
+path, and an unlisted list becomes a table. A table from which a run has deleted rows has one more
+column, `_deleted`, which is always NULL."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Print the tables and columns of one service or of all. Returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="textlift tables",
+        description="Print the tables of a service with their columns, types, meanings and "
+        "personal data.",
+    )
+    parser.add_argument("service", nargs="?", choices=SERVICES, help="default: all services")
+    parser.add_argument("--format", choices=("text", "markdown", "json"), default="text")
+    options = parser.parse_args(argv)
+    services = [options.service] if options.service else SERVICES
+    tables = {service: all_tables(job_of(service).endpoints) for service in services}
+    if options.format == "markdown":
+        print(as_markdown(tables))
+    elif options.format == "json":
+        print(as_json(tables))
+    else:
+        _print(tables)
+    return 0
+
+
+def as_json(tables: Mapping[str, Sequence[Table]]) -> str:
+    """Service → table → meaning, loaded_by, key and columns, as JSON."""
+    document = {
+        service: {
+            table.name: {
+                "meaning": table.meaning,
+                "loaded_by": table.loaded_by,
+                "key": table.key,
+                "columns": {
+                    name: {
+                        "type": column.type.name,
+                        "meaning": column.meaning,
+                        "personal": column.personal.value if column.personal else None,
+                    }
+                    for name, column in table.columns.items()
+                },
+            }
+            for table in each
+        }
+        for service, each in tables.items()
+    }
+    return json.dumps(document, indent=2, ensure_ascii=False)
+
+
+def as_markdown(tables: Mapping[str, Sequence[Table]]) -> str:
+    """The page ``docs/tables.md``."""
+    return "\n".join([_MARKDOWN_HEAD, *_markdown_lines(tables)])
+
+
+def _markdown_lines(tables: Mapping[str, Sequence[Table]]) -> Iterator[str]:
+    for service, each in tables.items():
+        yield f"\n## {job_of(service).title}"
+        for table in each:
+            yield f"\n### {service}.{table.name}\n\n{table.meaning}\n"
+            yield f"Key: {_key(table, '`')}. Loaded: {table.loaded_by}.\n"
+            yield "| column | type | personal | meaning |"
+            yield "|---|---|---|---|"
+            for row in _rows(table):
+                yield "| `{}` | {} | {} | {} |".format(*row)
+
+
+def _print(tables: Mapping[str, Sequence[Table]]) -> None:
+    console = Console(highlight=False)
+    for service, each in tables.items():
+        for table in each:
+            console.print(f"[bold]{service}.{table.name}[/bold]")
+            console.print(escape(table.meaning))
+            console.print(f"Key: {_key(table)}. Loaded: {table.loaded_by}.")
+            grid = Grid("column", "type", "personal", "meaning")
+            for row in _rows(table):
+                grid.add_row(*map(escape, row))
+            console.print(grid)
+            console.print()
+
+
+def _key(table: Table, quote: str = "") -> str:
+    return ", ".join(f"{quote}{name}{quote}" for name in table.key) or "none"
+
+
+def _rows(table: Table) -> Iterator[tuple[str, str, str, str]]:
+    for name, column in table.columns.items():
+        personal = column.personal.value if column.personal else ""
+        yield name, column.type.name, personal, column.meaning

@@ -1,0 +1,163 @@
+"""The data dictionary of a service: its tables and columns, derived from the declaration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+from textlift.declare import ChildList, Column, Columns, ColumnType, Endpoint, Personal
+
+#: Column with the load package of a row. dlt adds it.
+LOAD_ID = "_dlt_load_id"
+#: Column with the position of an entry in its list.
+LIST_INDEX = "_dlt_list_idx"
+#: Column that marks a row which removes the rows with its merge key and is not loaded itself.
+DELETED = "_deleted"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of a dataset.
+
+    Attributes:
+        name: Name of the table.
+        meaning: What a row is.
+        loaded_by: Which rows a run loads.
+        key: Columns that identify a row; none if the service has no key for the rows.
+        columns: Column name → column.
+    """
+
+    name: str
+    meaning: str
+    loaded_by: str
+    key: tuple[str, ...]
+    columns: Columns
+
+
+_LOAD_ID = {LOAD_ID: Column(ColumnType.TEXT, "Load package that wrote the row: _dlt_loads.load_id")}
+
+REJECTED_RECORDS = Table(
+    name="rejected_records",
+    meaning=(
+        "One value or record that could not be loaded as it should, or one span of time that the "
+        "service dropped before it was read. A healthy account has no row without resolved_at."
+    ),
+    loaded_by="what each run rejects",
+    key=("rejection_key",),
+    columns={
+        "rejection_key": Column(ColumnType.TEXT, "Key of the row, computed from what is rejected"),
+        "resource": Column(ColumnType.TEXT, "Table that the record belongs to"),
+        "window_start": Column(ColumnType.TIMESTAMP, "First second of the window, UTC"),
+        "window_end": Column(ColumnType.TIMESTAMP, "Last second of the window, UTC"),
+        "row_key": Column(
+            ColumnType.TEXT,
+            "Key of the record, as far as it could be read; parts are joined by a slash",
+            Personal.IDENTIFIER,
+        ),
+        "column_name": Column(
+            ColumnType.TEXT, "Column of the value; NULL if the whole record is rejected"
+        ),
+        "reason": Column(ColumnType.TEXT, "Why it could not be loaded"),
+        "payload": Column(ColumnType.TEXT, "The original value or record", Personal.FREE_TEXT),
+        "rejected_at": Column(ColumnType.TIMESTAMP, "Time of the run that rejected it, UTC"),
+        "resolved_at": Column(
+            ColumnType.TIMESTAMP, "Time of the run that loaded it well, UTC; NULL until then"
+        ),
+        **_LOAD_ID,
+    },
+)
+
+#: The tables of every dataset, whatever its service.
+SHARED_TABLES = (REJECTED_RECORDS,)
+
+
+def all_tables(endpoints: Iterable[Endpoint]) -> list[Table]:
+    """All tables of a service, the shared ones last."""
+    own = [table for endpoint in endpoints for table in tables_of(endpoint)]
+    return [*own, *SHARED_TABLES]
+
+
+def tables_of(endpoint: Endpoint) -> list[Table]:
+    """The table of an endpoint, and those of its lists."""
+    computed = {name: _computed_key(endpoint) for name in endpoint.key if endpoint.identity}
+    columns = {**computed, **endpoint.columns}
+    own = Table(
+        endpoint.name,
+        endpoint.meaning,
+        _loaded_by(endpoint),
+        # The same key can be on several rows.
+        () if endpoint.repeats else endpoint.key,
+        {**columns, **_LOAD_ID},
+    )
+    keys = _foreign_keys(endpoint.name, endpoint.entity, endpoint.foreign_keys, columns)
+    return [own, *_list_tables(endpoint, endpoint.name, endpoint.lists, keys)]
+
+
+def _list_tables(
+    endpoint: Endpoint, name: str, lists: Mapping[str, ChildList], keys: Columns
+) -> Iterator[Table]:
+    for path, declared in lists.items():
+        table = f"{name}__{declared.table or path}"
+        columns = {**keys, **declared.columns, LIST_INDEX: _LIST_INDEX}
+        if endpoint.window:
+            columns[DELETED] = _DELETED
+        yield Table(
+            table,
+            declared.meaning,
+            f"with {endpoint.name}; the rows of one {_words(endpoint.entity)} are replaced as a set",
+            (*keys, *(declared.key or (LIST_INDEX,))),
+            {**columns, **_LOAD_ID},
+        )
+        below = _foreign_keys(table, declared.item, declared.foreign_keys, declared.columns)
+        yield from _list_tables(endpoint, table, declared.lists, {**keys, **below})
+
+
+_LIST_INDEX = Column(ColumnType.BIGINT, "Position of the row in its list, from 0")
+_DELETED = Column(ColumnType.BOOLEAN, "Always NULL; used while rows are loaded")
+
+
+def _foreign_keys(
+    table: str, entity: str, names: Mapping[str, str], columns: Columns
+) -> dict[str, Column]:
+    """The key columns of a table, as the tables of its lists carry them."""
+    return {
+        name: Column(
+            columns[key].type,
+            f"The {_words(entity)} that the row belongs to: {table}.{key}",
+            columns[key].personal,
+        )
+        for key, name in names.items()
+    }
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _computed_key(endpoint: Endpoint) -> Column:
+    personal = any(endpoint.columns[name].personal for name in endpoint.identity)
+    return Column(
+        ColumnType.TEXT,
+        f"Key of the row, computed from {', '.join(endpoint.identity)} and a number that tells "
+        "equal rows apart",
+        Personal.IDENTIFIER if personal else None,
+    )
+
+
+def _loaded_by(endpoint: Endpoint) -> str:
+    window = endpoint.window
+    each = f", for each row of {endpoint.parent.endpoint}" if endpoint.parent else ""
+    if endpoint.configured:
+        each = f", for each configured {' and '.join(endpoint.configured)}"
+    if window is None:
+        return f"the complete list in each run{each}"
+    parts = [f"by {window.cursor}{each}", f"the last {_span(window.lookback)} again"]
+    if endpoint.full_read_every:
+        parts.append(f"all rows every {_span(endpoint.full_read_every)}")
+    return "; ".join(parts)
+
+
+def _span(time: timedelta) -> str:
+    count, unit = (time.days, "day") if time.days else (time.seconds // 3600, "hour")
+    return f"{count} {unit}s" if count > 1 else unit
