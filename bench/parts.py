@@ -54,16 +54,17 @@ class Parts:
 def watch_textlift() -> Parts:
     """Timers around the parts of the pipeline that run before dlt has the rows."""
     from textlift.arrow import tables
+    from textlift.codec import xml, xml_columns
+    from textlift.extract import fetch
     from textlift.http import client
     from textlift.load import resources
-    from textlift.mcommons import answers, columns
 
     parts = Parts()
     parts.watch(client.Client, "_ask", "HTTP")
     parts.watch(client.Client, "_read", "unpacking")
-    parts.watch(columns, "read", "decoding")
-    parts.watch(answers, "_tolerantly", "decoding")
-    parts.watch(answers, "build_page", "Arrow")
+    parts.watch(xml_columns, "read", "decoding")
+    parts.watch(xml.XmlCodec, "by_elements", "decoding")
+    parts.watch(fetch, "build_page", "Arrow")
     parts.watch(tables, "convert", "Arrow")
     parts.watch(resources._Package, "add", "Arrow")
     parts.watch(resources._Package, "batch", "Arrow")

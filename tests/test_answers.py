@@ -14,7 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from textlift.arrow.tables import Layout, Page
+from textlift.arrow.tables import Page, build_page
+from textlift.codec.xml import MIN_BYTES, XmlCodec
+from textlift.declare import Endpoint
 from textlift.errors import (
     ApiError,
     CredentialsError,
@@ -24,8 +26,8 @@ from textlift.errors import (
     WindowTooLarge,
 )
 from textlift.http.client import HttpResponse
-from textlift.mcommons.answers import MIN_BYTES, check, decode
-from textlift.mcommons.endpoints import ENDPOINTS
+from textlift.mcommons.endpoints import DIALECT, ENDPOINTS
+from textlift.mcommons.errors import check
 
 UTC = timezone.utc
 BY_NAME = {endpoint.name: endpoint for endpoint in ENDPOINTS}
@@ -46,10 +48,14 @@ def refuse(error_id: int, message: str = "No") -> bytes:
     )
 
 
+def decode(body: bytes, endpoint: Endpoint) -> Page:
+    return build_page(endpoint, XmlCodec(endpoint, DIALECT).decode(body))
+
+
 def read(name: str, text: str | bytes) -> Page:
     body = text if isinstance(text, bytes) else text.encode()
     endpoint = BY_NAME[name]
-    return decode(check(HttpResponse(200, "application/xml", body)), endpoint, Layout.of(endpoint))
+    return decode(check(HttpResponse(200, "application/xml", body)), endpoint)
 
 
 def rows(page: Page) -> list[dict[str, Any]]:
@@ -1240,7 +1246,7 @@ def hostile(doctype: str, text: str) -> bytes:
 
 def attempt(body: bytes) -> Page:
     endpoint = BY_NAME["groups"]
-    return decode(body, endpoint, Layout.of(endpoint))
+    return decode(body, endpoint)
 
 
 @pytest.mark.parametrize(
@@ -1282,7 +1288,7 @@ def test_no_answer_keeps_the_check_busy_for_ever(body: str) -> None:
     code = (
         "from textlift.http.client import HttpResponse\n"
         "from textlift.errors import TransientError\n"
-        "from textlift.mcommons.answers import check\n"
+        "from textlift.mcommons.errors import check\n"
         "try:\n"
         f"    check(HttpResponse(200, 'application/xml', {body}))\n"
         "except TransientError:\n"

@@ -41,7 +41,7 @@ from textlift.extract.workers import Workers
 from textlift.http.client import MAX_CONCURRENCY, Client, Retries
 from textlift.http.urls import check_base_url, link_params
 from textlift.mcommons import MobileCommonsCredentials
-from textlift.mcommons.answers import check
+from textlift.mcommons.errors import check
 from textlift.sandbox import Sandbox, rehearse
 from textlift.sandbox.mcommons import MobileCommons
 

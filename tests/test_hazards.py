@@ -11,11 +11,10 @@ import pytest
 
 from tests.conftest import Open, Warehouse
 from tests.test_contract import PROFILES, assert_same
-from textlift.arrow.tables import Layout, Page
-from textlift.declare import Endpoint
+from textlift.codec.records import Decoded
+from textlift.codec.xml import XmlCodec
 from textlift.errors import ConfigurationError, CredentialsError
 from textlift.extract import paging
-from textlift.mcommons.answers import decode
 from textlift.sandbox import Request, Response, rehearse
 from textlift.windows import format_time
 
@@ -376,12 +375,14 @@ def test_what_nobody_foresaw_fails_the_resource_too_and_the_others_load(
 ) -> None:
     number = "12025550123"
 
-    def broken(content: bytes, endpoint: Endpoint, layout: Layout) -> Page:
-        if endpoint.name == "calls":
-            raise ValueError(f"{number} is no number")
-        return decode(content, endpoint, layout)
+    decode = XmlCodec.decode
 
-    monkeypatch.setattr("textlift.mcommons.decode", broken)
+    def broken(codec: XmlCodec, body: bytes) -> Decoded:
+        if b"<calls" in body:
+            raise ValueError(f"{number} is no number")
+        return decode(codec, body)
+
+    monkeypatch.setattr(XmlCodec, "decode", broken)
     summary = account().load("calls", "keywords")
     assert summary.failed == {"calls": "calls: unexpected ValueError, see the log"}
     assert summary.rows["keywords"]

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.test_answers import entries, rows
-from textlift.arrow.tables import Layout, Page
+from textlift.arrow.tables import Page, build_page
+from textlift.codec.json import MAX_DEPTH, JsonCodec
 from textlift.errors import (
     ApiError,
     CredentialsError,
@@ -23,10 +24,9 @@ from textlift.errors import (
     TransientError,
 )
 from textlift.http.client import HttpResponse
-from textlift.mgage.answers import MAX_DEPTH, check, decode
-from textlift.mgage.endpoints import ENDPOINTS
+from textlift.mgage.endpoints import DIALECT, MESSAGES
+from textlift.mgage.errors import check
 
-(ENDPOINT,) = ENDPOINTS
 LINK = "https://communicatepro.mgage.com/api/messages/program/121811?page=2"
 NAMES = {"campaignName": "Café", "programName": "Spring", "programType": "Text to Join"}
 
@@ -80,10 +80,13 @@ def answer_of(
     return f"{{{data},{meta}}}" if meta_last else f"{{{meta},{data}}}"
 
 
+def decode(body: bytes) -> Page:
+    return build_page(MESSAGES, JsonCodec(MESSAGES, DIALECT).decode(body))
+
+
 def read(text: str | bytes) -> Page:
     body = text if isinstance(text, bytes) else text.encode()
-    document = check(HttpResponse(200, "application/json", body))
-    return decode(document, ENDPOINT, Layout.of(ENDPOINT))
+    return decode(check(HttpResponse(200, "application/json", body)))
 
 
 def read_messages(*messages: Any) -> Page:
@@ -163,7 +166,7 @@ def test_a_page_or_a_sentence_in_the_place_of_json_is_the_reason(
     assert str(error) == f"the service says: {reason} (HTTP {status})"
     error = failure(body, 200)
     assert type(error) is TransientError
-    problem = "a page instead of data" if "<" in body else "the answer is no JSON"
+    problem = "a page instead of data" if "<" in body else "the response is not JSON"
     assert str(error) == f"{problem}: {reason}"
 
 
@@ -179,7 +182,7 @@ def test_json_without_the_list_of_messages_is_tried_again_and_is_no_empty_list(d
 def test_an_unknown_program_is_what_the_endpoint_takes_for_gone() -> None:
     error = failure(failed("Program 7 not found"), 404)
     assert isinstance(error, ApiError)
-    assert {error.code} == ENDPOINT.not_found_codes
+    assert {error.code} == MESSAGES.not_found_codes
 
 
 @pytest.mark.parametrize("status", [201, 204, 302, 501, 505])
@@ -860,10 +863,10 @@ damaged = edits.map(lambda changes: edited(GOOD, changes).encode("utf-8", "surro
 )
 def test_whatever_the_bytes_an_answer_is_read_or_refused(body: bytes, status: int) -> None:
     try:
-        document = check(HttpResponse(status, "application/json", body))
+        body = check(HttpResponse(status, "application/json", body))
     except TextliftError:
         return
-    page = decode(document, ENDPOINT, Layout.of(ENDPOINT))
+    page = decode(body)
     lost = [reject for reject in page.rejects if reject.row is None and reject.column is None]
     assert page.rows == page.table.num_rows + len(lost)
     assert repr([page.table.to_pylist(), page.rejects]).encode()

@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from datetime import datetime, timezone
+from functools import partial
 
 import pytest
 import requests.auth
 
+from textlift.codec.xml import XmlCodec
 from textlift.errors import ServiceError
 from textlift.extract import reader as reader_module
 from textlift.extract.fetch import Service
@@ -17,8 +19,8 @@ from textlift.extract.reader import Reader
 from textlift.extract.slices import Slice, SliceRows
 from textlift.extract.workers import Workers
 from textlift.http.client import Client
-from textlift.mcommons.answers import check, decode
-from textlift.mcommons.endpoints import ENDPOINTS
+from textlift.mcommons.endpoints import DIALECT, ENDPOINTS
+from textlift.mcommons.errors import check
 from textlift.sandbox import Sandbox
 from textlift.sandbox.mcommons import MobileCommons
 from textlift.windows import Window
@@ -41,7 +43,8 @@ def reader(box: Sandbox) -> Iterator[Reader]:
     client = Client(box.url, login, check, concurrency=CONCURRENCY)
     slices = [Slice(window=window) for window in Window(START, NOW).split(WINDOWS)]
     workers = Workers(CONCURRENCY)
-    yield Reader(Service(client, decode), PROFILES, slices, PAGE, Progress(), workers)
+    service = Service(client, partial(XmlCodec, dialect=DIALECT))
+    yield Reader(service, PROFILES, slices, PAGE, Progress(), workers)
     workers.close()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, timezone
@@ -17,21 +16,24 @@ from hypothesis import strategies as st
 
 from textlift.arrow.tables import (
     ARROW_TYPES,
-    MAX_NEW_PLACES,
     ROW,
-    Layout,
-    Node,
     Page,
-    Rows,
     add_row_keys,
     build_page,
-    column_name,
     concat_pages,
     constant,
     convert,
     filter_page,
     split_page,
     with_column,
+)
+from textlift.codec.records import Decoded, Records, Rows
+from textlift.codec.schema import (
+    MAX_NEW_FIELDS,
+    Field,
+    PageFields,
+    RecordSchema,
+    column_name,
 )
 from textlift.declare import ChildList, Column, ColumnType, Endpoint
 
@@ -79,31 +81,33 @@ PEOPLE = Endpoint(
 )
 
 
-def walk(record: Record, node: Node, rows: Rows) -> None:
+def walk(record: Record, field: Field, rows: Rows) -> None:
     for name, value in record.items():
-        place = node.node(name)
+        inner = rows.fields.find(field, name)
         if isinstance(value, Mapping):
-            walk(value, place, rows)
-        elif isinstance(value, list) and (value or place.list):
-            suffix = rows.layout.suffix(place)
+            walk(value, inner, rows)
+        elif isinstance(value, list) and (value or inner.list):
             for item in value:
-                entries = rows.entry(suffix)
-                walk(item, entries.layout.root, entries)
+                entries = rows.entry(inner)
+                walk(item, entries.schema.root, entries)
                 entries.end_row()
         elif not isinstance(value, list):
-            rows.put(place.column, value)
+            rows.put(inner.column, value)
+
+
+RECORDS = RecordSchema.of(PEOPLE)
 
 
 def build_pages(pages: Sequence[Sequence[Record]]) -> list[Page]:
-    """Pages as a reader builds them: with one layout, which learns what nobody declared."""
-    layout = Layout.of(PEOPLE)
+    """Pages as a reader builds them, all with the same schema."""
     built: list[Page] = []
     for records in pages:
-        rows = Rows(layout)
+        rows = Rows(RECORDS)
         for record in records:
-            walk(record, layout.root, rows)
+            walk(record, RECORDS.root, rows)
             rows.end_row()
-        built.append(build_page(PEOPLE, rows.texts(), lambda n: f"the text of record {n}"))
+        part = Records(rows.texts(), lambda n: f"the text of record {n}", rows.count)
+        built.append(build_page(PEOPLE, Decoded([part])))
     return built
 
 
@@ -652,7 +656,8 @@ xml_names = st.from_regex(r"[A-Za-z_\u00e9\u0436][A-Za-z0-9_.\-\u00e9\u0436]{0,1
 def test_dlt_leaves_the_names_of_columns_and_tables_as_they_are(name: str, inner: str) -> None:
     naming = NamingConvention()
     column = column_name(name)
-    path = Layout.of(PEOPLE).root.node(name).node(inner).column
+    fields = PageFields()
+    path = fields.find(fields.find(RECORDS.root, name), inner).column
     assert column
     assert naming.normalize_path(column) == column
     assert naming.normalize_path(path) == path
@@ -691,31 +696,28 @@ def test_the_name_of_a_table_fits_every_warehouse_and_stays_the_same_in_dlt(name
     assert suffix not in {suffix for suffix, rows in other.children.items() if rows.num_rows}
 
 
-def test_all_threads_together_find_no_more_new_columns_than_one_may() -> None:
-    layout = Layout.of(PEOPLE)
-    threads = [
-        threading.Thread(
-            target=lambda start: [layout.root.node(f"new{n}") for n in range(start, start + 200)],
-            args=(200 * number,),
-        )
-        for number in range(16)
-    ]
-    for thread in threads:
-        thread.start()
-        thread.join()
-    found = [name for name in layout.root.nodes if name.startswith("new")]
-    # Each thread may be one too late to see that there is no room left.
-    assert MAX_NEW_PLACES <= len(found) <= MAX_NEW_PLACES + len(threads)
-    # The threads that went too far know it, and nobody else is blamed.
-    assert not layout.take_excess()
+def test_a_page_brings_no_more_than_so_many_new_fields() -> None:
+    fields = PageFields()
+    found = {fields.find(RECORDS.root, f"new{n}").column for n in range(MAX_NEW_FIELDS)}
+    assert found == {f"new{n}" for n in range(MAX_NEW_FIELDS)}
+    assert not fields.exceeded
+    assert fields.find(RECORDS.root, "one_more").skip
+    assert fields.exceeded
+    # Those found before, and declared ones, are still found, and another page begins anew.
+    fields.exceeded = False
+    assert fields.find(RECORDS.root, "new0").column == "new0"
+    assert fields.find(RECORDS.root, "id").declared
+    assert not fields.exceeded
+    assert PageFields().find(RECORDS.root, "one_more").column == "one_more"
 
 
-def test_a_record_with_too_many_new_columns_is_a_reject_and_the_next_one_is_not() -> None:
-    layout = Layout.of(PEOPLE)
-    for n in range(MAX_NEW_PLACES + 1):
-        layout.root.node(f"new{n}")
-    assert layout.take_excess()
-    assert not layout.take_excess()
+def test_decoding_changes_no_schema() -> None:
+    (page,) = build_pages([[{"id": "1", "never_seen": "x", "lists": [{"y": "1"}]}]])
+    assert page.table["never_seen"].to_pylist() == ["x"]
+    assert page.children["lists"].num_rows == 1
+    (other,) = build_pages([[{"id": "1"}]])
+    assert "never_seen" not in other.table.column_names
+    assert "lists" not in other.children
 
 
 @given(

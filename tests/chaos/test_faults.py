@@ -100,8 +100,8 @@ def test_an_answer_without_measure_fails_its_resource_before_it_fills_the_memory
 LASTING = {
     **{str(status): f"HTTP {status}" for status in (500, 502, 503, 504, 429, 501, 410)},
     "html": "a page instead of data",
-    "empty": "the answer is empty",
-    "cut": "the answer is",
+    "empty": "the response is empty",
+    "cut": "the response is",
     "truncated": "the connection failed",
     "reset": "the connection failed",
     "drop": "the connection failed",
@@ -332,7 +332,7 @@ def test_a_record_that_cuts_its_page_short_is_found_and_the_others_load(
     assert loaded == [row["id"] for row in people if row["id"] not in ids]
     reasons = warehouse.query("SELECT reason FROM rejected_records")
     assert {reason for (reason,) in reasons} == {
-        "the answer is cut short, also when asked for alone"
+        "the response is cut short, also when requested alone"
     }
 
 

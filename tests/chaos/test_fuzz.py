@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import PROJECT
-from textlift.arrow.tables import Layout, Page
+from textlift.arrow.tables import Page, build_page
+from textlift.codec import xml
 from textlift.declare import Endpoint
 from textlift.errors import MalformedResponse, TextliftError
 from textlift.http.client import HttpResponse
-from textlift.mcommons import answers
-from textlift.mcommons.answers import check, decode
-from textlift.mcommons.endpoints import ENDPOINTS
+from textlift.mcommons.endpoints import DIALECT, ENDPOINTS
+from textlift.mcommons.errors import check
 
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
@@ -29,9 +29,8 @@ HEAD = b'<?xml version="1.0" encoding="UTF-8"?>\n<response success="true">\n'
 
 
 def read(body: bytes, endpoint: Endpoint = PROFILES, status: int = 200) -> Page:
-    return decode(
-        check(HttpResponse(status, "application/xml", body)), endpoint, Layout.of(endpoint)
-    )
+    body = check(HttpResponse(status, "application/xml", body))
+    return build_page(endpoint, xml.XmlCodec(endpoint, DIALECT).decode(body))
 
 
 def profile(number: int) -> bytes:
@@ -138,13 +137,13 @@ def test_a_page_of_bad_records_is_parsed_once_for_all_of_them(
         for number, id in enumerate(ids)
     ]
     parsed = []
-    parse = answers._parse
+    parse = xml.parse
 
     def counting(body: bytes) -> object:
         parsed.append(len(body))
         return parse(body)
 
-    monkeypatch.setattr(answers, "_parse", counting)
+    monkeypatch.setattr(xml, "parse", counting)
     page = read(page_of(records, True))
     assert page.rows == len(ids)
     assert page.table.num_rows + len(page.rejects) == len(ids)
@@ -207,18 +206,15 @@ HOSTILE_JSON = {
 DECODE_JSON = """
 from textlift.http.client import HttpResponse
 from textlift.errors import TextliftError
-from textlift.arrow.tables import Layout
-from textlift.mgage.answers import check, decode
-from textlift.mgage.endpoints import ENDPOINTS
-from tests.test_mgage_answers import answer_of, compact, message
+from textlift.mgage.errors import check
+from tests.test_mgage_answers import answer_of, compact, decode, message
 
 def page(inside):
     good, bad = compact(message(1)), compact(message(2))
     return answer_of([good, bad[:-1] + ',"more":' + inside + "}", compact(message(3))])
 
 try:
-    found = decode(check(HttpResponse(200, "application/json", {}.encode())), *[
-        ENDPOINTS[0], Layout.of(ENDPOINTS[0])])
+    found = decode(check(HttpResponse(200, "application/json", {}.encode())))
 except TextliftError as error:
     print(type(error).__name__)
 else:

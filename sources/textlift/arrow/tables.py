@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -22,9 +20,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from dlt.common.normalizers.naming.snake_case import NamingConvention
 
-from textlift.declare import ChildList, ColumnType, Endpoint
+from textlift.codec.records import Decoded, Records, Reject, TextColumns
+from textlift.codec.schema import RecordSchema
+from textlift.declare import ColumnType, Endpoint
 
-_UNDECLARED_LIST = ChildList(item="", meaning="", columns={})
 #: Number of the root row that an entry of a list belongs to; never loaded.
 ROW = "_row"
 
@@ -37,56 +36,34 @@ ARROW_TYPES: Mapping[ColumnType, pa.DataType] = {
     ColumnType.TIMESTAMP: pa.timestamp("us", "UTC"),
 }
 
-#: Places that nobody declared that become columns or lists, of all the records of an endpoint.
-MAX_NEW_PLACES = 1000
+#: Why a record is rejected that brings too many undeclared columns.
+TOO_WIDE = "more columns than a table can take"
 #: Characters of a table's name: PostgreSQL takes no more, and dlt names files by tables.
 MAX_TABLE_NAME = 63
-#: PostgreSQL has columns of its own of these names in every table.
-_SYSTEM_COLUMNS = frozenset({"cmax", "cmin", "ctid", "tableoid", "xmax", "xmin"})
 _NAMING = NamingConvention()
 #: Microseconds of the first and the last time that Python and every warehouse can hold.
 _FIRST_TIME, _LAST_TIME = -62135596800 * 10**6, 253402300800 * 10**6 - 1
-#: No time at all, as services write it: the zero date, with or without a zero time and a zone.
+#: A time that means NULL: the zero date, with or without a zero time and a zone.
 _ZERO_TIME = r"^0000-00-00(?:[ T]00:00(?::00(?:\.0+)?)?)?\s*(?:Z|UTC|GMT|[+-]\d\d:?\d\d)?$"
 _FLAGS = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
 
 
 @dataclass(frozen=True)
-class Reject:
-    """A value or a record that could not be loaded as it should.
-
-    Attributes:
-        row: Number of the record in the page's table, if it is there.
-        row_key: Key of the record, as far as it could be read.
-        column: Column of the value; ``None`` if the whole record is meant.
-        reason: Why, for a person.
-        payload: The original text.
-        table: Suffix of the child table, if the value is an entry's of a list.
-    """
-
-    row_key: str | None
-    column: str | None
-    reason: str
-    payload: str
-    table: str | None = None
-    row: int | None = None
-
-
-@dataclass
 class Page:
-    """One decoded answer.
+    """A response as typed tables, or some pages put together.
 
     Attributes:
-        rows: Number of records the service put on the page, also those that cannot be loaded.
+        rows: Number of records that the service put on the page, unreadable ones included.
         table: The records, in the types of the contract.
-        children: Suffix of the child table → entries; the column ``_row`` counts the records.
-        rejects: What could not be loaded as it should.
-        page_count: How many pages there are, where the service says so.
+        children: Suffix of the child table → entries; the column ``_row`` numbers their records.
+        rejects: What cannot be loaded as it should be.
+        page_count: Number of pages, where the service states it.
         next_link: URL of the next page, where the service names it.
-        shared: Column → value that the answer gives once for all of its records.
-        salvaged: Whether the answer had to be taken apart, so that records may not have been counted.
-        pieced: Whether it was put together from several answers, between which rows may have moved.
-        fingerprint: Equal for two answers with the same records.
+        shared: Column → value that the response gives once for all of its records.
+        salvaged: Whether the response is malformed, so that records may not have been counted.
+        pieced: Whether several responses make up the page, between which rows may have moved.
+        fingerprint: Equal for two responses with the same records.
+        total: Number of records on all pages, where the service states it.
     """
 
     rows: int
@@ -99,6 +76,7 @@ class Page:
     salvaged: bool = False
     pieced: bool = False
     fingerprint: str = ""
+    total: int | None = None
 
     @property
     def num_rows(self) -> int:
@@ -106,292 +84,100 @@ class Page:
         return sum(table.num_rows for table in (self.table, *self.children.values()))
 
 
-@lru_cache(maxsize=10_000)
-def column_name(name: str) -> str:
-    """The name of an attribute or element as dlt's default naming writes it.
-
-    Names that begin with an underscore are dlt's and ours, but for one before a digit.
-    """
-    normal = _NAMING.normalize_identifier(name) if name.strip() else "_"
-    if normal in _SYSTEM_COLUMNS:
-        return f"x_{normal}"
-    return f"x{normal}" if normal.startswith("_") and not normal[1:2].isdigit() else normal
-
-
-class _NewFieldBudget:
-    """How many more places that nobody declared may be found in an endpoint's records.
-
-    Attributes:
-        left: As many.
-        places: How many there are, declared ones included.
-    """
-
-    def __init__(self, left: int) -> None:
-        self.left = left
-        self.places = 0
-        self._here = threading.local()
-
-    @property
-    def exceeded(self) -> bool:
-        """Whether this thread has found one too many."""
-        return getattr(self._here, "exceeded", False)
-
-    @exceeded.setter
-    def exceeded(self, value: bool) -> None:
-        self._here.exceeded = value
+def build_page(endpoint: Endpoint, decoded: Decoded) -> Page:
+    """The typed Arrow tables of a decoded response, and what cannot be loaded as it should be."""
+    parts = [_Part(endpoint, records) for records in decoded.parts]
+    page = concat_pages([part.page for part in parts], copy=False)
+    numbers = [(part, row) for part in parts for row in part.kept]
+    if endpoint.record_key and not endpoint.repeats:
+        page = _without_doubled(page, endpoint.record_key, numbers)
+    if endpoint.identity:
+        # Not the order of rows, which changes within a second, nor values that change later.
+        rows = zip(*(page.table[name].to_pylist() for name in endpoint.identity))
+        lost = (one.payload for one in page.rejects if one.row is None)
+        fingerprint = _digest(repr([page.rows, *sorted(map(repr, rows)), *sorted(lost)]))
+    else:
+        fingerprint = _digest(f"{page.rows} {[key for part in parts for key in part.keys]}")
+    return replace(
+        page,
+        page_count=decoded.page_count,
+        total=decoded.total,
+        next_link=decoded.next_link,
+        shared=decoded.shared,
+        salvaged=decoded.salvaged,
+        fingerprint=fingerprint,
+    )
 
 
-@dataclass
-class Node:
-    """A place in a record: what becomes of the attributes, elements and text found there.
+class _Part:
+    """A part of a response as a page.
 
     Attributes:
-        path: Where this is, below the record, joined with ``__``.
-        column: Column that takes the text found here.
-        list: Declaration, if this is a list that becomes a table.
-        skip: Whether the text found here is left out.
-        skip_below: Whether everything below that no endpoint declares is left out.
-        known: Whether an endpoint declares this place or one below it.
-        room: Shared by all places of an endpoint.
+        page: Its records that can be loaded.
+        keys: Keys of all of its records, as text; empty for records without a key.
+        kept: Numbers of the records that can be loaded.
+        original: Gives the text of a record, by its number.
     """
 
-    path: str
-    column: str
-    room: _NewFieldBudget
-    list: ChildList | None = None
-    skip: bool = False
-    skip_below: bool = False
-    known: bool = False
-    nodes: dict[str, Node] = field(default_factory=dict)
+    def __init__(self, endpoint: Endpoint, records: Records) -> None:
+        rows, found = records.rows, list(records.rejects)
+        self.original = records.original
+        table, bad = _build(rows, rows.schema.columns, {})
+        key_texts = [rows.column(key).to_pylist() for key in endpoint.record_key]
+        self.keys = key_texts[0] if len(key_texts) == 1 else [*map(row_key, zip(*key_texts))]
+        lost: dict[int, str] = {}
+        for key in endpoint.record_key:
+            keyless = np.flatnonzero(table[key].is_null()).tolist()
+            lost.update(dict.fromkeys(keyless, "the record has no usable key"))
+        for row in records.too_wide:
+            lost.setdefault(row, TOO_WIDE)
+        for row, reason in sorted(lost.items()):
+            found.append(Reject(self.key(row), None, reason, self.original(row)))
+        for row, column, reason, payload in bad:
+            if row not in lost:
+                found.append(Reject(self.key(row), column, reason, payload, row=row))
+        lists: dict[str, pa.Table] = {}
+        _build_lists(rows, None, "", lists, self.keys, lost, found)
+        children = {_list_name(endpoint, suffix): entries for suffix, entries in lists.items()}
+        page = Page(records.count, table, children, found)
+        self.kept = [n for n in range(rows.count) if n not in lost]
+        if lost:
+            page = filter_page(page, [n not in lost for n in range(rows.count)])
+        self.page = page
 
-    def node(self, name: str) -> Node:
-        """The place called ``name`` below this one; a place nobody declared becomes text."""
-        found = self.nodes.get(name)
-        if found is None:
-            if self.room.left <= 0 and not self.skip_below:
-                self.room.exceeded = True
-                return Node("", "", self.room, skip=True, skip_below=True)
-            self.room.left -= not self.skip_below
-            found = self._add(name)
-        return found
-
-    def _add(self, name: str) -> Node:
-        part = column_name(name)
-        path = f"{self.path}__{part}" if self.path else part
-        skip = self.skip_below
-        found = self.nodes[name] = Node(path, path, self.room, skip=skip, skip_below=skip)
-        self.room.places += 1
-        return found
-
-    def _reach(self, path: str) -> Node:
-        node = self
-        for part in path.split("__"):
-            node = node.nodes.get(part) or node._add(part)
-            node.known = True
-        return node
+    def key(self, row: int) -> str | None:
+        """The key of a record."""
+        return self.keys[row] if self.keys else None
 
 
-@dataclass(eq=False)
-class Layout:
-    """The declaration of one table, made ready for walking records."""
-
-    root: Node
-    columns: Mapping[str, ColumnType]
-    text: str | None
-    lists: dict[str, Layout]
-    foreign_keys: dict[str, str] = field(default_factory=dict)
-    padded: bool = False
-
-    @classmethod
-    def of(cls, declared: Endpoint | ChildList, room: _NewFieldBudget | None = None) -> Layout:
-        """Compile an endpoint, or a list of an endpoint."""
-        room = room or _NewFieldBudget(MAX_NEW_PLACES)
-        root = Node("", "", room)
-        types = {name: column.type for name, column in declared.columns.items()}
-        layout = cls(root, types, None, {})
-        if isinstance(declared, ChildList):
-            layout.text, layout.padded = declared.text, declared.padded
-            if declared.lists:
-                layout.foreign_keys = declared.foreign_keys
-        else:
-            for path in declared.skip:
-                node = root._reach(path)
-                node.skip = node.skip_below = True
-        for column in declared.columns:
-            if column not in declared.aliases.values():
-                root._reach(column).column = column
-        for path, column in declared.aliases.items():
-            node = root._reach(path)
-            node.column, node.skip = column, False
-        for path, child in declared.lists.items():
-            root._reach(path).list = child
-            layout.lists[child.table or path] = cls.of(child, room)
-        return layout
-
-    @property
-    def places(self) -> int:
-        """How many places in the endpoint's records are known; it grows as new ones are found."""
-        return self.root.room.places
-
-    def take_excess(self) -> bool:
-        """Whether there were too many places that nobody declared since this was last asked."""
-        exceeded, self.root.room.exceeded = self.root.room.exceeded, False
-        return exceeded
-
-    def suffix(self, node: Node) -> str:
-        """Suffix of the table for the list at ``node``; an undeclared list gets its layout here."""
-        suffix = (node.list.table if node.list else None) or node.path
-        if suffix not in self.lists:
-            self.lists[suffix] = Layout.of(node.list or _UNDECLARED_LIST, self.root.room)
-        return suffix
-
-
-@dataclass
-class TextColumns:
-    """The rows of one table as text, column by column.
-
-    Attributes:
-        layout: What is declared of the table.
-        count: How many rows there are.
-        columns: Column → its values; declared columns can be missing.
-        parents: For each row of a list, the number of the row that it belongs to.
-        lists: Suffix of a child table → its rows.
-        misfits: Row, column, reason and text of values that cannot be loaded.
-    """
-
-    layout: Layout
-    count: int
-    columns: Mapping[str, pa.Array]
-    parents: pa.Array
-    lists: Mapping[str, TextColumns] = field(default_factory=dict)
-    misfits: Sequence[tuple[int, str, str, str]] = ()
-
-    def column(self, name: str) -> pa.Array:
-        """The values of a column, NULL if no row has any."""
-        found = self.columns.get(name)
-        return pa.nulls(self.count, pa.string()) if found is None else found
-
-
-class Rows:
-    """The rows of one table while its records are walked: columns of text, ragged at the end."""
-
-    def __init__(self, layout: Layout) -> None:
-        self.layout = layout
-        self.count = 0
-        self.columns: dict[str, list[str | None]] = {}
-        self.parents: list[int] = []
-        self.lists: dict[str, Rows] = {}
-        self.misfits: list[tuple[int, str, str, str]] = []
-
-    def put(self, column: str, value: str | None) -> None:
-        """Set ``column`` of the current row; an empty value only makes the column exist."""
-        values = self.columns.get(column)
-        if values is None:
-            values = self.columns[column] = []
-        if not value:
-            return
-        gap = self.count - len(values)
-        if gap > 0:
-            values.extend([None] * gap)
-        if gap >= 0:
-            values.append(value)
-        elif values[-1] is None:
-            values[-1] = value
-        elif values[-1] != value:
-            self.misfit(column, "a second value for the same column", value)
-
-    def misfit(self, column: str, reason: str, payload: str) -> None:
-        """Note that a value of the current row cannot be loaded."""
-        self.misfits.append((self.count, column, reason, payload))
-
-    def entry(self, suffix: str) -> Rows:
-        """The rows of the list ``suffix``, ready for one more entry of the current row."""
-        rows = self.lists.get(suffix)
-        if rows is None:
-            rows = self.lists[suffix] = Rows(self.layout.lists[suffix])
-        rows.parents.append(self.count)
-        return rows
-
-    def end_row(self) -> None:
-        """Go on to the next row."""
-        self.count += 1
-
-    def texts(self) -> TextColumns:
-        """What was walked, column by column."""
-        return TextColumns(
-            self.layout,
-            self.count,
-            {name: self._filled(values) for name, values in self.columns.items()},
-            pa.array(self.parents, pa.int64()),
-            {suffix: rows.texts() for suffix, rows in self.lists.items()},
-            self.misfits,
-        )
-
-    def _filled(self, values: list[str | None]) -> pa.Array:
-        return pa.array(values + [None] * (self.count - len(values)), pa.string())
-
-
-def build_page(
-    endpoint: Endpoint,
-    rows: TextColumns,
-    originals: Callable[[int], str],
-    rejects: Iterable[Reject] = (),
-    too_wide: Iterable[int] = (),
-) -> Page:
-    """Turn records of text into a page of typed Arrow tables.
+def _without_doubled(page: Page, key: Sequence[str], origins: Sequence[tuple[_Part, int]]) -> Page:
+    """The page without records that are followed by another text with the same key.
 
     Args:
-        endpoint: Whose records they are.
-        rows: The records.
-        originals: Gives the original text of a record, for the rejects.
-        rejects: Records that could not even be walked.
-        too_wide: Numbers of the records with too many places that nobody declared.
+        page: The records.
+        key: Their key columns.
+        origins: The part and the number of each record.
     """
-    found = list(rejects)
-    total = rows.count + len(found)
-    table, bad = _build(rows, rows.layout.columns, {})
-    key_texts = [rows.column(key).to_pylist() for key in endpoint.record_key]
-    keys = key_texts[0] if len(key_texts) == 1 else [_row_key(row) for row in zip(*key_texts)]
-    lost: set[int] = set()
-    for key in endpoint.record_key:
-        if table[key].null_count:
-            lost.update(np.flatnonzero(table[key].is_null()).tolist())
-    for row in sorted(lost):
-        found.append(Reject(keys[row], None, "the record has no usable key", originals(row)))
-    for row in too_wide:
-        if row not in lost:
-            lost.add(row)
-            reason = "more columns than a table can take"
-            found.append(Reject(keys[row] if keys else None, None, reason, originals(row)))
-    if endpoint.record_key and not endpoint.repeats:
-        for row in _doubled(key_values(table, endpoint.record_key), lost, originals):
-            lost.add(row)
-            found.append(Reject(keys[row], None, "another record has the same key", originals(row)))
-    for row, column, reason, payload in bad:
-        if row not in lost:
-            found.append(Reject(keys[row] if keys else None, column, reason, payload, row=row))
-    lists: dict[str, pa.Table] = {}
-    _build_lists(rows, None, "", lists, keys, lost, found)
-    children = {_list_name(endpoint, suffix): entries for suffix, entries in lists.items()}
-    page = Page(total, table, children, found, fingerprint=_digest(f"{total} {keys}"))
-    return filter_page(page, [n not in lost for n in range(rows.count)]) if lost else page
-
-
-def _doubled(keys: Sequence[Any], lost: set[int], originals: Callable[[int], str]) -> Iterator[int]:
-    """Records of an answer that another one with the same key and other values comes after."""
+    keys = key_values(page.table, key)
     if len(set(keys)) == len(keys):
-        return
+        return page
     last: dict[Any, int] = {}
-    for row, key in enumerate(keys):
-        if row in lost:
-            continue
-        if key in last and originals(last[key]) != originals(row):
-            yield last[key]
-        last[key] = row
+    lost: dict[int, Reject] = {}
+    for row, value in enumerate(keys):
+        if value in last:
+            (before, number), (part, later) = origins[last[value]], origins[row]
+            text = before.original(number)
+            if text != part.original(later):
+                reason = "another record has the same key"
+                lost[last[value]] = Reject(before.key(number), None, reason, text)
+        last[value] = row
+    kept = [one for one in page.rejects if one.row not in lost]
+    page = filter_page(replace(page, rejects=kept), [n not in lost for n in range(len(keys))])
+    return replace(page, rejects=[*page.rejects, *lost.values()])
 
 
 def _list_name(endpoint: Endpoint, suffix: str) -> str:
-    """The suffix, shortened with a digest where the table's name would be too long."""
+    """The suffix, shortened with a digest if the name of the table is too long."""
     room = MAX_TABLE_NAME - len(f"{endpoint.name}__")
     short: str = _NAMING.shorten_identifier(suffix, suffix, room)
     return short
@@ -399,24 +185,29 @@ def _list_name(endpoint: Endpoint, suffix: str) -> str:
 
 def unreadable_page(endpoint: Endpoint, reason: str, payload: str) -> Page:
     """A page of one record of which nothing can be read."""
-    return build_page(
-        endpoint, _nothing(Layout.of(endpoint)), str, [Reject(None, None, reason, payload)]
-    )
+    rejects = [Reject(None, None, reason, payload)]
+    return build_page(endpoint, Decoded([Records(_nothing(endpoint), str, 1, rejects)]))
 
 
 def empty_page(endpoint: Endpoint) -> Page:
     """A page without records, with all known columns."""
-    page = build_page(endpoint, _nothing(Layout.of(endpoint)), str)
+    page = build_page(endpoint, Decoded([Records(_nothing(endpoint), str, 0)]))
     if endpoint.identity:
-        page.table = add_row_keys(page.table, endpoint.key[0], endpoint.identity)
+        keyed = add_row_keys(page.table, endpoint.key[0], endpoint.identity)
+        return replace(page, table=keyed)
     return page
 
 
-def _nothing(layout: Layout) -> TextColumns:
-    return TextColumns(layout, 0, {}, pa.array([], pa.int64()))
+def _nothing(declared: Endpoint) -> TextColumns:
+    return _no_rows(RecordSchema.of(declared))
 
 
-def _row_key(values: Sequence[str | None]) -> str | None:
+def _no_rows(schema: RecordSchema) -> TextColumns:
+    return TextColumns(schema, 0, {}, pa.array([], pa.int64()))
+
+
+def row_key(values: Sequence[str | None]) -> str | None:
+    """The key of a record as rejects have it; ``None`` if all of its values are empty."""
     return "/".join(value or "" for value in values).strip("/") or None
 
 
@@ -425,22 +216,22 @@ def _build_lists(
     roots: pa.Array | None,
     prefix: str,
     children: dict[str, pa.Table],
-    keys: list[str | None],
-    lost: set[int],
+    keys: Sequence[str | None],
+    lost: Container[int],
     found: list[Reject],
 ) -> None:
-    for suffix in {**rows.layout.lists, **rows.lists}:
-        entries = rows.lists.get(suffix) or _nothing(rows.layout.lists[suffix])
+    for suffix in {**rows.schema.lists, **rows.lists}:
+        entries = rows.lists.get(suffix) or _no_rows(rows.schema.lists[suffix])
         name = prefix + suffix
         entry_roots = entries.parents if roots is None else roots.take(entries.parents)
-        table, bad = _build(entries, entries.layout.columns, {ROW: entry_roots})
+        table, bad = _build(entries, entries.schema.columns, {ROW: entry_roots})
         for row, column, reason, payload in bad:
             root = entry_roots[row].as_py()
             if root not in lost:
                 key = keys[root] if keys else None
                 found.append(Reject(key, column, reason, payload, name, row=root))
-        for column, foreign_key in reversed(rows.layout.foreign_keys.items()):
-            values, _ = convert(rows.column(column), rows.layout.columns[column])
+        for column, foreign_key in reversed([*rows.schema.foreign_keys.items()]):
+            values, _ = convert(rows.column(column), rows.schema.columns[column])
             table = with_column(table, foreign_key, values.take(entries.parents))
         children[name] = table
         _build_lists(entries, entry_roots, f"{name}__", children, keys, lost, found)
@@ -489,7 +280,7 @@ def convert(texts: pa.Array, column_type: ColumnType) -> tuple[pa.Array, list[in
 def _cast(
     array: pa.Array, at: int, column_type: ColumnType, unfit: list[int]
 ) -> Iterator[pa.Array]:
-    """The array in its type; one that does not fit in halves, down to the values that do not."""
+    """Cast an array; where that fails cast its halves, down to the single values that do not fit."""
     try:
         yield _CASTS[column_type](array)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
@@ -505,7 +296,7 @@ def _cast(
 def _cast_timestamp(array: pa.Array) -> pa.Array:
     with_zone = pc.replace_substring(array, " UTC", "Z")
     try:
-        # As the services write it; patterns would take longer than all the rest.
+        # The usual form first: regular expressions take longer than all other casts.
         times = _cast_timestamp_with_zone(with_zone)
     except pa.ArrowInvalid:
         times = _cast_any_timestamp(array)
@@ -534,7 +325,7 @@ def _cast_any_timestamp(array: pa.Array) -> pa.Array:
 
 
 def _cast_bigint(array: pa.Array) -> pa.Array:
-    # Arrow alone would take hexadecimal digits as well.
+    # Arrow also casts hexadecimal digits.
     if not pc.all(pc.match_substring_regex(array, r"^-?\d+$")).as_py() and array.drop_null():
         raise pa.ArrowInvalid("not a whole number")
     return array.cast(pa.int64())
@@ -565,7 +356,7 @@ _CASTS: Mapping[ColumnType, Callable[[pa.Array], pa.Array]] = {
 
 
 def filter_page(page: Page, keep: list[bool]) -> Page:
-    """The page with only the records for which ``keep`` is true, and the entries of their lists."""
+    """The page with the records for which ``keep`` is true, and the entries of their lists."""
     mask = pa.array(keep, pa.bool_())
     moved = pc.subtract(pc.cumulative_sum(mask.cast(pa.int64())), 1)
     children = {}
@@ -586,7 +377,7 @@ def filter_page(page: Page, keep: list[bool]) -> Page:
 
 
 def without_repeats(pages: Iterable[Page]) -> Iterator[Page]:
-    """The pages of one list, each without the unreadable records that one before it has as well."""
+    """Yield the pages of a list without the unreadable records that an earlier page has too."""
     met: set[Reject] = set()
     for page in pages:
         lost = [one for one in page.rejects if one.row is None]
@@ -598,7 +389,7 @@ def without_repeats(pages: Iterable[Page]) -> Iterator[Page]:
 
 
 def clip_page(page: Page, first: int, count: int | None = None) -> Page:
-    """The page from a record on, with up to ``count`` of them, and what was rejected."""
+    """The page from record ``first`` on, with up to ``count`` records and all unreadable ones."""
     rows = page.table.num_rows
     end = rows if count is None else first + count
     if first == 0 and end >= rows:
@@ -608,16 +399,16 @@ def clip_page(page: Page, first: int, count: int | None = None) -> Page:
 
 
 def row_digests(table: pa.Table) -> tuple[int, ...]:
-    """A digest of the values of each row, to compare rows within a run."""
+    """Hashes of the rows, which compare rows within one process."""
     return tuple(hash(row) for row in zip(*(column.to_pylist() for column in table.columns)))
 
 
 def concat_pages(pages: Sequence[Page], copy: bool = True) -> Page:
-    """All records of ``pages`` in one, in their order.
+    """The records of all pages as one page, in their order.
 
     Args:
         pages: One or more.
-        copy: Whether to bring the columns together, which is faster to work with and takes twice
+        copy: Whether to copy the columns together. They are faster to work with, but take twice
             the memory for a moment.
     """
     if len(pages) == 1:
@@ -644,7 +435,7 @@ def concat_pages(pages: Sequence[Page], copy: bool = True) -> Page:
 
 
 def split_page(page: Page, most: int) -> Iterator[Page]:
-    """The records of a page in pages of about ``most`` rows, entries of lists included."""
+    """Yield the records of a page in pages of about ``most`` rows, entries of lists included."""
     count = page.table.num_rows
     numbers = {suffix: entries[ROW].to_numpy() for suffix, entries in page.children.items()}
     if page.num_rows <= most or count < 2:
@@ -669,22 +460,18 @@ def split_page(page: Page, most: int) -> Iterator[Page]:
         )
 
 
-def has_repeats(page: Page, key: Sequence[str]) -> bool:
-    """Whether two records have the same key."""
-    keys = page.table.select(key)
-    return bool(keys.group_by(list(key)).aggregate([]).num_rows < keys.num_rows)
-
-
 def join_pieces(endpoint: Endpoint, pieces: Sequence[Page], page_count: int | None) -> Page:
-    """The pages that together hold what one page of an endpoint would, as that page."""
+    """One page of an endpoint, from smaller pages that together hold its records."""
     page = concat_pages(pieces)
     known = page.table.select([*(endpoint.identity or endpoint.record_key)]).to_pylist()
-    page.page_count = page_count
-    page.pieced = True
-    page.salvaged = any(piece.salvaged for piece in pieces)
-    page.shared = next((piece.shared for piece in pieces if piece.shared), {})
-    page.fingerprint = _digest(f"{page.rows} {known}")
-    return page
+    return replace(
+        page,
+        page_count=page_count,
+        pieced=True,
+        salvaged=any(piece.salvaged for piece in pieces),
+        shared=next((piece.shared for piece in pieces if piece.shared), {}),
+        fingerprint=_digest(f"{page.rows} {known}"),
+    )
 
 
 def _concat(tables: Sequence[pa.Table], copy: bool) -> pa.Table:
@@ -701,8 +488,7 @@ def constant(table: pa.Table, column: str, value: int | str | None) -> pa.Table:
 def with_column(table: pa.Table, column: str, values: Any) -> pa.Table:
     """The table with ``column`` set to ``values``, in front if it is new.
 
-    Where the service itself sent another value under that name, its values are kept beside as
-    ``<column>_sent``.
+    Other values that the service sent under that name are kept as ``<column>_sent``.
     """
     if column not in table.column_names:
         return table.add_column(0, column, values)
@@ -735,13 +521,13 @@ def key_values(table: pa.Table, key: Sequence[str]) -> list[Any]:
 
 
 def lost_records(page: Page, endpoint: Endpoint) -> bool:
-    """Whether a page held records that are not in its table, and may be any."""
+    """Whether a page has unreadable records that are not known to be in its table."""
     lost = [one.row_key for one in page.rejects if one.row is None and one.column is None]
     if not lost:
         return False
     names = [name for name in endpoint.record_key if name in page.table.column_names]
     rows = zip(*(page.table[name].to_pylist() for name in names))
-    return not set(lost) <= {_row_key([str(value) for value in row]) for row in rows}
+    return not set(lost) <= {row_key([str(value) for value in row]) for row in rows}
 
 
 def add_row_keys(
@@ -761,9 +547,9 @@ def add_row_keys(
         table: The rows.
         key: Name of the column for the key.
         identity: The columns that never change.
-        undated: Row → the text of its time, where that is none: it tells rows apart as well.
-        counts: How many rows equal to one of ``undated`` there were in the tables before. Nobody
-            knows the time of such a row, so the ordinals go on from one table to the next.
+        undated: Row → text that is not a time in the place of its time; tells rows apart too.
+        counts: Number of undated rows in earlier tables, for each identity. An undated row is in no
+            window, so ordinals go on from one table to the next.
     """
     undated = undated or {}
     others = sorted(set(table.column_names) - set(identity))

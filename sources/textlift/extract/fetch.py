@@ -10,7 +10,8 @@ from typing import Any, Generic
 
 from dlt.common import logger
 
-from textlift.arrow.tables import Layout, Page, clip_page, join_pieces, unreadable_page
+from textlift.arrow.tables import Page, build_page, clip_page, join_pieces, unreadable_page
+from textlift.codec.records import Codec
 from textlift.declare import Endpoint, Paging
 from textlift.errors import ApiError, MalformedResponse, ServiceError, TransientError
 from textlift.extract.paging import PageRequest, PageSize
@@ -30,14 +31,14 @@ class Service(Generic[Content]):
 
     Attributes:
         client: Sends the requests.
-        decode: Returns the rows in the content of a response.
+        codec: Returns the codec of an endpoint.
         limit_param: Name of the parameter for the number of rows on a page.
         page_param: Name of the parameter for the number of a page, from 1.
         time_format: Format of times in parameters, for ``strftime``.
     """
 
     client: Client[Content]
-    decode: Callable[[Content, Endpoint, Layout], Page]
+    codec: Callable[[Endpoint], Codec]
     limit_param: str = "limit"
     page_param: str = "page"
     time_format: str = "%Y-%m-%dT%H:%M:%SZ"
@@ -70,7 +71,7 @@ class Fetcher:
     ) -> None:
         self._service = service
         self._endpoint = endpoint
-        self._layout = Layout.of(endpoint)
+        self._codec = service.codec(endpoint)
         self._size = size
         self._progress = progress
         self._workers = workers
@@ -195,10 +196,10 @@ class Fetcher:
                 path, params, tuple(once), on_request=count, stop=self._workers.stop
             )
 
-        def decode(content: Any) -> Page:
-            function = partial(self._service.decode, content, self._endpoint, self._layout)
+        def decode(body: bytes) -> Page:
+            build = partial(self._build, body)
             # A probe must not wait behind whole pages: other requests depend on it.
-            return function() if request.limit == 1 else self._workers.decode(function)
+            return build() if request.limit == 1 else self._workers.decode(build)
 
         content, page = get(), None
         with suppress(MalformedResponse):
@@ -214,6 +215,9 @@ class Fetcher:
             if page is None:
                 raise
             return page
+
+    def _build(self, body: bytes) -> Page:
+        return build_page(self._endpoint, self._codec.decode(body))
 
     def _path(self, slice_: Slice) -> str:
         return self._endpoint.path.format(**slice_.partition.values)

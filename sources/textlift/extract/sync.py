@@ -16,6 +16,7 @@ from typing import Any
 from dlt.common import logger
 
 from textlift import clock
+from textlift.arrow.new_columns import NewColumns
 from textlift.arrow.tables import concat_pages, latest, lost_records
 from textlift.declare import Endpoint
 from textlift.destinations.stored import Covered
@@ -180,6 +181,7 @@ class StreamSync:
         self.packages: int | None = None
         self.progress = Progress()
         self.start: datetime | None = None
+        self.new_columns = NewColumns(endpoint)
         self.gaps: list[RetentionGap] = []
         self.missing: dict[str, str] = {}
         self.envelope_columns: dict[str, Mapping[str, str | None]] = {}

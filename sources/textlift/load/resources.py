@@ -110,7 +110,9 @@ class _Package:
 
     def add(self, rows: SliceRows) -> None:
         """Take rows that were read; each key goes into a package once."""
-        load, page = self._load, rows.page
+        load = self._load
+        rows = replace(rows, page=load.new_columns.admit(rows.page))
+        page = rows.page
         hold = None
         if load.endpoint.window:
             if rows.slice_.window is None and load.unwindowed_since:

@@ -10,6 +10,7 @@ pipeline.run(mcommons_source().with_resources("profiles", "campaigns"))
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import dlt
@@ -20,14 +21,15 @@ from dlt.common.typing import TSecretStrValue
 from dlt.extract import DltResource
 from requests.auth import AuthBase
 
+from textlift.codec.xml import XmlCodec
 from textlift.dlt_setup import set_up_dlt
 from textlift.errors import ConfigurationError
 from textlift.extract.fetch import Service
 from textlift.extract.sync import SyncContext
 from textlift.http.client import Client
 from textlift.load.resources import build_resource
-from textlift.mcommons.answers import check, decode
-from textlift.mcommons.endpoints import ENDPOINTS
+from textlift.mcommons.endpoints import DIALECT, ENDPOINTS
+from textlift.mcommons.errors import check
 from textlift.mcommons.settings import BASE_URL, CONCURRENCY, PAGE_SIZE, START_DATE
 from textlift.settings import (
     account_name,
@@ -151,7 +153,7 @@ def mcommons_source(
         concurrency=concurrency,
         retries=runtime_retries(),
     )
-    run = SyncContext(Service(client, decode), settings, ENDPOINTS)
+    run = SyncContext(Service(client, partial(XmlCodec, dialect=DIALECT)), settings, ENDPOINTS)
     resources = [build_resource(run, endpoint) for endpoint in ENDPOINTS]
     if schema_contract is not None:
         apply_contract(resources, schema_contract)

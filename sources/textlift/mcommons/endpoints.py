@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 
+from textlift.codec.xml_tree import XmlDialect
 from textlift.declare import (
     ChildList,
     Column,
@@ -38,8 +39,8 @@ NETWORK_ADDRESS = Personal.NETWORK_ADDRESS
 FREE_TEXT = Personal.FREE_TEXT
 IDENTIFIER = Personal.IDENTIFIER
 
-#: The element around every response, except for the list of calls.
-ENVELOPE = "response"
+#: Calls can come without the envelope.
+DIALECT = XmlDialect(envelope="response", count="num", page_count="page_count")
 
 INVALID_CAMPAIGN = 1
 INVALID_GROUP = 6

@@ -10,6 +10,7 @@ pipeline.run(mgage_source(programs=[121811, 121812]))
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import dlt
@@ -19,14 +20,15 @@ from dlt.common.typing import TSecretStrValue
 from dlt.extract import DltResource
 from requests.auth import AuthBase
 
+from textlift.codec.json import JsonCodec
 from textlift.dlt_setup import set_up_dlt
 from textlift.errors import ConfigurationError
 from textlift.extract.fetch import Service
 from textlift.extract.sync import SyncContext
 from textlift.http.client import Client
 from textlift.load.resources import build_resource
-from textlift.mgage.answers import check, decode
-from textlift.mgage.endpoints import ENDPOINTS
+from textlift.mgage.endpoints import DIALECT, ENDPOINTS
+from textlift.mgage.errors import check
 from textlift.mgage.settings import BASE_URL, CONCURRENCY, PAGE_SIZE
 from textlift.settings import (
     account_name,
@@ -137,7 +139,8 @@ def mgage_source(
         concurrency=concurrency,
         retries=runtime_retries(),
     )
-    service = Service(client, decode, limit_param="pageSize", time_format="%Y-%m-%dT%H:%M:%S")
+    codec = partial(JsonCodec, dialect=DIALECT)
+    service = Service(client, codec, limit_param="pageSize", time_format="%Y-%m-%dT%H:%M:%S")
     run = SyncContext(service, settings, ENDPOINTS)
     resources = [build_resource(run, endpoint) for endpoint in ENDPOINTS]
     if schema_contract is not None:

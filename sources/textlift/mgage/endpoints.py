@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from textlift.codec.json_tree import JsonDialect
 from textlift.declare import Column, ColumnType, Endpoint, Paging, Personal, WindowParams
 
 BIGINT = ColumnType.BIGINT
@@ -14,6 +15,10 @@ TEXT = ColumnType.TEXT
 TIMESTAMP = ColumnType.TIMESTAMP
 
 NOT_FOUND = 404
+
+DIALECT = JsonDialect(
+    shared=frozenset({"campaignName", "programName", "programType"}), next_link="meta/nextPageUrl"
+)
 
 ENDPOINTS = (
     # "Request URL" and "Filters", for each configured program. Statuses and networks come late, so
@@ -61,3 +66,4 @@ ENDPOINTS = (
         not_found_codes=frozenset({NOT_FOUND}),
     ),
 )
+(MESSAGES,) = ENDPOINTS

@@ -1,0 +1,151 @@
+"""JSON responses to text columns.
+
+Objects become columns named by their path, lists become child tables. What is particular to a service
+is its :class:`~textlift.codec.json_tree.JsonDialect`. A response that is not well-formed is taken apart
+record by record, see :mod:`textlift.codec.json_salvage`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from textlift.codec.json_salvage import salvage
+from textlift.codec.json_tree import (
+    UNFIT,
+    JsonDialect,
+    as_json,
+    as_text,
+    body_text,
+    doubled,
+    doubled_below,
+    locate,
+    names_of,
+    parse,
+    printable,
+    record_names,
+)
+from textlift.codec.records import Decoded, Records, Reject, Rows
+from textlift.codec.schema import Field, RecordSchema, column_name
+from textlift.declare import Endpoint
+from textlift.http.client import parse_number
+
+#: Objects in objects become columns down to this depth; what lies deeper stays JSON.
+MAX_DEPTH = 8
+
+_NO_TEXT = "characters that no warehouse stores"
+_DOUBLED = "a later value has the same key"
+
+
+class JsonCodec:
+    """Decodes the JSON responses of one endpoint. It is immutable, so threads can share one.
+
+    Args:
+        endpoint: Whose responses to decode.
+        dialect: How the service arranges them.
+    """
+
+    def __init__(self, endpoint: Endpoint, dialect: JsonDialect) -> None:
+        self._endpoint = endpoint
+        self._dialect = dialect
+        self._schema = RecordSchema.of(endpoint)
+        self._names = record_names(endpoint, dialect)
+        *self._containers, self._list = endpoint.rows.split("/")
+
+    def decode(self, body: bytes) -> Decoded:
+        """Decode a successful response.
+
+        A response that is not well-formed is taken apart: the good records load, each bad one is
+        kept whole in the rejects.
+
+        Raises:
+            MalformedResponse: The response cannot be taken apart without losing a record, or lacks
+                what the endpoint declares.
+        """
+        text = body_text(body)
+        found, broken = parse(text), list[str]()
+        if found is None:
+            found, broken = salvage(text, self._endpoint, self._dialect)
+        document = locate(found, self._endpoint, self._dialect)
+        rejects = [Reject(None, None, "not well-formed JSON", printable(each)) for each in broken]
+        rows, too_wide = Rows(self._schema), []
+        records: list[Any] = []
+        for record in document.records:
+            if not isinstance(record, dict):
+                rejects.append(Reject(None, None, "not a record", as_json(record)))
+                continue
+            self._walk(record, self._schema.root, rows, 1)
+            if rows.fields.exceeded:
+                rows.fields.exceeded = False
+                too_wide.append(rows.count)
+            rows.end_row()
+            records.append(record)
+        count = len(records) + len(rejects)
+        shared, unfit = self._shared(document.shared)
+        rejects += unfit
+        rejects += [
+            Reject(None, self._shared_column(name), _DOUBLED, printable(as_text(value) or ""))
+            for name, value in document.doubled
+        ]
+        part = Records(
+            rows.texts(), lambda n: printable(as_json(records[n])), count, rejects, too_wide
+        )
+        return Decoded(
+            [part],
+            parse_number(document.page_count),
+            parse_number(document.total),
+            document.next_link,
+            shared,
+            salvaged=bool(broken),
+        )
+
+    def _shared(self, values: Mapping[str, Any]) -> tuple[dict[str, str | None], Sequence[Reject]]:
+        shared: dict[str, str | None] = {}
+        rejects = []
+        for name, value in values.items():
+            column, text = self._shared_column(name), as_text(value)
+            fits = text is None or not UNFIT.search(text)
+            if not fits:
+                rejects.append(Reject(None, column, _NO_TEXT, printable(text or "")))
+            shared[column] = (text or None) if fits else None
+        return shared, rejects
+
+    def _shared_column(self, name: str) -> str:
+        # What nobody declared is named by its path: a record can have a key of the same name.
+        path = () if name in self._dialect.shared else self._containers
+        return "__".join(map(column_name, [*path, name]))
+
+    def _walk(self, record: Mapping[str, Any], field: Field, rows: Rows, depth: int) -> None:
+        find = rows.fields.find
+        for name, value in doubled(record):
+            rows.misfit(find(field, name).column, _DOUBLED, printable(as_text(value) or ""))
+        for name, value in record.items():
+            inner = find(field, name)
+            items = value if isinstance(value, list) else [value]
+            if any(map(self._is_record, items)):
+                rows.misfit(inner.column, "a record inside of another", printable(as_json(value)))
+            elif isinstance(value, dict) and depth < MAX_DEPTH:
+                self._walk(value, inner, rows, depth + 1)
+            elif isinstance(value, list) and depth < MAX_DEPTH:
+                for item in value:
+                    entries = rows.entry(inner)
+                    schema = entries.schema
+                    entry = item if isinstance(item, dict) else {schema.text or "value": item}
+                    self._walk(entry, schema.root, entries, depth + 1)
+                    entries.end_row()
+            else:
+                _put(value, inner.column, rows)
+
+    def _is_record(self, value: Any) -> bool:
+        return isinstance(value, dict) and names_of(value) >= self._names
+
+
+def _put(value: Any, column: str, rows: Rows) -> None:
+    text = as_text(value)
+    for earlier in doubled_below(value):
+        rows.misfit(column, _DOUBLED, printable(as_text(earlier) or ""))
+    if text and UNFIT.search(text):
+        rows.put(column, None)
+        rows.misfit(column, _NO_TEXT, printable(text))
+    else:
+        rows.put(column, text)

@@ -1,0 +1,165 @@
+"""Takes JSON that is not well-formed apart, record by record, so that a lost brace costs one record."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from contextlib import suppress
+from typing import Any
+
+from textlift.codec.json_tree import (
+    DECODER,
+    JsonDialect,
+    at_path,
+    doubled,
+    make_object,
+    names_of,
+    printable,
+    record_names,
+)
+from textlift.declare import Endpoint
+from textlift.errors import MalformedResponse
+
+#: Characters read, over and over, to take one response apart.
+MAX_WORK = 10**8
+
+_TEXT = r'"(?:[^"\\]|\\.)*"'
+_MEMBER = re.compile(rf'"(\w+)"\s*:\s*({_TEXT}|null)(?=\s*(?:,|$))')
+_BETWEEN = re.compile(r"[\s,]*")
+_AFTER = re.compile(r"\s*[,\]]")
+_AFTER_PART = re.compile(r"\s*(?:,\s*\{|\])")
+_NEXT = re.compile(r",\s*(?=\{)")
+_BLANKS = " \t\r\n"
+
+
+def salvage(
+    text: str, endpoint: Endpoint, dialect: JsonDialect
+) -> tuple[dict[str, Any], list[str]]:
+    """A response with those of its records that are JSON, and the text of the others.
+
+    Raises:
+        MalformedResponse: The response is cut short, or broken outside of its records.
+    """
+    return _Salvage(text, endpoint, dialect).result()
+
+
+class _Salvage:
+    def __init__(self, text: str, endpoint: Endpoint, dialect: JsonDialect) -> None:
+        self._text = text
+        *self._containers, self._name = endpoint.rows.split("/")
+        self._names = record_names(endpoint, dialect)
+        self._link = dialect.next_link
+        # What the list stands in, so that what follows it can be read alone.
+        self._opener = "{" + "".join(f'"{name}":{{' for name in self._containers)
+        self._opener += f'"{self._name}":['
+        self._work = MAX_WORK
+        self._ahead: dict[str, Any] = {}
+
+    def result(self) -> tuple[dict[str, Any], list[str]]:
+        text = self._text
+        opening = re.search(rf'"{re.escape(self._name)}"\s*:\s*\[', text)
+        if opening is None:
+            raise MalformedResponse("the response is not JSON", printable(text))
+        head = text[: opening.start()]
+        self._ahead = self._before_list(head)
+        records: list[Any] = []
+        broken: list[str] = []
+        at = _skip(text, opening.end())
+        while (found := self._behind_list(at)) is None:
+            record, end = self._record_at(at)
+            if record is None:
+                end = self._end_of_broken(at)
+                broken.append(text[at:end].strip(_BLANKS))
+            else:
+                records.append(record)
+            at = _skip(text, end)
+        return self._filled(found, head, records), broken
+
+    def _before_list(self, head: str) -> dict[str, Any]:
+        """What the head says of the page, by its first key."""
+        name = self._link.split("/")[0] if self._link else None
+        at = re.search(rf'"{re.escape(name)}"\s*:\s*', head) if name else None
+        with suppress(ValueError, RecursionError):
+            if name and at:
+                return {name: DECODER.raw_decode(head, at.end())[0]}
+        return {}
+
+    def _filled(self, found: dict[str, Any], head: str, records: list[Any]) -> dict[str, Any]:
+        """The response with the records, and what stands before them, where they belong."""
+        holders = [found]
+        for name in self._containers:
+            holders.append(holders[-1][name])
+        holder, around = holders[-1], head
+        if self._containers:
+            around = head.rpartition(f'"{self._containers[-1]}"')[2]
+        del holder[self._name]
+        pairs = [*_members(around), *doubled(holder), *holder.items(), (self._name, records)]
+        filled = make_object(pairs)
+        if not self._containers:
+            return filled
+        holders[-2][self._containers[-1]] = filled
+        return found
+
+    def _behind_list(self, at: int) -> dict[str, Any] | None:
+        """The response without its records, if their list ends at ``at``."""
+        if not self._text.startswith("]", at):
+            return None
+        try:
+            found = {**self._ahead, **DECODER.decode(self._opener + self._text[at:])}
+        except (ValueError, RecursionError):
+            return None
+        if self._link:
+            *path, last = self._link.split("/")
+            page = at_path(found, "/".join(path)) if path else found
+            if not isinstance(page, dict) or last not in page:
+                return None
+        holder = at_path(found, "/".join(self._containers)) if self._containers else found
+        return found if isinstance(holder, dict) else None
+
+    def _record_at(self, at: int) -> tuple[Any, int]:
+        """The record that begins at ``at``, ``None`` if there is none, and how far that was read."""
+        try:
+            record, end = DECODER.raw_decode(self._text, at)
+        except json.JSONDecodeError as error:
+            return None, error.pos
+        except RecursionError:
+            # It was read at least as far as it is deep.
+            return None, at + sys.getrecursionlimit()
+        names = names_of(record) if isinstance(record, dict) else set()
+        # A stray brace ends a record early, and the rest of it follows.
+        after = _AFTER if names >= self._names else _AFTER_PART
+        known = not self._names.isdisjoint(names)
+        return (record if known and after.match(self._text, end) else None), end
+
+    def _end_of_broken(self, at: int) -> int:
+        """Where the broken record at ``at`` ends: before the next good one, or with the list."""
+        text = self._text
+        for found in _NEXT.finditer(text, at):
+            record, read = self._record_at(found.end())
+            if record is not None:
+                return found.start()
+            # An error counts the lines before it, which is quick but not free.
+            self._work -= read - found.start() + read // 16
+            if self._work < 0:
+                break
+        end, tail_work = len(text), MAX_WORK
+        while tail_work > 0 and (end := text.rfind("]", at, end)) >= 0:
+            if self._behind_list(end) is not None:
+                return end
+            tail_work -= len(text) - end + len(text) // 16
+        raise MalformedResponse("the response is cut short", printable(text))
+
+
+def _members(head: str) -> list[tuple[str, Any]]:
+    """The keys with texts before a list."""
+    members = []
+    for name, value in _MEMBER.findall(head):
+        with suppress(ValueError):
+            members.append((name, DECODER.decode(value)))
+    return members
+
+
+def _skip(text: str, at: int) -> int:
+    found = _BETWEEN.match(text, at)
+    return found.end() if found else at

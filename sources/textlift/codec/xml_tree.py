@@ -1,0 +1,280 @@
+"""XML responses as bytes and as trees: how a service prints them, and where the records are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from itertools import islice
+
+from lxml import etree
+
+from textlift.declare import Endpoint
+from textlift.errors import MAX_QUOTE, MalformedResponse
+
+GARBLED = "the response is garbled"
+
+_SPACE = re.compile(rb"(?:\xef\xbb\xbf)?\s*")
+_DECLARATION = re.compile(r"\A\s*<\?xml\b[^>]*\?>")
+_INVISIBLE = re.compile(rb"<!\[CDATA\[.*?\]\]>|<!--.*?-->|<\?.*?\?>", re.DOTALL)
+_START_TAG = re.compile(rb"<([A-Za-z_][\w.-]*)[^>]*>")
+_EPILOG = re.compile(rb"(?:\s|<!--(?:(?!-->).)*-->|<\?(?:(?!\?>).)*\?>)*", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class XmlDialect:
+    """How a service prints its records.
+
+    ``count``, ``page_count`` and ``total`` are names of attributes of the element that holds the
+    records, or of elements beside the records.
+
+    Attributes:
+        envelope: Element around a response; ``None`` if the list is the root.
+        unwrapped: Whether a response can have several roots in the place of the envelope.
+        count: Where the number of records on the page is.
+        page_count: Where the number of pages is.
+        total: Where the number of records on all pages is.
+        described_by: Attributes that describe a value, such as ``type``; they become no columns.
+        padded: Whether all text is printed between blanks.
+    """
+
+    envelope: str | None = None
+    unwrapped: bool = False
+    count: str | None = None
+    page_count: str | None = None
+    total: str | None = None
+    described_by: frozenset[str] = frozenset()
+    padded: bool = False
+
+    @property
+    def is_verbatim(self) -> bool:
+        """Whether text and attributes are loaded as they are printed."""
+        return not (self.described_by or self.padded)
+
+    @property
+    def stated(self) -> frozenset[str]:
+        """Names of the attributes or elements that describe the page."""
+        return frozenset(filter(None, (self.count, self.page_count, self.total)))
+
+
+def prepare(body: bytes, dialect: XmlDialect) -> bytes:
+    """The response with one root, in UTF-8 if it was UTF-16.
+
+    All other encodings write tags as ASCII does.
+    """
+    body = _in_utf8(body).lstrip()
+    root = root_tag(body) if dialect.unwrapped and dialect.envelope else None
+    if root and dialect.envelope and root[1] != dialect.envelope.encode():
+        name, at = dialect.envelope.encode(), root.start()
+        body = b"%b<%b>%b</%b>" % (body[:at], name, body[at:], name)
+    return body
+
+
+def _in_utf8(body: bytes) -> bytes:
+    if body.startswith((b"\xff\xfe", b"\xfe\xff")):
+        encoding = "utf-16"
+    elif body[:2] in (b"<\0", b"\0<"):
+        encoding = "utf-16-le" if body[:1] == b"<" else "utf-16-be"
+    else:
+        return body
+    # Half a surrogate pair costs its record, and half a character is the end of the response.
+    text = body[: len(body) // 2 * 2].decode(encoding, "surrogatepass")
+    return _DECLARATION.sub("", text).encode("utf-8", "surrogatepass")
+
+
+def root_tag(body: bytes) -> re.Match[bytes] | None:
+    """The start tag of the root element, past declaration, comments and document type.
+
+    Group 1 is the name. The result is ``None`` if the body does not begin like XML.
+    """
+    at = _skip_space(body, 0)
+    while body.startswith((b"<?", b"<!"), at):
+        if body.startswith(b"<!--", at):
+            end = body.find(b"-->", at) + 3
+        else:
+            end = body.find(b">", at) + 1
+            subset = body.find(b"[", at, end)
+            if subset >= 0:
+                end = body.find(b">", body.find(b"]", subset)) + 1
+        if end <= at:
+            return None
+        at = _skip_space(body, end)
+    return _START_TAG.match(body, at)
+
+
+def _skip_space(body: bytes, at: int) -> int:
+    found = _SPACE.match(body, at)
+    return found.end() if found else at
+
+
+def is_complete(body: bytes, root: re.Match[bytes]) -> bool:
+    """Whether the end tag of the root is there, and nothing but comments behind it."""
+    # Only an empty root closes itself; elsewhere a "/>" at the end is where the body was cut.
+    last = body.rfind(b"</" + root[1])
+    end_tag = re.compile(rb"</%b\s*>" % re.escape(root[1]))
+    end = root if root[0].endswith(b"/>") else end_tag.match(body, last) if last >= 0 else None
+    return end is not None and _EPILOG.fullmatch(body, end.end()) is not None
+
+
+def start_tag(name: str) -> re.Pattern[bytes]:
+    """A pattern for the place where an element begins."""
+    return re.compile(rb"<%b(?=[\s/>])" % re.escape(name.encode()))
+
+
+def parser() -> etree.XMLParser:
+    """A parser that expands no entities, reads nothing else, and drops comments."""
+    return etree.XMLParser(
+        resolve_entities=False,
+        no_network=True,
+        load_dtd=False,
+        huge_tree=False,
+        remove_comments=True,
+        remove_pis=True,
+    )
+
+
+def parse(body: bytes) -> etree._Element | None:
+    """The root; ``None`` if the body is not well-formed or declares entities of its own."""
+    try:
+        root = etree.fromstring(body, parser())
+    except etree.XMLSyntaxError:
+        return None
+    start = root_tag(body)
+    prolog = body[: start.start()] if start else b""
+    if b"<!DOCTYPE" not in prolog:
+        return root
+    # lxml expands entities in attributes in any case, and leaves them out of texts.
+    hostile = b"<!ENTITY" in prolog or next(root.iter(etree.Entity), None) is not None
+    return None if hostile else root
+
+
+def expect_list(body: bytes, endpoint: Endpoint, dialect: XmlDialect) -> None:
+    """Check that a response holds what the endpoint declares, as far as it is well-formed.
+
+    Raises:
+        MalformedResponse: It does not.
+    """
+    *containers, record = endpoint.rows.split("/")
+    is_usual = (
+        all(body.count(b"<" + name.encode()) == 1 for name in containers)
+        and start_tag(record).search(body) is not None
+        and b"-->" not in body
+        and body.find(b"?>", body.find(b">")) < 0
+    )
+    root = None if is_usual else parse(body)
+    if root is not None:
+        locate_all(body, root, endpoint, dialect)
+
+
+def locate_all(
+    body: bytes, root: etree._Element, endpoint: Endpoint, dialect: XmlDialect
+) -> tuple[list[etree._Element], dict[str, str]]:
+    """What :func:`locate` returns. Raises also if a comment or an instruction holds a record."""
+    record = re.escape(endpoint.rows.split("/")[-1]).encode()
+    tag = re.compile(rb"</?%b[\s/>]" % record)
+    # A CDATA section is text that people wrote.
+    found = (each[0] for each in _INVISIBLE.finditer(body))
+    if any(tag.search(text) for text in found if not text.startswith(b"<![CDATA[")):
+        raise MalformedResponse(GARBLED, printable(body))
+    return locate(root, endpoint, dialect)
+
+
+def locate(
+    root: etree._Element, endpoint: Endpoint, dialect: XmlDialect
+) -> tuple[list[etree._Element], dict[str, str]]:
+    """The records of a response, and what it states about the page.
+
+    An empty list is a list too. A response to something else is not, and must not empty a table.
+
+    Raises:
+        MalformedResponse: The response lacks what the endpoint declares, or has it twice.
+    """
+    *containers, record = endpoint.rows.split("/")
+    is_rooted = bool(containers) and root.tag == containers[0]
+    holders = [root] if is_rooted or dialect.envelope in (None, root.tag) else []
+    for name in containers[is_rooted:]:
+        holders = [found for holder in holders for found in holder.findall(name)]
+    if len(holders) != 1:
+        raise _no_answer(root, endpoint)
+    (holder,) = holders
+    records = [holder] if record == "." else holder.findall(record)
+    if not containers:
+        if len(records) != 1 or not any(map(_is_content, map(records[0].find, endpoint.content))):
+            raise _no_answer(holder, endpoint)
+        return records, {}
+    beside = {str(child.tag): child.text or "" for child in holder if child.tag in dialect.stated}
+    if not records and (len(holder) > len(beside) or (holder.text or "").strip()):
+        raise _no_answer(holder, endpoint)
+    return records, {**beside, **{str(name): str(value) for name, value in holder.items()}}
+
+
+def _is_content(element: etree._Element | None) -> bool:
+    return element is not None and bool(element.keys() or (element.text or "").strip())
+
+
+def _no_answer(element: etree._Element, endpoint: Endpoint) -> MalformedResponse:
+    wanted = endpoint.content[0] if endpoint.rows == "." else endpoint.rows
+    held = " and ".join(f"<{child.tag}>" for child in islice(element, 2)) or "nothing"
+    problem = f"<{element.tag}> holds {held}, where {wanted} should be once"
+    return MalformedResponse(problem[:MAX_QUOTE], text_of(element))
+
+
+def between(records: Sequence[etree._Element], dialect: XmlDialect) -> Iterator[tuple[str, str]]:
+    """What stands around the records and is neither layout nor stated: the reason and the text."""
+    holder = records[0].getparent() if records else None
+    if holder is None:
+        return
+    for text in (holder.text, *(child.tail for child in holder)):
+        if text and not text.isspace():
+            yield "text between the records", text
+    for child in holder:
+        if child.tag != records[0].tag and child.tag not in dialect.stated:
+            yield "an element between the records", text_of(child)
+
+
+def take_out_nested(records: Sequence[etree._Element]) -> list[etree._Element]:
+    """Remove records that stand inside of others, where none has a place, and return them."""
+    nested = [
+        inner
+        for record in records
+        for inner in record.iterdescendants(record.tag)
+        if len(inner) and next(inner.iterancestors(record.tag), None) is record
+    ]
+    for inner in nested:
+        parent = inner.getparent()
+        if parent is not None:
+            parent.remove(inner)
+    return nested
+
+
+def verbatim(record: etree._Element, dialect: XmlDialect) -> etree._Element:
+    """The record without what the dialect leaves out: describing attributes, blanks around text."""
+    if dialect.is_verbatim:
+        return record
+    record = deepcopy(record)
+    for element in record.iter():
+        for name in dialect.described_by & {*element.keys()}:
+            del element.attrib[name]
+        if dialect.padded:
+            element.text = (element.text or "").strip() or None
+    return record
+
+
+def text_of(element: etree._Element) -> str:
+    """The element as it is printed."""
+    return etree.tostring(element, encoding="unicode", with_tail=False).strip()
+
+
+def printable(body: bytes) -> str:
+    """The body as text that any warehouse can hold."""
+    return body.decode("utf-8", "backslashreplace").replace("\0", "\\x00").strip()
+
+
+def stated_in(tag: bytes) -> dict[str, str]:
+    """The attributes of a start tag, which need not be well-formed."""
+    found = re.findall(rb"""([\w.-]+)\s*=\s*(?:"([^"]*)"|'([^']*)')""", tag)
+    return {
+        name.decode(): (double or single).decode("utf-8", "replace")
+        for name, double, single in found
+    }
