@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from tests.conftest import TODAY, Open, Warehouse
-from tests.test_command import LOADED, run
+from tests.test_command import FAILED, LOADED, run
 from textlift.extract.sync import StreamPlan
 from textlift.load.plan import plan_load
+from textlift.sandbox import Response
 from textlift.sandbox.clock import Clock
 from textlift.windows import format_time
 
@@ -106,3 +107,13 @@ def test_the_command_prints_a_line_for_each_slice(account: Open) -> None:
         )
     assert f"At least {len(lines)} requests" in total
     assert not warehouse.file.exists()
+
+
+@pytest.mark.real_clock
+def test_a_list_of_partitions_that_cannot_be_read_fails_the_command(account: Open) -> None:
+    warehouse = account()
+    warehouse.box.faults.append(lambda request: Response(400, b"<h1>no</h1>"))
+    ended = run(warehouse, "--dry-run", "--resources", "calls")
+    assert ended.code == FAILED
+    assert "mconnects" in ended.err
+    assert "Traceback" not in ended.err

@@ -72,7 +72,7 @@ def test_lines_say_what_is_being_read(
     start, *progress, end = capsys.readouterr().out.splitlines()
     assert all(DATED.match(line) for line in (start, *progress, end))
     assert start.endswith("mcommons: loading 1 resources")
-    assert re.search(r"mcommons: done after [\d.]+ s$", end)
+    assert re.search(r"mcommons: ended after [\d.]+ s$", end)
     assert any("; profiles 0%, " in line for line in progress)
     assert any(" mcommons: load, 1 of 1 resources read, " in line for line in progress)
 
@@ -95,7 +95,7 @@ def test_json_logs_get_json_alone(account: Open) -> None:
     events = {event["event"]: event for event in map(json.loads, ended.out.splitlines())}
     assert list(events) == ["start", "end", "summary"]
     assert events["start"]["resources"] == ["campaigns"]
-    assert events["end"]["outcome"] == "done"
+    assert events["end"]["outcome"] == "ended"
     assert events["summary"]["rows"]["campaigns"] == 5
 
 

@@ -110,7 +110,7 @@ def _described(report: StreamReport) -> str:
     progress = report.progress
     if not progress.rows:
         return f"{progress.share:.0%}, {progress.requests:,} requests"
-    slices = f"{progress.slices_done:.0f} of {progress.slices:,} windows, " * (progress.slices > 1)
+    slices = f"{progress.slices_done:.0f} of {progress.slices:,} slices, " * (progress.slices > 1)
     text = (
         f"{progress.share:.0%}, {slices}{progress.rows:,} rows, {progress.rows_per_second:,.0f}/s"
     )
@@ -138,7 +138,7 @@ def _lines(run: _Run) -> Iterator[None]:
     outcome = "failed"
     try:
         yield
-        outcome = "done"
+        outcome = "ended"
     finally:
         ended.set()
         seconds = round(run.seconds, 1)

@@ -28,7 +28,7 @@ def show(pipeline: Pipeline, summary: Summary, problems_to: TextIO) -> None:
     if progress.is_json():
         progress.emit("summary", "", asdict(summary))
         return
-    if sys.stdout.isatty():
+    if sys.stdout and sys.stdout.isatty():
         Console().print(_table(_rows(summary)))
     else:
         for row in _rows(summary):
