@@ -16,8 +16,7 @@ from tests.test_sandbox import (
     world_fixture,
 )
 from tests.test_sandbox_world import everything
-from textlift.sandbox.mcommons import MobileCommons
-from textlift.sandbox.mcommons.endpoints import ENDPOINTS
+from textlift.sandbox.mcommons import ROUTES, MobileCommons
 
 __all__ = ["sandbox_fixture", "service_fixture", "world_fixture"]
 
@@ -42,7 +41,7 @@ def test_an_empty_world(sandbox: Open) -> None:
         "group_id": 402704,
         "broadcast_id": 123456,
     }
-    for endpoint in ENDPOINTS:
+    for endpoint in ROUTES:
         if endpoint in errors:
             campaign = {"campaign_id": 162603} if endpoint == "campaign_subscribers" else {}
             assert client.error(endpoint, **parents, **campaign)[0] == errors[endpoint]

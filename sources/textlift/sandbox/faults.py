@@ -33,8 +33,8 @@ from email.utils import format_datetime
 from functools import lru_cache
 from itertools import repeat
 from math import inf
+from random import Random
 
-from textlift.sandbox.dice import mix, salt
 from textlift.sandbox.page import page
 from textlift.sandbox.server import Request, Response, Sandbox, Service
 
@@ -187,7 +187,7 @@ class _Fault:
 
     def _random(self, use: str, question: str, asked: int) -> float:
         """A number from 0 up to 1."""
-        return (mix(asked, salt(self.seed, f"{self.spec} {use} {question}")) >> 11) / 2**53
+        return Random(f"{self.seed}/{self.spec}/{use}/{question}/{asked}").random()
 
 
 def _fault(spec: str, damage: Damage, seed: int) -> _Fault:

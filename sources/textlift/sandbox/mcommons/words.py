@@ -104,7 +104,7 @@ GROUPS = (
 HINTS = {1: "Gave or pledged & not opted out", 6: "Zip codes 11201 to 11239"}
 """What some groups say of themselves, by their number."""
 
-OUTGOING_BODIES = (
+BODIES = (
     "Hi {name}! Can you make it on Saturday? Reply YES or NO. 🙌",
     "Polls close at 8 pm.\nBring ID & a friend.\n\nReply STOP to quit.",
     "It’s official: we won! 🎉 “Thank you” to all 1,200 of you.",
@@ -120,22 +120,15 @@ OUTGOING_BODIES = (
     "The co-op is open till 7. Today: apples 2 for 1 🍎🍏",
     " Doors open at 6. ",
 )
-REPLIES = {
-    "opt_out": (
-        "opt_out_receipt",
-        "You are unsubscribed and will get no more texts. Reply HELP for help.",
-    ),
-    "help_request": (
-        "help_response",
-        "Help: example.org/help or 1-202-555-0100. Msg&data rates may apply.",
-    ),
-    "opt_in": (
-        "regular_text",
-        "Welcome! You'll get 4 msgs/month. Reply STOP to quit, HELP for help.",
-    ),
-}
-"""What goes out in answer to an incoming message, by the type of that: a type and a body."""
-THANKS = ("regular_text", "Thanks, got it!")
+REPLIES = (
+    ("opt_out_receipt", "You are unsubscribed and will get no more texts. Reply HELP for help."),
+    ("help_response", "Help: example.org/help or 1-202-555-0100. Msg&data rates may apply."),
+    ("regular_text", "Welcome! You'll get 4 msgs/month. Reply STOP to quit, HELP for help."),
+    ("regular_text", "Thanks, got it!"),
+)
+"""Types and bodies of what goes out in answer to an incoming message."""
+FATES = (*("sent",) * 12, "undeliverable", "failed permanently")
+"""What becomes of an outgoing message."""
 INCOMING: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("reply", ("YES", "no", "Yes!! 💪", "I'm in & bringing my sister", "k", "¿A qué hora?")),
     ("reply", ("Can't make it :(", "who is this", "“maybe”", "Sí\nsí\nsí", " yes ", "👍")),
@@ -172,7 +165,7 @@ COLUMNS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Issue: rent & wages", ("both", "rent", "wages", "", "rent\nand wages", "neither")),
     ("Rides offered?", ("2", "0", "", "4", "maybe", "1")),
 )  # fmt: skip
-"""Custom columns and their values. The first four exist from the start; see `World.columns_at`."""
+"""Custom columns and their values. The first four exist from the start."""
 
 MCONNECTS = ("Call your senator", "Ask the hotline", "City council: rents & repairs")
 TINYURLS = (
