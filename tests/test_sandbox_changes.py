@@ -51,7 +51,7 @@ def test_an_empty_world(sandbox: Open) -> None:
 
 def test_a_world_without_profiles_has_campaigns_all_the_same(sandbox: Open) -> None:
     client = sandbox(profiles=0)
-    assert len(client.listing("campaigns", include_opt_in_paths=1)) == 5
+    assert len(client.listing("campaigns", include_opt_in_paths=1)) == 6
     for endpoint in ("profiles", "messages", "sent_messages", "broadcasts"):
         assert len(client.listing(endpoint)) == 0
     assert len(client.listing("campaign_subscribers", campaign_id=162603)) == 0

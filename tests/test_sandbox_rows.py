@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import timedelta
-from typing import Any
 
 from lxml import etree
 
@@ -245,14 +244,6 @@ def test_clicks(world: Client, service: MobileCommons) -> None:
         "profile_id",
     ]  # fmt: skip
     assert click.findtext("profile_id") == str(row["profile_id"])
-    by_url = world.ids("clicks", url=click.findtext("clicked_url"))
-    assert by_url == [row["id"] for row in rows]
-    assert world.error("clicks", url="http://lil.example.org/nosuch") == (20, "Invalid URL")
-    total = world.listing("clicks", url_id=8101, total_link_clicks="true")
-    people = {row["profile_id"] or row["remote_addr"] for row in rows}
-    expected = {"total_link_clicks": str(len(rows)), "unique": str(len(people))}
-    assert dict(total.attrib) == expected
-    assert len(total) == 0
     click = world.listing("clicks", url_id=8101, include_profile="true")[place]
     assert click.find("profile").get("id") == str(row["profile_id"])
 
@@ -327,15 +318,6 @@ def test_subscribers_agree_with_the_subscriptions_of_profiles(
     ]  # fmt: skip
 
 
-def test_subscribers_of_one_opt_in_path(world: Client, service: MobileCommons) -> None:
-    rows = service.truth("campaign_subscribers", campaign_id=162603)
-    expected = [row["id"] for row in rows if row["opt_in_path_id"] == 25011]
-    params = {"campaign_id": 162603, "opt_in_path_id": 25011}
-    assert world.all_ids("campaign_subscribers", **params) == expected != []
-    params["opt_in_path_id"] = 25999
-    assert world.error("campaign_subscribers", **params) == (19, "Invalid opt-in path")
-
-
 def test_no_time_is_printed_in_two_ways(world: Client) -> None:
     rows = world.listing("campaign_subscribers", campaign_id=162603)
     printed = {row.findtext("opted_out_at") for row in rows}
@@ -358,12 +340,6 @@ def test_campaigns(world: Client, service: MobileCommons) -> None:
     paths = with_paths[1].find("opt_in_paths")
     assert [list(path.attrib) for path in paths] == [["id", "active"]] * 2
     assert paths[0].findtext("name")
-    ids = [row["id"] for row in rows]
-    assert world.ids("campaigns", sort="desc") == ids[::-1]
-    assert world.ids("campaigns", status="active") == ids[:-1]
-    assert world.ids("campaigns", status="ended") == ids[-1:]
-    assert world.ids("campaigns", campaign_id=ids[2]) == [ids[2]]
-    assert world.ids("campaigns", campaign_id=5) == ids
 
 
 def test_donation_summary(world: Client, sandbox: Open) -> None:
@@ -382,34 +358,6 @@ def test_donation_summary(world: Client, sandbox: Open) -> None:
     assert int(accepted.get("amount")) > 0
     later = client.listing("donation_summary", fundraising_id=502, start_time="2025-01-01")
     assert 0 < int(later[0].get("count")) < int(accepted.get("count"))
-
-
-def test_tags(world: Client, service: MobileCommons) -> None:
-    rows = service.rows("tags")
-    tags = world.listing("tags")
-    assert tags[0].get("id") == str(rows[0]["id"])
-    assert tags[0].findtext("name") == rows[0]["name"]
-    assert dict(tags[0].find("taggable_object").attrib) == {
-        "type": "campaign",
-        "id": str(rows[0]["taggable_object"]["id"]),
-    }
-
-    def expected(**wanted: Any) -> list[int]:
-        return [
-            row["id"]
-            for row in rows
-            if all(
-                (row | row["taggable_object"] | {"id": row["id"]})[k] == v
-                for k, v in wanted.items()
-            )
-        ]
-
-    assert world.ids("tags", type="mconnect") == expected(type="mconnect") != []
-    of_campaign = [row["id"] for row in rows if row["taggable_object"]["id"] == 162603]
-    assert world.ids("tags", campaign_id=162603) == of_campaign != []
-    assert world.ids("tags", mconnect_id=162603) == []
-    assert world.ids("tags", tag="gotv") == expected(name="gotv") != []
-    assert world.ids("tags", tag_id=rows[0]["id"]) == [rows[0]["id"]]
 
 
 def test_ids_are_attributes_or_elements_as_printed(world: Client) -> None:

@@ -242,21 +242,21 @@ class MGage(Account):
             row = {"type": "MO", "deliveryStatus": status, "date": self.now(), **row}
             self.tables[program_id].put(next(self._puts), _dated(row), self.now())
 
-    def update(self, program_id: int, which: int | Callable[[Row], bool], **changes: Any) -> int:
-        """Change values of messages. Returns of how many.
+    def update(self, name: int, which: int | Callable[[Row], bool], **changes: Any) -> int:
+        """Change values of a program's messages. Returns how many have changed.
 
         which: a place in `rows`, or what is true of the messages that are meant.
         Raises IndexError or LookupError if there is none.
         """
         with self.lock:
-            rows = self.rows(program_id)
+            rows = self.rows(name)
             chosen = [rows[which]] if isinstance(which, int) else list(filter(which, rows))
             if not chosen:
                 raise LookupError("no message is like that")
-            table, now = self.tables[program_id], self.second()
-            keys = {id(row): key for key, row in table.listed(now).items()}
+            table = self.tables[name]
+            keys = {id(row): key for key, row in table.listed(self.second()).items()}
             for row in chosen:
-                table.update(keys[id(row)], _dated(changes), now)
+                table.update(keys[id(row)], _dated(changes), self.now())
             return len(chosen)
 
     def add_program(

@@ -253,6 +253,28 @@ class Account:
         """The row of a key, None if there is none."""
         return self.table(name).get(key, self.second())
 
+    # --- changes ---------------------------------------------------------------------------------
+
+    def update(self, name: Any, which: Any, **changes: Any) -> int:
+        """Change values of the row with a key; `address__city="X"` names a nested one.
+
+        Returns how many rows have changed. A time that tells when a row was updated becomes now,
+        unless it is among the changes. Raises KeyError.
+        """
+        with self.lock:
+            self._existing(name, which).update(which, changes, self.now())
+            return 1
+
+    def delete(self, name: Any, key: int) -> None:
+        """Remove a row. Nothing else goes with it. Raises KeyError."""
+        with self.lock:
+            self._existing(name, key).delete(key)
+
+    def _existing(self, name: Any, key: int) -> Table:
+        if self.get(name, key) is None:
+            raise KeyError(f"{name} has no row {key}")
+        return self.tables[name]
+
 
 def basic(username: str, password: str) -> str:
     """The header Authorization of HTTP Basic."""

@@ -58,6 +58,7 @@ class Table:
         cursor: str | None = None,
         parent: str | None = None,
         order: str = "",
+        updated: str = "",
     ) -> None:
         """Declare a table.
 
@@ -66,10 +67,13 @@ class Table:
         parent: the key of the parent's id, nested keys joined by `__`.
         order: the key that rows are listed by, with a `-` in front for descending; equal ones, and
             by default all, by their keys in the table.
+        updated: the key of the time that becomes now in each `update`.
         """
         self.blank, self.cursor, self.parent = blank, cursor, parent
+        self._updated = updated
         self._order = order
-        self._rows: dict[int, Row] = {}
+        self.rows: dict[int, Row] = {}
+        """By their keys, with `Later` values as they are, for reading only."""
         self._touched: set[int] = set()
         self._changing: set[int] = set()
         """Keys of the rows that hold a `Later`."""
@@ -83,8 +87,8 @@ class Table:
         """All rows at a time by their keys, in the order of listing, for reading only."""
         if self._listed is None or (self._changing and now != self._now):
             self._now, self._selected = now, {}
-            changing = {key: _at(self._rows[key], now) for key in self._changing}
-            rows = sorted({**self._rows, **changing}.items())
+            changing = {key: _at(self.rows[key], now) for key in self._changing}
+            rows = sorted({**self.rows, **changing}.items())
             if self._order:
                 key = self._order.removeprefix("-")
                 rows.sort(key=lambda item: _time(item[1][key]))
@@ -95,7 +99,7 @@ class Table:
 
     def get(self, key: int | None, now: int) -> Row | None:
         """The row of a key at a time, for reading only; None if there is none."""
-        row = None if key is None else self._rows.get(key)
+        row = None if key is None else self.rows.get(key)
         return _at(row, now) if row is not None and key in self._changing else row
 
     def select(
@@ -134,7 +138,7 @@ class Table:
 
     def own(self, key: int) -> Row | None:
         """A row that can be changed, its `Later` values as they are; None if there is none."""
-        return None if key in self._touched else self._rows.get(key)
+        return None if key in self._touched else self.rows.get(key)
 
     def add(self, key: int, row: Row) -> None:
         """Insert a row."""
@@ -143,12 +147,12 @@ class Table:
 
     def change(self, key: int, **values: Any) -> None:
         """Change values of a row, if it is still there."""
-        if key in self._rows and key not in self._touched:
-            self._store(key, {**self._rows[key], **values})
+        if key in self.rows and key not in self._touched:
+            self._store(key, {**self.rows[key], **values})
 
     def remove(self, key: int) -> None:
         """Remove a row, if it is still there."""
-        if key in self._rows and key not in self._touched:
+        if key in self.rows and key not in self._touched:
             self._drop(key)
 
     # --- tests -----------------------------------------------------------------------------------
@@ -161,11 +165,13 @@ class Table:
         self._touched.add(key)
         self._store(key, row)
 
-    def update(self, key: int, changes: Mapping[str, Any], now: int) -> None:
+    def update(self, key: int, changes: Mapping[str, Any], now: datetime) -> None:
         """Change values of a row; `address__city` names a nested one. Raises KeyError."""
-        row = deepcopy(self.get(key, now))
+        row = deepcopy(self.get(key, int(now.timestamp())))
         if row is None:
             raise KeyError(key)
+        if self._updated:
+            row[self._updated] = now
         for path, value in changes.items():
             *parents, name = path.split("__")
             place = row
@@ -183,7 +189,7 @@ class Table:
         self._drop(key)
 
     def _store(self, key: int, row: Row) -> None:
-        self._rows[key] = row
+        self.rows[key] = row
         if any(type(value) is Later for value in row.values()):
             self._changing.add(key)
         else:
@@ -191,7 +197,7 @@ class Table:
         self._listed = None
 
     def _drop(self, key: int) -> None:
-        del self._rows[key]
+        del self.rows[key]
         self._changing.discard(key)
         self._listed = None
 

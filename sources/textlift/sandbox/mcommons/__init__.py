@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from http.client import responses
-from typing import Any
 
 from textlift.sandbox.clock import seconds
 from textlift.sandbox.damage import find_xml, xml_kinds
@@ -79,7 +78,6 @@ _INVALID = {
     "mdata_id": 9,
     "fundraising_id": 12,
     "mconnect_id": 15,
-    "opt_in_path_id": 19,
     "url_id": 20,
     "broadcast_id": 22,
     "from": 7,
@@ -134,7 +132,8 @@ def failure(status: int) -> Response:
     title = responses.get(status, f"Error {status}")
     text, headers = f"The server answered with the status {status}.", {}
     if status == 401:
-        title, text = "Access denied", "HTTP Basic: Access denied. Check the username and password."
+        title = "Access denied"
+        text = "HTTP Basic: Access denied. Check the username and password, or the token."
         headers = {"WWW-Authenticate": 'Basic realm="Mobile Commons"'}
     elif status == 404:
         title, text = "Page not found", "The page you were looking for doesn't exist."
@@ -170,24 +169,6 @@ def _campaign(account: MobileCommons, query: Query) -> int | None:
     return None if id == MASTER_CAMPAIGN else id
 
 
-def _tinyurl(account: MobileCommons, query: Query) -> int | None:
-    url = query.text("url")
-    if url is None:
-        return named("url_id")(account, query)
-    short = re.sub(r"^https?://", "", url)
-    for row in account.select("tinyurls"):
-        if f"{row['host']}/{row['key']}" == short:
-            return int(row["id"])
-    raise account.invalid("url_id", url)
-
-
-def _one_of(query: Query, name: str, *values: str) -> str | None:
-    value = query.text(name)
-    if value not in (None, *values):
-        raise Failure(error(16))
-    return value
-
-
 def _with_numbers(account: MobileCommons, query: Query, rows: Sequence[Row]) -> Sequence[Row]:
     texts = query.texts("phone_number")
     if not texts:
@@ -200,48 +181,15 @@ def _with_numbers(account: MobileCommons, query: Query, rows: Sequence[Row]) -> 
 
 
 def _with_status(account: MobileCommons, query: Query, rows: Sequence[Row]) -> Sequence[Row]:
-    status = _one_of(query, "status", "draft", "scheduled", "generated")
+    status = query.text("status")
+    if status not in (None, "draft", "scheduled", "generated"):
+        raise Failure(error(16))
     return [row for row in rows if status in (None, row["status"])]
-
-
-def _with_path(account: MobileCommons, query: Query, rows: Sequence[Row]) -> Sequence[Row]:
-    path = query.number("opt_in_path_id")
-    if path is None:
-        return rows
-    campaign = account.get("campaigns", query.number("campaign_id")) or {}
-    if path not in (row["id"] for row in campaign["opt_in_paths"]):
-        raise Failure(error(19))
-    return [row for row in rows if row["opt_in_path_id"] == path]
 
 
 def _members(account: MobileCommons, query: Query, rows: Sequence[Row]) -> Sequence[Row]:
     members = account.members(query.number("group_id"))
     return [row for row in rows if row["id"] in members]
-
-
-def _campaigns(account: MobileCommons, query: Query, rows: Sequence[Row]) -> Sequence[Row]:
-    one = query.text("campaign_id")
-    rows = [row for row in rows if str(row["id"]) == one] or list(rows)
-    status = _one_of(query, "status", "active", "ended")
-    rows = [row for row in rows if status is None or row["active"] == (status == "active")]
-    return rows[::-1] if _one_of(query, "sort", "asc", "desc") == "desc" else rows
-
-
-def _tags(account: MobileCommons, query: Query, rows: Sequence[Row]) -> Sequence[Row]:
-    wanted: Row = {"type": query.text("type"), "name": query.text("tag")}
-    for kind in ("campaign", "broadcast", "opt_in_path", "mconnect"):
-        id = query.number(f"{kind}_id")
-        if id is not None:
-            wanted |= {"type": kind, "id": id}
-    tag = query.number("tag_id")
-
-    def matches(row: Row) -> bool:
-        values = {**(row["taggable_object"] or {}), "name": row["name"]}
-        return tag in (None, row["id"]) and all(
-            value is None or values.get(key) == value for key, value in wanted.items()
-        )
-
-    return [row for row in rows if matches(row)]
 
 
 def _without(row: Row, *keys: str) -> Row:
@@ -369,15 +317,9 @@ def _call_count(account: MobileCommons, query: Query) -> Response:
 
 
 def _clicks(account: MobileCommons, query: Query) -> Response:
-    """There is no limit to ask for; the account has one."""
-    if query.flag("total_link_clicks", False):
-        parent = _tinyurl(account, query)
-        rows = account.select("clicks", parent, *query.window(*FROM_TO))
-        return success(
-            wrapped("clicks", [], {"total_link_clicks": len(rows), "unique": _people(rows)})
-        )
+    """A call takes no limit; the account has one."""
     size = account.clicks_per_page
-    return replace(CLICKS, paging=Paging(size, size, size=""))(account, query)
+    return replace(LISTS["clicks"], paging=Paging(size, size, size=""))(account, query)
 
 
 def _mdata_entries(account: MobileCommons, query: Query) -> Response:
@@ -416,11 +358,6 @@ def _donation_summary(account: MobileCommons, query: Query) -> Response:
 
 THOUSAND = Paging(1000, 1000)
 MESSAGES = Paging(20, 1000)
-CLICKS = Listing(
-    *("clicks", "clicks", shapes.CLICK, ("num", "unique", "page"), FROM_TO),
-    parent=_tinyurl,
-    show=_with_profile(False),
-)
 LISTS: dict[str, Listing] = {
     "profiles": Listing(
         *("profiles", "profiles", shapes.PROFILE, NUMBERED, FROM_TO, THOUSAND),
@@ -448,7 +385,11 @@ LISTS: dict[str, Listing] = {
         show=_call,
         envelope=False,
     ),
-    "clicks": CLICKS,
+    "clicks": Listing(
+        *("clicks", "clicks", shapes.CLICK, ("num", "unique", "page"), FROM_TO),
+        parent=named("url_id"),
+        show=_with_profile(False),
+    ),
     "mdata_queries": Listing(
         *("mdata_queries", "queries", shapes.MDATA_QUERY, COUNTED, FROM_TO, Paging(100, 100)),
         parent=named("mdata_id"),
@@ -459,7 +400,6 @@ LISTS: dict[str, Listing] = {
     "campaign_subscribers": Listing(
         *("subscribers", "subscriptions", shapes.SUBSCRIBER, NUMBERED, FROM_TO, THOUSAND),
         parent=named("campaign_id"),
-        keep=_with_path,
     ),
     # Its sample has neither the page nor the number of rows.
     "group_members": Listing(
@@ -470,10 +410,8 @@ LISTS: dict[str, Listing] = {
         show=_without_integrations,
     ),
     "groups": Listing("groups", "groups", shapes.GROUP, paging=THOUSAND),
-    "campaigns": Listing(
-        "campaigns", "campaigns", shapes.CAMPAIGN, keep=_campaigns, show=_opt_in_paths
-    ),
-    "tags": Listing("tags", "tags", shapes.TAG, keep=_tags),
+    "campaigns": Listing("campaigns", "campaigns", shapes.CAMPAIGN, show=_opt_in_paths),
+    "tags": Listing("tags", "tags", shapes.TAG),
     "keywords": Listing("keywords", "keywords", shapes.KEYWORD),
     "mconnects": Listing("mconnects", "mconnects", shapes.MCONNECT),
     "tinyurls": Listing("tinyurls", "tinyurls", shapes.TINYURL),
@@ -710,23 +648,6 @@ class MobileCommons(Account):
                 row = {**row, "created_at": row.get("updated_at") or self.now()}
             table.put(row["id"], row, self.now())
 
-    def update(self, kind: str, id: int, **changes: Any) -> None:
-        """Change values of a row; `address__city="X"` names a nested one. Raises KeyError.
-
-        A profile's updated_at becomes now, unless it is among the changes.
-        """
-        with self.lock:
-            self._known(kind, id)
-            if kind == "profiles":
-                changes = {"updated_at": self.now(), **changes}
-            self.table(kind).update(id, changes, self.second())
-
-    def delete(self, kind: str, id: int) -> None:
-        """Remove a row; a call that names it gets its error. Nothing else goes with it."""
-        with self.lock:
-            self._known(kind, id)
-            self.table(kind).delete(id)
-
     def add_member(self, group_id: int, profile_id: int) -> None:
         """Put a profile into a group."""
         self._set_member(group_id, profile_id, True)
@@ -737,13 +658,9 @@ class MobileCommons(Account):
 
     def _set_member(self, group: int, profile: int, member: bool) -> None:
         with self.lock:
-            self._known("groups", group)
-            self._known("profiles", profile)
+            groups = self._existing("groups", group)
+            self._existing("profiles", profile)
             members = self._members.setdefault(group, set())
             (members.add if member else members.discard)(profile)
             size = len([id for id in members if self.get("profiles", id)])
-            self.tables["groups"].update(group, {"size": size}, self.second())
-
-    def _known(self, kind: str, id: int) -> None:
-        if self.get(kind, id) is None:
-            raise KeyError(f"{kind} has no row {id}")
+            groups.update(group, {"size": size}, self.now())

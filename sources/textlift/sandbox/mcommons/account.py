@@ -68,10 +68,9 @@ class Invention:
         self._tables, self._members = tables, members
         self._start, self._size = start, size
         self._columns, self._advocacy = columns, advocacy
-        self._fixed = _fixed_rows(start, min(len(CAMPAIGNS), 5 + size // 400))
-        for kind, rows in self._fixed.items():
-            for row in rows:
-                tables[kind].add(row["id"], row)
+        self._fixed = {
+            kind: [self._add(kind, **row) for row in rows] for kind, rows in _fixed(start).items()
+        }
         members.update({group["id"]: set() for group in self._fixed["groups"]})
         self._people = Random(f"{seed}/people")
         self._talk = Random(f"{seed}/talk")
@@ -168,13 +167,9 @@ class Invention:
         if profile is None or row is None:
             return
         random, pick, now = self._people.random, self._people.choice, moment(time)
-        columns = {column["name"]: column for column in row["custom_columns"]}
-        changes: Row = {
-            "updated_at": now,
-            "custom_columns": [
-                columns.get(name) or {"name": name, "value": None} for name in self._names(time)
-            ],
-        }
+        known = {column["name"]: column for column in row["custom_columns"]}
+        columns = [known.get(name) or {"name": name, "value": None} for name in self._names(time)]
+        changes: Row = {"updated_at": now, "custom_columns": columns}
         what = random()
         if what < 0.30:
             changes["first_name"] = pick(words.FIRST_NAMES)
@@ -182,13 +177,13 @@ class Invention:
         elif what < 0.50:
             changes["address"] = _address(pick(PLACES), pick(words.STREETS), pick(words.STREETS_2))
         elif what < 0.75:
-            answered = pick(changes["custom_columns"])
-            answer = {"value": str(int(random() * 100)), "updated_at": now}
-            answer["created_at"] = answered.get("created_at") or now
-            changes["custom_columns"] = [
-                {**column, **answer} if column is answered else column
-                for column in changes["custom_columns"]
-            ]
+            place = int(random() * len(columns))
+            columns[place] = {
+                "name": columns[place]["name"],
+                "created_at": columns[place].get("created_at") or now,
+                "updated_at": now,
+                "value": str(int(random() * 100)),
+            }
         elif what < 0.99:
             subscribed = [each["campaign_id"] for each in row["subscriptions"]]
             if what < 0.85 or not subscribed:
@@ -292,46 +287,39 @@ class Invention:
             "opted_out_at": None,
             "opt_out_source": None,
         }
-        subscriber = {
-            "id": _subscriber_id(profile, campaign["id"]),
-            "profile_id": row["id"],
-            "phone_number": row["phone_number"],
-            "activated_at": now,
-            "opted_out_at": None,
-            "campaign_id": campaign["id"],
-            "opt_in_path_id": path,
-        }
-        self._tables["subscribers"].add(subscriber["id"], subscriber)
+        self._add(
+            "subscribers",
+            id=_subscriber_id(profile, campaign["id"]),
+            profile_id=row["id"],
+            phone_number=row["phone_number"],
+            **_some(subscription, "activated_at", "campaign_id", "opt_in_path_id"),
+        )
         self._set_subscriptions(row, [*row["subscriptions"], subscription])
 
     def _opt_out(self, profile: int, campaigns: list[int], now: datetime, source: str) -> None:
-        row = self._profile(profile)
-        assert row
+        row = self._tables["profiles"].rows[profile_id(profile)]
         end = {"status": "Opted-Out", "opted_out_at": now, "opt_out_source": source}
-        subscriptions = []
-        for each in row["subscriptions"]:
+        subscriptions = list(row["subscriptions"])
+        for place, each in enumerate(subscriptions):
             if each["campaign_id"] in campaigns and each["opted_out_at"] is None:
-                each = {**each, **end}
+                subscriptions[place] = {**each, **end}
                 key = _subscriber_id(profile, each["campaign_id"])
                 self._tables["subscribers"].change(key, opted_out_at=now)
-            subscriptions.append(each)
         self._set_subscriptions(row, subscriptions)
 
     def _unsubscribe(self, profile: int, campaign: int) -> None:
         """Without a trace."""
-        row = self._profile(profile)
-        assert row
+        row = self._tables["profiles"].rows[profile_id(profile)]
         self._tables["subscribers"].remove(_subscriber_id(profile, campaign))
         left = [each for each in row["subscriptions"] if each["campaign_id"] != campaign]
         self._set_subscriptions(row, left)
 
     def _set_subscriptions(self, row: Row, subscriptions: list[Row]) -> None:
-        status = "Profiles with no Subscriptions"
-        if subscriptions:
-            active = any(each["opted_out_at"] is None for each in subscriptions)
-            status = "Active Subscriber" if active else "Opted-Out"
+        status = "Opted-Out" if subscriptions else "Profiles with no Subscriptions"
         if row["status"] == "Undeliverable":
             status = "Undeliverable"
+        elif any(each["opted_out_at"] is None for each in subscriptions):
+            status = "Active Subscriber"
         self._tables["profiles"].change(row["id"], subscriptions=subscriptions, status=status)
 
     def _move(self, number: int, time: int) -> None:
@@ -349,9 +337,8 @@ class Invention:
     # --- clicks, calls, queries, donations -------------------------------------------------------
 
     def _click(self, number: int, time: int) -> None:
-        pick = self._people.choice
-        tinyurl = self._fixed["tinyurls"][(0, 0, 1, 0, 2, 1, 3, 0, 4, 1, 5)[number % 11]]
-        profile = self._somebody(range(len(self._joined))) if number % 7 != 3 else None
+        tinyurl = self._fixed["tinyurls"][(0, 0, 1, 0, 2, 1, 3)[number % 7]]
+        profile = self._somebody(range(len(self._joined))) if number % 5 else None
         row = self._profile(profile)
         click = {
             "id": 70_000_123 + 4 * number,
@@ -362,150 +349,140 @@ class Invention:
             "http_referer": f"http://www.example.org/?q={number}&r=sms"
             if number % 4 == 1
             else None,
-            "user_agent": pick(words.AGENTS),
+            "user_agent": words.AGENTS[number % len(words.AGENTS)],
         }
-        more = {"profile_id": row["id"] if row else None, "tinyurl_id": tinyurl["id"]}
-        self._tables["clicks"].add(click["id"], {**click, **more})
+        self._add("clicks", **click, profile_id=row and row["id"], tinyurl_id=tinyurl["id"])
         if row:
             # This does not move updated_at.
             self._tables["profiles"].change(row["id"], clicks=[*row["clicks"], click])
 
     def _call(self, number: int, time: int) -> None:
         random, pick = self._people.random, self._people.choice
-        profile = self._somebody(range(len(self._joined)))
-        row = self._profile(profile)
-        if row is None:
+        caller = self._profile(self._somebody(range(len(self._joined))))
+        if caller is None:
             return
         mconnect = self._fixed["mconnects"][(0, 0, 1, 0, 2, 1, 0)[number % 7]]
         duration = int(random() ** 3 * 1000)
-        recorded = mconnect["voicemail"] and number % 3 == 0
-        status = "Active Subscriber" if random() < 0.8 else "Opted-Out"
+        recorded: Row = {}
+        if mconnect["voicemail"] and number % 3 == 0:
+            voicemail = f"http://www.example.org/voicemails/{number}?as=mp3"
+            recorded = {"transcription": words.VOICEMAIL, "voicemail_duration": number % 90}
+            recorded["voicemail"] = voicemail
         legislator = None
         if random() < 0.7:
             keys = ("first_name", "last_name", "party", "district", "state")
-            values = (*pick(words.LEGISLATORS), row["address"]["state"] or "DC")
+            values = (*pick(words.LEGISLATORS), caller["address"]["state"] or "DC")
             legislator = dict(zip(keys, values, strict=True))
-        call: Row = {
-            "id": 11_765_581 + number,
-            "start_time": moment(time - duration),
-            "end_time": moment(time),
-            "duration": duration,
-            "call_status": pick(words.CALL_STATUSES),
-            "connection_source": pick(("web", "sms", "sms")),
-            "email": row["email"],
-            "profile_status": status,
-            "profile_status_at_call_time": status if number % 5 else "Active Subscriber",
-            "handset_number": row["phone_number"],
-            "carrier_name": pick(words.CARRIERS),
-            "voip_number": mconnect["voip_number"],
-            "destination_number": mconnect["destination_number"],
-            "transcription": words.VOICEMAIL if recorded else None,
-            "voicemail_duration": number % 90 if recorded else None,
-            "voicemail": f"http://www.example.org/voicemails/{number}?as=mp3" if recorded else None,
-            "mconnect_id": mconnect["id"],
-            "profile": {
-                **{key: row[key] for key in ("id", "email", "first_name", "last_name")},
-                "address": {**row["address"], "country": None},
+        self._add(
+            "calls",
+            id=11_765_581 + number,
+            start_time=moment(time - duration),
+            end_time=moment(time),
+            duration=duration,
+            call_status=pick(("completed", "no answer", "busy", "failed")),
+            connection_source=pick(("web", "sms")),
+            email=caller["email"],
+            profile_status=caller["status"],
+            profile_status_at_call_time="Active Subscriber",
+            handset_number=caller["phone_number"],
+            carrier_name=pick(words.CARRIERS),
+            **_some(mconnect, "voip_number", "destination_number"),
+            **recorded,
+            mconnect_id=mconnect["id"],
+            profile={
+                **_some(caller, "id", "email", "first_name", "last_name"),
+                "address": {**caller["address"], "country": None},
             },
-            "legislator": legislator,
-        }
-        self._tables["calls"].add(call["id"], call)
+            legislator=legislator,
+        )
 
     def _query(self, number: int, time: int) -> None:
         """Every twentieth is asked twice, equal in every field."""
         pick = self._people.choice
-        row = self._profile(self._somebody(range(len(self._joined))))
-        if row is None:
+        profile = self._profile(self._somebody(range(len(self._joined))))
+        if profile is None:
             return
         place = pick((*PLACES, NOWHERE))
         where = {"latitude": place.latitude, "longitude": place.longitude}
-        question = number % len(words.MDATA_INPUTS)
-        found = self._people.random() < 0.75
-        query: Row = {
-            "id": 0,
-            "mdata_id": self._fixed["mdatas"][number % 4 == 3]["id"],
-            "created_at": moment(time),
-            "keyword": pick((*KEYWORDS, *(None for _ in KEYWORDS))),
-            "input": words.MDATA_INPUTS[question],
-            "output": words.MDATA_OUTPUTS[question] if found else words.MDATA_NOTHING,
-            "result": "success_response" if found else "error_response",
-            "error_log_body": "Timeout: <html>503 & bye</html>" if number % 40 == 7 else None,
-            "query_location": {**_address(place, None, None), "country": place.country, **where},
-            "profile": {
-                "status": "Active Subscriber",
-                **{key: row[key] for key in ("email", "first_name", "last_name")},
-                "source_type": "Keyword",
-                "source_name": pick(KEYWORDS),
-                "phone": {
-                    "phone_number": row["phone_number"],
-                    "carrier_name": pick(words.CARRIERS),
-                },
-                "address": {
-                    **row["address"],
-                    **where,
-                    **{
-                        f"geocoded_{key}": value
-                        for key, value in _city(place, place.country).items()
-                    },
-                },
-                "custom_columns": [
-                    {"name": column["name"], "value": column["value"]}
-                    for column in self._filled_columns(time)
-                ],
-            },
-        }
+        geocoded = {f"geocoded_{key}": value for key, value in _city(place, place.country).items()}
+        asked, answer = pick(list(words.MDATA_ANSWERS.items()))
+        found = number % 4 != 1
         for _ in range(2 if number % 20 == 0 else 1):
             self._queries += 1
-            self._tables["mdata_queries"].add(self._queries, {**query, "id": self._queries})
+            self._add(
+                "mdata_queries",
+                id=self._queries,
+                mdata_id=self._fixed["mdatas"][number % 4 == 3]["id"],
+                created_at=moment(time),
+                keyword=KEYWORDS[number % len(KEYWORDS)] if number % 2 else None,
+                input=asked,
+                output=answer if found else "There were no results for your search",
+                result="success_response" if found else "error_response",
+                error_log_body="Timeout: <html>503 & bye</html>" if number % 40 == 7 else None,
+                query_location={**_address(place), "country": place.country, **where},
+                profile={
+                    "status": "Active Subscriber",
+                    **_some(profile, "email", "first_name", "last_name"),
+                    "source_type": "Keyword",
+                    "source_name": KEYWORDS[number % len(KEYWORDS)],
+                    "phone": {
+                        "phone_number": profile["phone_number"],
+                        "carrier_name": words.CARRIERS[number % len(words.CARRIERS)],
+                    },
+                    "address": {**profile["address"], **where, **geocoded},
+                    "custom_columns": [
+                        _some(column, "name", "value") for column in profile["custom_columns"]
+                    ],
+                },
+            )
 
     def _donate(self, number: int, time: int) -> None:
-        donation: Row = {
-            "id": 1 + number,
-            "fundraising_id": list(FUNDRAISERS)[number % len(FUNDRAISERS)],
-            "created_at": moment(time),
-            "amount": 5 * (1 + number % 20),
-        }
-        self._tables["donations"].add(donation["id"], donation)
+        fundraiser = list(FUNDRAISERS)[number % len(FUNDRAISERS)]
+        amount = 5 * (1 + number % 20)
+        self._add(
+            "donations",
+            id=1 + number,
+            fundraising_id=fundraiser,
+            created_at=moment(time),
+            amount=amount,
+        )
 
     # --- messages --------------------------------------------------------------------------------
 
     def _announce(self, number: int, _: int) -> None:
         """A broadcast is there to see; one that is far ahead can be a draft without a time."""
-        random, pick, groups = self._talk.random, self._talk.choice, self._fixed["groups"]
+        later, pick = self._talking.later, self._talk.choice
         delivery = next(self._deliveries)
         campaign = self._campaign_of(number)
         ready = delivery - 7 * DAY if number % 2 else 0
-        recipients = 1 + int(self._size * random())
-        included, excluded = self._talk.sample(groups, 2)
+        recipients = 1 + int(self._size * self._talk.random())
+        included, excluded = (
+            _some(group, "name", "id", "type")
+            for group in self._talk.sample(self._fixed["groups"], 2)
+        )
 
         def count(most: int) -> Any:
             hours = ((1, 0.2), (24, 0.5), (96, 0.75), (240, 0.9), (480, 1))
-            return self._talking.later(
-                0, *((delivery + h * 3600, int(most * part)) for h, part in hours)
-            )
+            return later(0, *((delivery + h * 3600, int(most * part)) for h, part in hours))
 
-        self._tables["broadcasts"].add(
-            _broadcast_id(number),
-            {
-                "id": _broadcast_id(number),
-                "status": self._talking.later(
-                    "draft", (ready, "scheduled"), (delivery, "generated")
-                ),
-                "name": None if number == 7 else f"{campaign['name']} #{number + 1}",
-                "body": words.BODIES[number % len(words.BODIES)].format(name="[[first_name]]"),
-                "campaign": _reference(campaign, "id", "active", "name"),
-                "delivery_time": self._talking.later(None, (ready, moment(delivery))),
-                "include_subscribers": pick((True, False)),
-                "throttled": number % 9 == 4,
-                "localtime": number % 9 == 5,
-                "automated": number % 12 == 6,
-                "estimated_recipients_count": self._talking.later(None, (ready, recipients)),
-                "replies_count": count(3 + recipients // 10),
-                "opt_outs_count": count(1 + recipients // 100),
-                "included_groups": [_reference(included, "name", "id", "type")] * pick((1, 1, 0)),
-                "excluded_groups": [_reference(excluded, "name", "id", "type")] * pick((1, 0, 0)),
-                "tags": [*campaign["tags"], *(["q&a"] if number % 6 == 1 else [])],
-            },
+        self._add(
+            "broadcasts",
+            id=_broadcast_id(number),
+            status=later("draft", (ready, "scheduled"), (delivery, "generated")),
+            name=None if number == 7 else f"{campaign['name']} #{number + 1}",
+            body=words.BODIES[number % len(words.BODIES)].format(name="[[first_name]]"),
+            campaign=_some(campaign, "id", "active", "name"),
+            delivery_time=later(None, (ready, moment(delivery))),
+            include_subscribers=pick((True, False)),
+            throttled=number % 9 == 4,
+            localtime=number % 9 == 5,
+            automated=number % 12 == 6,
+            estimated_recipients_count=later(None, (ready, recipients)),
+            replies_count=count(3 + recipients // 10),
+            opt_outs_count=count(1 + recipients // 100),
+            included_groups=[included] * pick((1, 1, 0)),
+            excluded_groups=[excluded] * pick((1, 0, 0)),
+            tags=[*campaign["tags"], *(["q&a"] if number % 6 == 1 else [])],
         )
 
     def _deliver(self, number: int, time: int) -> None:
@@ -521,33 +498,28 @@ class Invention:
         if broadcast is None:
             type, body = self._talk.choice(words.REPLIES)
         else:
-            type = words.OUTGOING_TYPES[broadcast % len(words.OUTGOING_TYPES)]
+            type = words.TYPES[broadcast % len(words.TYPES)]
             name = words.FIRST_NAMES[self._recipient % len(words.FIRST_NAMES)]
             body = words.BODIES[broadcast % len(words.BODIES)].format(name=name)
-        campaign = _reference(self._campaign_of(self._delivered), "id", "active", "name")
+        campaign = _some(self._campaign_of(self._delivered), "id", "active", "name")
         wait = int(random() * (_SETTLED if number % 9 == 4 else 600))
-        end = words.FATES[int(random() * len(words.FATES))]
-        id = _outgoing_id(number)
-        self._tables["outgoing_messages"].add(
-            id,
-            {
-                "id": id,
-                "type": type,
-                "status": self._talking.later(
-                    "initial", (time + min(wait, 20), "queued"), (time + wait, end)
-                ),
-                "phone_number": phone_number(self._recipient),
-                "profile_id": profile_id(self._recipient),
-                "body": body,
-                "sent_at": moment(time),
-                "message_template_id": 37_100_000 + (broadcast or 0),
-                "broadcast_id": None if broadcast is None else _broadcast_id(broadcast),
-                "mms": number % 20 == 3,
-                "multipart": len(body) > 160,
-                "campaign": campaign,
-                "previous_id": _incoming_id(number // 3) if place == 2 else None,
-                "next_id": _incoming_id(number // 3) if place == 1 else None,
-            },
+        queued, end = time + min(wait, 20), self._talk.choice(words.FATES)
+        self._add(
+            "outgoing_messages",
+            id=_outgoing_id(number),
+            type=type,
+            status=self._talking.later("initial", (queued, "queued"), (time + wait, end)),
+            phone_number=phone_number(self._recipient),
+            profile_id=profile_id(self._recipient),
+            body=body,
+            sent_at=moment(time),
+            message_template_id=37_100_000 + (broadcast or 0),
+            broadcast_id=None if broadcast is None else _broadcast_id(broadcast),
+            mms=number % 20 == 3,
+            multipart=len(body) > 160,
+            campaign=campaign,
+            previous_id=_incoming_id(number // 3) if place == 2 else None,
+            next_id=_incoming_id(number // 3) if place == 1 else None,
         )
         if place == 1:
             self._asked.append((self._recipient, campaign))
@@ -558,33 +530,34 @@ class Invention:
         profile, campaign = self._asked.popleft()
         type, bodies = pick(words.INCOMING)
         keyword = pick(self._fixed["keywords"]) if type == "opt_in" else None
-        id = _incoming_id(number)
-        self._tables["incoming_messages"].add(
-            id,
-            {
-                "id": id,
-                "type": type,
-                "approved": number % 4 == 1,
-                "phone_number": phone_number(profile),
-                "carrier_name": words.CARRIERS[profile % len(words.CARRIERS)],
-                "profile_id": profile_id(profile),
-                "body": pick(bodies) or None,
-                "message_template_id": 37_000_000 + number % 256 if number % 5 else None,
-                "mms": number % 20 == 3,
-                "multipart": False,
-                "keyword": keyword and _reference(keyword, "id", "name", "opt_in_path_id"),
-                "received_at": moment(time),
-                "previous_id": _outgoing_id(3 * number + 1),
-                "next_id": _outgoing_id(3 * number + 2),
-                "campaign": campaign,
-            },
+        self._add(
+            "incoming_messages",
+            id=_incoming_id(number),
+            type=type,
+            approved=number % 4 == 1,
+            phone_number=phone_number(profile),
+            carrier_name=words.CARRIERS[profile % len(words.CARRIERS)],
+            profile_id=profile_id(profile),
+            body=pick(bodies) or None,
+            message_template_id=37_000_000 + number % 256 if number % 5 else None,
+            mms=number % 20 == 3,
+            keyword=keyword and _some(keyword, "id", "name", "opt_in_path_id"),
+            received_at=moment(time),
+            previous_id=_outgoing_id(3 * number + 1),
+            next_id=_outgoing_id(3 * number + 2),
+            campaign=campaign,
         )
 
     def _campaign_of(self, broadcast: int) -> Row:
-        """The Master Campaign sends none."""
+        """Any but the Master Campaign."""
         campaigns = self._fixed["campaigns"]
-        place = (1, 2, 1, 3, 1, 2, 4, 1, 5, 2, 3, 6, 1, 7, 8, 9, 2, 10)[broadcast % 18]
-        return campaigns[1 + (place - 1) % (len(campaigns) - 1)]
+        return campaigns[1 + broadcast % (len(campaigns) - 1)]
+
+    def _add(self, kind: str, **values: Any) -> Row:
+        """Insert a row; what is not said is blank."""
+        row = {**self._tables[kind].blank, **values}
+        self._tables[kind].add(row["id"], row)
+        return row
 
 
 def _subscriber_id(profile: int, campaign: int) -> int:
@@ -603,8 +576,7 @@ def _incoming_id(number: int) -> int:
     return 1_290_000_001 + 3 * number
 
 
-def _reference(row: Row, *keys: str) -> Row:
-    """A row, as others mention it."""
+def _some(row: Row, *keys: str) -> Row:
     return {key: row[key] for key in keys}
 
 
@@ -617,51 +589,49 @@ def _city(place: words.Place, country: str | None) -> Row:
     }
 
 
-def _address(place: words.Place, street1: str | None, street2: str | None) -> Row:
+def _address(place: words.Place, street1: str | None = None, street2: str | None = None) -> Row:
     return {"street1": street1, "street2": street2, **_city(place, "US")}
 
 
-def _fixed_rows(start: int, campaigns: int) -> dict[str, list[Row]]:
-    """The rows that are there from the start."""
-    paths = [range(25_000 + 10 * n, 25_000 + 10 * n + 1 + n % 3) for n in range(campaigns)]
+def _fixed(start: int) -> dict[str, list[Row]]:
+    """What there is from the start."""
     rows: dict[str, list[Row]] = {
         "campaigns": [
             {
                 "id": MASTER_CAMPAIGN + 3 * n,
-                "active": n < campaigns - 1,
+                "active": n < len(CAMPAIGNS) - 1,
                 "name": campaign.name,
                 "description": campaign.description or None,
                 "tags": list(campaign.tags),
                 "opt_in_paths": [
                     {
-                        "id": path,
+                        "id": 25_000 + 10 * n + place,
                         "active": place < 2,
                         "name": f"{campaign.name} / path {place + 1}",
                         "tags": ["web"] if place == 1 else [],
                     }
-                    for place, path in enumerate(paths[n])
+                    for place in range(1 + n % 3)
                 ],
             }
-            for n, campaign in enumerate(CAMPAIGNS[:campaigns])
+            for n, campaign in enumerate(CAMPAIGNS)
         ],
         "groups": [
             {
-                "name": name,
                 "id": 402_704 + 11 * n,
+                "name": name,
                 "type": type,
-                "status": "inactive" if n == len(GROUPS) - 1 else "active",
-                "size": 0,
-                **({"hint": words.HINTS[n]} if n in words.HINTS else {}),
+                "status": "inactive" if name == "Staff" else "active",
+                **({"hint": hint} if hint else {}),
             }
-            for n, (name, type) in enumerate(GROUPS)
+            for n, (name, type, hint) in enumerate(GROUPS)
         ],
         "keywords": [
             {
                 "id": 763_101 + 2 * n,
-                "active": n % 5 != 4,
+                "active": n != 4,
                 "name": name,
-                "opt_in_path_id": paths[n % campaigns][0],
-                "ended_at": moment(start + (n + 10) * DAY) if n % 5 == 4 else None,
+                "opt_in_path_id": 25_000 + 10 * (n % len(CAMPAIGNS)),
+                "ended_at": moment(start + 14 * DAY) if n == 4 else None,
                 "created_at": moment(start + n * 3600),
                 "updated_at": moment(start + (n + 10) * DAY),
             }
@@ -678,14 +648,12 @@ def _fixed_rows(start: int, campaigns: int) -> dict[str, list[Row]]:
                 "call_type": ("legislator", "single number", "round robin")[n],
                 "autoroute": n == 0,
                 "subscriber_follow_up": "Thanks for calling! How did it go?",
-                "nonsubscriber_follow_up": None,
                 "call_timeout": 30 * (n + 1),
                 "failover_number": "12025550199" if n == 1 else None,
                 "failover_text": "All lines are busy & we're sorry" if n == 1 else None,
                 "voicemail": n == 1,
                 "transcribe": n == 1,
                 "shortcode": "55555",
-                "crm_alert_id": None,
                 "tags": ["actions", "calls"][: 2 - n],
             }
             for n, name in enumerate(words.MCONNECTS)
@@ -707,7 +675,6 @@ def _fixed_rows(start: int, campaigns: int) -> dict[str, list[Row]]:
             {
                 "id": 4_667,
                 "name": "Polling places",
-                "type": "database",
                 "uuid": "MD8C3C00000000000000000000000000001",
                 "entries": [
                     {
@@ -715,18 +682,12 @@ def _fixed_rows(start: int, campaigns: int) -> dict[str, list[Row]]:
                         "mdata_id": 4_667,
                         "created_at": moment(start + n * 3600),
                         "input": input,
-                        "output": words.MDATA_OUTPUTS[n],
+                        "output": output,
                     }
-                    for n, input in enumerate(words.MDATA_INPUTS)
+                    for n, (input, output) in enumerate(words.MDATA_ANSWERS.items())
                 ],
             },
-            {
-                "id": 4_680,
-                "name": "Web lookup",
-                "type": "web_service",
-                "uuid": "MDAC9F00000000000000000000000000002",
-                "entries": [],
-            },
+            {"id": 4_680, "name": "Web lookup", "type": "web_service"},
         ],
         "attachments": [
             {
@@ -737,7 +698,7 @@ def _fixed_rows(start: int, campaigns: int) -> dict[str, list[Row]]:
             for n, name in enumerate(words.ATTACHMENTS)
         ],
     }
-    # One row for each tag on each thing. Tags on broadcasts are not among them.
+    # One row for each tag of each thing. Tags of broadcasts are not among them.
     tagged = {
         "campaign": rows["campaigns"],
         "opt_in_path": [path for row in rows["campaigns"] for path in row["opt_in_paths"]],

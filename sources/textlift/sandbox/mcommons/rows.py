@@ -24,149 +24,111 @@ from textlift.sandbox.xml import (
 
 
 def _blank(keys: str, **values: Any) -> Row:
-    """Keys in their order, each None or with a value."""
+    """Keys in their order, each None or with a value; further values behind them."""
     return {**dict.fromkeys(keys.split()), **values}
 
 
 _ADDRESS = _blank("street1 street2 city state postal_code country")
 _PLACE = {**_ADDRESS, **_blank("latitude longitude")}
+_GEOCODED = _blank("geocoded_city geocoded_state geocoded_postal_code geocoded_country")
 
 
 def tables(order: str) -> dict[str, Table]:
-    """The empty tables by name. `order` is that of profiles: `id` or a key of theirs."""
+    """The empty tables by name. `order` is that of profiles: `id`, or a key of theirs."""
+    yes, no = True, False
+    profile = _blank(
+        "id first_name last_name phone_number email status created_at updated_at opted_out_at"
+        " opted_out_source",
+        status="Profiles with no Subscriptions",
+        source=_blank("type name"),
+        address=_ADDRESS,
+        last_saved_location=_blank("latitude longitude precision city state postal_code country"),
+        **{name: [] for name in ("custom_columns", "subscriptions", "integrations", "clicks")},
+    )
+    incoming = _blank(
+        "id type approved phone_number carrier_name profile_id body message_template_id mms"
+        " multipart keyword received_at previous_id next_id campaign",
+        type="unknown",
+        approved=no,
+        mms=no,
+        multipart=no,
+    )
+    outgoing = _blank(
+        "id type status phone_number profile_id body sent_at message_template_id broadcast_id mms"
+        " multipart campaign previous_id next_id",
+        type="regular_text",
+        status="sent",
+        mms=no,
+        multipart=no,
+    )
+    broadcast = _blank(
+        "id status name body campaign delivery_time",
+        status="generated",
+        include_subscribers=yes,
+        **dict.fromkeys(("throttled", "localtime", "automated"), no),
+        **dict.fromkeys(("estimated_recipients_count", "replies_count", "opt_outs_count"), 0),
+        **{name: [] for name in ("included_groups", "excluded_groups", "tags")},
+    )
+    call = _blank(
+        "id start_time end_time duration call_status connection_source email profile_status"
+        " profile_status_at_call_time handset_number carrier_name voip_number destination_number"
+        " transcription voicemail_duration voicemail mconnect_id profile legislator",
+        duration=0,
+    )
+    click = _blank(
+        "id created_at url clicked_url remote_addr http_referer user_agent profile_id tinyurl_id"
+    )
+    query = _blank(
+        "id mdata_id created_at keyword input output result error_log_body",
+        query_location=_PLACE,
+        profile=_blank(
+            "status email first_name last_name source_type source_name",
+            phone=_blank("phone_number carrier_name"),
+            address={**_PLACE, **_GEOCODED},
+            custom_columns=[],
+        ),
+    )
+    subscriber = _blank(
+        "id profile_id phone_number activated_at opted_out_at campaign_id opt_in_path_id"
+    )
+    mconnect = _blank(
+        "id active name destination_number destination_description voip_number call_type autoroute"
+        " subscriber_follow_up nonsubscriber_follow_up call_timeout failover_number failover_text"
+        " voicemail transcribe shortcode crm_alert_id",
+        active=yes,
+        autoroute=no,
+        voicemail=no,
+        transcribe=no,
+        tags=[],
+    )
+    campaign = _blank("id active name description", active=yes, tags=[], opt_in_paths=[])
+    group = _blank("name id type status size", type="UploadedGroup", status="active", size=0)
+    keyword = _blank("id active name opt_in_path_id ended_at created_at updated_at", active=yes)
+    by_campaign = "campaign__id"
     return {
         "profiles": Table(
-            _blank(
-                "id first_name last_name phone_number email status created_at updated_at"
-                " opted_out_at opted_out_source",
-                status="Profiles with no Subscriptions",
-                source=_blank("type name"),
-                address=_ADDRESS,
-                last_saved_location=_blank(
-                    "latitude longitude precision city state postal_code country"
-                ),
-                custom_columns=[],
-                subscriptions=[],
-                integrations=[],
-                clicks=[],
-            ),
+            profile,
             cursor="updated_at",
             order="" if order == "id" else order,
+            updated="updated_at",
         ),
-        "incoming_messages": Table(
-            _blank(
-                "id type approved phone_number carrier_name profile_id body message_template_id mms"
-                " multipart keyword received_at previous_id next_id campaign",
-                type="unknown",
-                approved=False,
-                mms=False,
-                multipart=False,
-            ),
-            cursor="received_at",
-            parent="campaign__id",
-        ),
-        "outgoing_messages": Table(
-            _blank(
-                "id type status phone_number profile_id body sent_at message_template_id"
-                " broadcast_id mms multipart campaign previous_id next_id",
-                type="regular_text",
-                status="sent",
-                mms=False,
-                multipart=False,
-            ),
-            cursor="sent_at",
-            parent="campaign__id",
-        ),
-        "broadcasts": Table(
-            _blank(
-                "id status name body campaign delivery_time",
-                status="generated",
-                include_subscribers=True,
-                throttled=False,
-                localtime=False,
-                automated=False,
-                estimated_recipients_count=0,
-                replies_count=0,
-                opt_outs_count=0,
-                included_groups=[],
-                excluded_groups=[],
-                tags=[],
-            ),
-            cursor="delivery_time",
-            parent="campaign__id",
-        ),
-        "calls": Table(
-            _blank(
-                "id start_time end_time duration call_status connection_source email profile_status"
-                " profile_status_at_call_time handset_number carrier_name voip_number"
-                " destination_number transcription voicemail_duration voicemail mconnect_id profile"
-                " legislator",
-                duration=0,
-            ),
-            cursor="end_time",
-            parent="mconnect_id",
-        ),
-        "clicks": Table(
-            _blank(
-                "id created_at url clicked_url remote_addr http_referer user_agent profile_id"
-                " tinyurl_id"
-            ),
-            cursor="created_at",
-            parent="tinyurl_id",
-        ),
-        "mdata_queries": Table(
-            _blank(
-                "id mdata_id created_at keyword input output result error_log_body",
-                query_location=_PLACE,
-                profile=_blank(
-                    "status email first_name last_name source_type source_name",
-                    phone=_blank("phone_number carrier_name"),
-                    address={
-                        **_PLACE,
-                        **_blank(
-                            "geocoded_city geocoded_state geocoded_postal_code geocoded_country"
-                        ),
-                    },
-                    custom_columns=[],
-                ),
-            ),
-            cursor="created_at",
-            parent="mdata_id",
-        ),
-        "subscribers": Table(
-            _blank(
-                "id profile_id phone_number activated_at opted_out_at campaign_id opt_in_path_id"
-            ),
-            cursor="activated_at",
-            parent="campaign_id",
-        ),
-        "campaigns": Table(
-            _blank("id active name description", active=True, tags=[], opt_in_paths=[])
-        ),
-        "groups": Table(
-            _blank("name id type status size", type="UploadedGroup", status="active", size=0)
-        ),
-        "keywords": Table(
-            _blank("id active name opt_in_path_id ended_at created_at updated_at", active=True)
-        ),
-        "mconnects": Table(
-            _blank(
-                "id active name destination_number destination_description voip_number call_type"
-                " autoroute subscriber_follow_up nonsubscriber_follow_up call_timeout"
-                " failover_number failover_text voicemail transcribe shortcode crm_alert_id",
-                active=True,
-                autoroute=False,
-                voicemail=False,
-                transcribe=False,
-                tags=[],
-            )
-        ),
+        "incoming_messages": Table(incoming, cursor="received_at", parent=by_campaign),
+        "outgoing_messages": Table(outgoing, cursor="sent_at", parent=by_campaign),
+        "broadcasts": Table(broadcast, cursor="delivery_time", parent=by_campaign),
+        "calls": Table(call, cursor="end_time", parent="mconnect_id"),
+        "clicks": Table(click, cursor="created_at", parent="tinyurl_id"),
+        "mdata_queries": Table(query, cursor="created_at", parent="mdata_id"),
+        "subscribers": Table(subscriber, cursor="activated_at", parent="campaign_id"),
+        "campaigns": Table(campaign),
+        "groups": Table(group),
+        "keywords": Table(keyword),
+        "mconnects": Table(mconnect),
         "tinyurls": Table(_blank("id created_at name mode url host description key")),
         "mdatas": Table(_blank("id name type uuid", type="database", entries=[])),
         "tags": Table(_blank("id name taggable_object")),
         "attachments": Table(_blank("id name thumbnail_link")),
         "donations": Table(
-            _blank("id fundraising_id created_at amount", amount=0),
+            _blank("id fundraising_id created_at amount"),
             cursor="created_at",
             parent="fundraising_id",
         ),
