@@ -159,7 +159,7 @@ class Table:
 
     def put(self, key: int, row: Row, now: datetime) -> None:
         """Insert or replace a row. A missing key is blank; a missing cursor is now."""
-        row = normal(_completed(self.blank, row), self.blank)
+        row = normal(completed(self.blank, row), self.blank)
         if self.cursor and row[self.cursor] is None:
             row[self.cursor] = now
         self._touched.add(key)
@@ -237,7 +237,7 @@ def _normal(value: Any) -> Any:
     return moment(seconds(value)) if isinstance(value, datetime) else value
 
 
-def _completed(blank: Mapping[str, Any], row: Row) -> Row:
+def completed(blank: Mapping[str, Any], row: Row) -> Row:
     """A row with all keys of `blank`; a key that is not among them stays behind the one before."""
     keys, before = list(blank), ""
     for key in row:
@@ -248,7 +248,7 @@ def _completed(blank: Mapping[str, Any], row: Row) -> Row:
     result = {key: deepcopy(values[key]) for key in keys}
     for key, value in blank.items():
         if isinstance(value, Mapping) and isinstance(row.get(key), dict):
-            result[key] = _completed(value, row[key])
+            result[key] = completed(value, row[key])
     return result
 
 
