@@ -176,7 +176,6 @@ def test_company(world: Client) -> None:
         ("calls", "mconnect_id", (15, "Invalid mConnect id")),
         ("call_count", "mconnect_id", (15, "Invalid mConnect id")),
         ("clicks", "url_id", (20, "Invalid URL")),
-        ("broadcast", "broadcast_id", (22, "Invalid broadcast id")),
     ],
 )
 def test_a_required_id_that_is_missing_or_wrong(

@@ -32,14 +32,12 @@ def test_an_empty_world(sandbox: Open) -> None:
         "mdata_entries": 9,
         "campaign_subscribers": 1,
         "group_members": 6,
-        "broadcast": 22,
     }
     parents = {
         "mconnect_id": 10,
         "url_id": 8101,
         "mdata_id": 4667,
         "group_id": 402704,
-        "broadcast_id": 123456,
     }
     for endpoint in ROUTES:
         if endpoint in errors:

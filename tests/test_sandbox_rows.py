@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from datetime import timedelta
 
-from lxml import etree
-
 from tests.test_sandbox import (
     MASTER_CAMPAIGN,
     Client,
@@ -105,28 +103,6 @@ def test_all_profiles_are_what_the_truth_says(world: Client, service: MobileComm
         }
 
 
-def test_profiles_leave_out_what_is_not_wanted(world: Client) -> None:
-    parts = {
-        "include_custom_columns": "custom_columns",
-        "include_subscriptions": "subscriptions",
-        "include_clicks": "clicks",
-        "include_members": "integrations",
-    }
-    whole = {child.tag for child in world.listing("profiles", limit=1)[0]}
-    assert set(parts.values()) <= whole
-    for parameter, part in parts.items():
-        (profile,) = world.listing("profiles", limit=1, **{parameter: "false"})
-        assert {child.tag for child in profile} == whole - {part}
-        (profile,) = world.listing("profiles", limit=1, **{parameter: "true"})
-        assert {child.tag for child in profile} == whole
-
-
-def test_districts_are_for_companies_with_advocacy(sandbox: Open) -> None:
-    for advocacy in (True, False):
-        (profile,) = sandbox(profiles=5, advocacy=advocacy).listing("profiles", limit=1)
-        assert (profile.find("last_saved_districts") is not None) is advocacy
-
-
 def test_profiles_by_phone_number(world: Client, service: MobileCommons) -> None:
     one, two, *_ = service.rows("profiles")
     numbers = one["phone_number"], two["phone_number"]
@@ -208,9 +184,6 @@ def test_broadcasts(world: Client, service: MobileCommons) -> None:
         found = world.all_ids("broadcasts", status=status)
         assert found == [row["id"] for row in rows if row["status"] == status] != []
     assert world.error("broadcasts", status="lost") == (16, "Invalid query parameters")
-    one = world.listing("broadcast", broadcast_id=rows[4]["id"])
-    assert one.tag == "broadcast"
-    assert etree.tostring(one).strip() == etree.tostring(broadcasts[4]).strip()
 
 
 def test_calls(world: Client, service: MobileCommons) -> None:
@@ -244,8 +217,6 @@ def test_clicks(world: Client, service: MobileCommons) -> None:
         "profile_id",
     ]  # fmt: skip
     assert click.findtext("profile_id") == str(row["profile_id"])
-    click = world.listing("clicks", url_id=8101, include_profile="true")[place]
-    assert click.find("profile").get("id") == str(row["profile_id"])
 
 
 def test_mdata_queries(world: Client, service: MobileCommons) -> None:
@@ -265,8 +236,6 @@ def test_mdata_queries(world: Client, service: MobileCommons) -> None:
         column["name"]: f" {column['value']} " if column["value"] else " "
         for column in row["profile"]["custom_columns"]
     }
-    params = {"mdata_id": 4667, "include_custom_columns": "false"}
-    assert world.listing("mdata_queries", **params)[0][0].find("profile/custom_columns") is None
 
 
 def test_some_queries_are_equal_in_every_field(service: MobileCommons) -> None:

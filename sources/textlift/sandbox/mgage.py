@@ -242,7 +242,7 @@ class MGage(Account):
             row = {"type": "MO", "deliveryStatus": status, "date": self.now(), **row}
             self.tables[program_id].put(next(self._puts), _dated(row), self.now())
 
-    def update(self, name: int, which: int | Callable[[Row], bool], **changes: Any) -> int:
+    def update(self, name: int, which: int | Callable[[Row], bool], /, **changes: Any) -> int:
         """Change values of a program's messages. Returns how many have changed.
 
         which: a place in `rows`, or what is true of the messages that are meant.

@@ -255,7 +255,7 @@ class Account:
 
     # --- changes ---------------------------------------------------------------------------------
 
-    def update(self, name: Any, which: Any, **changes: Any) -> int:
+    def update(self, name: Any, which: Any, /, **changes: Any) -> int:
         """Change values of the row with a key; `address__city="X"` names a nested one.
 
         Returns how many rows have changed. A time that tells when a row was updated becomes now,

@@ -95,18 +95,16 @@ class Invention:
         size: int,
         start: int,
         columns: int | None,
-        advocacy: bool,
     ) -> None:
         """Put what is there from the start into `tables`.
 
         members: the ids of profiles by group, to be filled as well.
         size: how many profiles are made in the first year, which begins at `start`.
         columns: how many custom columns there are at all times; None for some that become more.
-        advocacy: whether profiles have districts.
         """
         self._tables, self._members = tables, members
         self._start, self._size = start, size
-        self._columns, self._advocacy = columns, advocacy
+        self._columns = columns
         self._samples = _samples()
         for kind in _FIXED:
             for row in self._samples[kind]:
@@ -196,8 +194,6 @@ class Invention:
             row["source"] = {"type": "Uploaded Group", "name": group["name"], "id": group["id"]}
         if row["email"]:
             row["email"] = f"person{number}@example.org"
-        if not self._advocacy:
-            row = {key: value for key, value in row.items() if "districts" not in key}
         values = row["custom_columns"]
         row["custom_columns"] = [
             _column(name, values[place % len(values)], now, now)

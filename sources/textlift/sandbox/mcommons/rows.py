@@ -143,7 +143,7 @@ def _custom_columns(value: Writer) -> Writer:
 _TAGS = items("tags", leaf("tag"))
 _CAMPAIGN = Element("campaign", "id active")
 _GROUP = Element("group", "name id type", closes=True)
-_CLICK: dict[str, Writer] = {"tinyurl_id": hidden}
+CLICK = Element("click", "id", children={"tinyurl_id": hidden})
 _SUBSCRIPTION = Element(
     "subscription",
     "campaign_id campaign_name campaign_description opt_in_path_id status opt_in_source created_at"
@@ -165,10 +165,9 @@ PROFILE = Element(
         "integrations": items(
             "integrations", Element("integration", "constituent_id type synchronized_at")
         ),
-        "clicks": items("clicks", Element("click", "id", children=_CLICK)),
+        "clicks": items("clicks", CLICK),
     },
 )
-CLICK = Element("click", "id", children={**_CLICK, "profile": PROFILE})
 
 _MESSAGE: dict[str, Writer] = {
     "profile_id": leaf("profile"),
