@@ -190,7 +190,7 @@ class Table:
 
     def _store(self, key: int, row: Row) -> None:
         self.rows[key] = row
-        if any(type(value) is Later for value in row.values()):
+        if Later in map(type, row.values()):
             self._changing.add(key)
         else:
             self._changing.discard(key)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from textlift.sandbox.clock import seconds
@@ -32,9 +33,6 @@ PARENTS = {
 """The tables of parents, by the parameter that names one."""
 
 FROM_TO, START_END = ("from", "to"), ("start_time", "end_time")
-NUMBERED = ("num", "page")
-COUNTED = ("page", "limit", "page_count")
-
 
 Parent = Callable[["MobileCommons", Query], "int | None"]
 Keep = Callable[["MobileCommons", Query, Sequence[Row]], Sequence[Row]]
@@ -132,7 +130,7 @@ class Listing:
         wrap: An element around the list, which has these attributes instead.
         keep: The rows that further parameters leave.
         show: A row as further parameters want it.
-        envelope: Whether `response` is around the answer. In the sample of calls it is not.
+        envelope: Whether `response` is around the answer.
     """
 
     table: str
@@ -227,63 +225,73 @@ def _donation_summary(account: MobileCommons, query: Query) -> Response:
     return success([f"<donation_summary{attributes(head)}>{parts}</donation_summary>"])
 
 
-THOUSAND = Paging(1000, 1000)
-MESSAGES = Paging(20, 1000)
+_THOUSAND = Paging(1000, 1000)
+_numbered = partial(Listing, head=("num", "page"), window=FROM_TO, paging=_THOUSAND)
+_counted = partial(
+    Listing, head=("page", "limit", "page_count"), window=START_END, paging=Paging(20, 1000)
+)
 LISTS: dict[str, Listing] = {
-    "profiles": Listing(
-        *("profiles", "profiles", shapes.PROFILE, NUMBERED, FROM_TO, THOUSAND),
-        keep=_with_numbers,
-    ),
-    "messages": Listing(
-        *("incoming_messages", "messages", shapes.INCOMING_MESSAGE, COUNTED, START_END, MESSAGES),
+    "profiles": _numbered("profiles", "profiles", shapes.PROFILE, keep=_with_numbers),
+    "messages": _counted(
+        "incoming_messages",
+        "messages",
+        shapes.INCOMING_MESSAGE,
         parent=_campaign,
         show=_with_profile(True),
     ),
-    "sent_messages": Listing(
-        *("outgoing_messages", "messages", shapes.OUTGOING_MESSAGE, COUNTED, START_END, MESSAGES),
+    "sent_messages": _counted(
+        "outgoing_messages",
+        "messages",
+        shapes.OUTGOING_MESSAGE,
         parent=_campaign,
         show=_with_profile(False),
     ),
-    "broadcasts": Listing(
-        *("broadcasts", "broadcasts", shapes.BROADCAST, COUNTED, START_END, MESSAGES),
-        parent=_campaign,
-        keep=_with_status,
+    "broadcasts": _counted(
+        "broadcasts", "broadcasts", shapes.BROADCAST, parent=_campaign, keep=_with_status
     ),
-    "calls": Listing(
-        *("calls", "calls", shapes.CALL, NUMBERED, FROM_TO, THOUSAND),
-        parent=named("mconnect_id"),
-        show=_call,
-        envelope=False,
+    # Its sample has no `response` around it.
+    "calls": _numbered(
+        "calls", "calls", shapes.CALL, parent=named("mconnect_id"), show=_call, envelope=False
     ),
     "clicks": Listing(
-        *("clicks", "clicks", shapes.CLICK, ("num", "unique", "page"), FROM_TO),
+        "clicks",
+        "clicks",
+        shapes.CLICK,
+        head=("num", "unique", "page"),
+        window=FROM_TO,
         parent=named("url_id"),
     ),
-    "mdata_queries": Listing(
-        *("mdata_queries", "queries", shapes.MDATA_QUERY, COUNTED, FROM_TO, Paging(100, 100)),
+    "mdata_queries": _counted(
+        "mdata_queries",
+        "queries",
+        shapes.MDATA_QUERY,
+        window=FROM_TO,
+        paging=Paging(100, 100),
         parent=named("mdata_id"),
         titled="mdatas",
         wrap="mdata",
     ),
-    "campaign_subscribers": Listing(
-        *("subscribers", "subscriptions", shapes.SUBSCRIBER, NUMBERED, FROM_TO, THOUSAND),
-        parent=named("campaign_id"),
+    "campaign_subscribers": _numbered(
+        "subscribers", "subscriptions", shapes.SUBSCRIBER, parent=named("campaign_id")
     ),
     # Its sample has neither the page nor the number of rows.
-    "group_members": Listing(
-        *("profiles", "group", shapes.PROFILE, (), FROM_TO, THOUSAND),
+    "group_members": _numbered(
+        "profiles",
+        "group",
+        shapes.PROFILE,
+        head=(),
         parent=named("group_id"),
         titled="groups",
         keep=_members,
         show=_without_integrations,
     ),
-    "groups": Listing("groups", "groups", shapes.GROUP, paging=THOUSAND),
+    "groups": Listing("groups", "groups", shapes.GROUP, paging=_THOUSAND),
     "campaigns": Listing("campaigns", "campaigns", shapes.CAMPAIGN, show=_opt_in_paths),
-    "tags": Listing("tags", "tags", shapes.TAG),
     "keywords": Listing("keywords", "keywords", shapes.KEYWORD),
     "mconnects": Listing("mconnects", "mconnects", shapes.MCONNECT),
     "tinyurls": Listing("tinyurls", "tinyurls", shapes.TINYURL),
     "mdatas": Listing("mdatas", "mdatas", shapes.MDATA),
+    "tags": Listing("tags", "tags", shapes.TAG),
     "attachments": Listing("attachments", "attachments", shapes.ATTACHMENT),
 }
 ROUTES: dict[str, Route] = {
