@@ -53,19 +53,20 @@ def failure(status: int, *reasons: str, **headers: str) -> Response:
     For `Sandbox.faults`: `failure(500, "General server exception")`, or, as a failure that hides
     behind a success, `failure(200, "Program 121811 could not be read")`.
     """
+    if not reasons:
+        other = "General server exception" if status >= 500 else "The request could not be served"
+        reasons = (_REASONS.get(status, other),)
     response = answer(status, reasons, None, None)
-    response.headers.update(headers)
+    response.headers.update({**_HEADERS.get(status, {}), **headers})
     return response
 
 
-def _failure(status: int) -> Response:
-    if status == 401:
-        realm = {"WWW-Authenticate": 'Basic realm="mGage"'}
-        return failure(401, "Authentication failed: check the username and password", **realm)
-    if status == 405:
-        return failure(405, "Method not allowed", Allow="GET")
-    reason = "General server exception" if status >= 500 else "The request could not be served"
-    return failure(status, reason)
+_REASONS = {
+    401: "Authentication failed: check the username and password",
+    404: "Resource not found",
+    405: "Method not allowed",
+}
+_HEADERS = {401: {"WWW-Authenticate": 'Basic realm="mGage"'}, 405: {"Allow": "GET"}}
 
 
 def _unknown(id: str) -> Response:
@@ -77,7 +78,7 @@ def _vanish(request: Request, answer: Answer) -> Response:
 
 
 DAMAGE = Damage(
-    failure=_failure,
+    failure=failure,
     is_endpoint=lambda endpoint: re.fullmatch(r"messages/program/[^/]+", endpoint) is not None,
     record=find_json("messages"),
     between=b", ",
@@ -190,7 +191,7 @@ class MGage(Account):
 
     def failure(self, status: int) -> Response:
         """A reason under `meta`."""
-        return _failure(status)
+        return failure(status)
 
     def invalid(self, name: str, value: str) -> Failure:
         """A 400 with the reason."""
@@ -217,16 +218,19 @@ class MGage(Account):
 
         Raises KeyError.
         """
-        return self._last(program_id, 3)
+        return list(self._last(program_id, 3).values())
 
     def served(self, program_id: int) -> list[Row]:
         """Those of the last year."""
-        return self._last(program_id, 1)
+        return list(self._last(program_id, 1).values())
 
-    def _last(self, program: int, years: int) -> list[Row]:
+    def _last(self, program: int, years: int) -> dict[int, Row]:
         with self.lock:
             self._known(program)
-            return self.select(program, None, self.now() - timedelta(seconds=years * YEAR))
+            now = self.now()
+            rows = self.table(program).listed(int(now.timestamp()))
+            since = now - timedelta(seconds=years * YEAR)
+            return {key: row for key, row in rows.items() if row["date"] >= since}
 
     # --- changes ---------------------------------------------------------------------------------
 
@@ -249,14 +253,15 @@ class MGage(Account):
         Raises IndexError or LookupError if there is none.
         """
         with self.lock:
-            rows = self.rows(name)
-            chosen = [rows[which]] if isinstance(which, int) else list(filter(which, rows))
+            rows = self._last(name, 3)
+            if isinstance(which, int):
+                chosen = [list(rows)[which]]
+            else:
+                chosen = [key for key, row in rows.items() if which(row)]
             if not chosen:
                 raise LookupError("no message is like that")
-            table = self.tables[name]
-            keys = {id(row): key for key, row in table.listed(self.second()).items()}
-            for row in chosen:
-                table.update(keys[id(row)], _dated(changes), self.now())
+            for key in chosen:
+                self.tables[name].update(key, _dated(changes), self.now())
             return len(chosen)
 
     def add_program(
@@ -293,6 +298,7 @@ class MGage(Account):
         with self.lock:
             self._known(id)
             del self.tables[id], self.programs[id]
+            self.histories.pop(id, None)
 
     def _known(self, program: int) -> None:
         if program not in self.tables:
