@@ -491,6 +491,15 @@ def test_a_large_answer_is_decoded_in_slices(monkeypatch: pytest.MonkeyPatch) ->
     assert [reject.row_key for reject in decode(doubled).rejects] == ["0"]
 
 
+def test_what_follows_the_last_record_is_no_part_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(xml, "PART_BYTES", 1)
+    page = decode(people(PERSON, PERSON.replace('id="1"', 'id="2"'), "<!-- layout -->\nloose"))
+    assert page.table["id"].to_pylist() == [1, 2]
+    assert [reject.payload.strip() for reject in page.rejects] == ["loose"]
+
+
 @settings(max_examples=300)
 @given(data=st.data())
 def test_a_page_with_wrong_bytes_is_decoded_alike_or_declined(data: st.DataObject) -> None:
