@@ -812,7 +812,7 @@ def test_the_command() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--profiles", "5"), "--profiles does not go with mgage"),
+        (("--profiles", "5"), "unrecognized arguments: --profiles 5"),
         (("--order", "id"), "no order 'id'"),
         (("--now", "tomorrow"), "not an ISO-8601 time"),
     ],

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     # To import it takes a second.
     from dlt.extract import DltSource
 
+    from textlift.sandbox.service import SandboxSpec
+
 SERVICES = ("mcommons", "mgage")
 
 
@@ -48,6 +50,12 @@ def endpoints_of(service: str) -> Sequence[Endpoint]:
     """Return the endpoints of a service. Imports nothing but the declarations."""
     endpoints: Sequence[Endpoint] = import_module(f"textlift.{service}.endpoints").ENDPOINTS
     return endpoints
+
+
+def sandbox_of(service: str) -> SandboxSpec:
+    """Return the sandbox of a service."""
+    spec: SandboxSpec = import_module(f"textlift.sandbox.{service}").SANDBOX
+    return spec
 
 
 def job_of(service: str) -> Job:

@@ -7,20 +7,18 @@ import signal
 import sys
 import textwrap
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from textlift.registry import SERVICES, sandbox_of
 from textlift.sandbox.faults import Faults, kinds
-from textlift.sandbox.mcommons import MobileCommons
-from textlift.sandbox.mgage import MGage
 from textlift.sandbox.server import Sandbox
+from textlift.sandbox.service import Option, SandboxSpec
 
-USERNAME, PASSWORD, TOKEN = "sandbox@example.org", "sandbox-password", "sandbox-token"
-
-_OPTIONS_OF = {
-    "mcommons": ("seed", "profiles", "columns", "now", "start", "order"),
-    "mgage": ("seed", "messages", "now", "order"),
+#: Options that the sandbox of every service has.
+_COMMON = {
+    "seed": Option("another seed, another account (default: 1)", int),
+    "now": Option("stop the clock at this time (default: the real time)"),
 }
-
 
 _FAULTS = """\
 faults: KIND[=VALUE][@[ENDPOINT:]WHEN], or KIND[=VALUE]@ENDPOINT
@@ -33,15 +31,19 @@ faults: KIND[=VALUE][@[ENDPOINT:]WHEN], or KIND[=VALUE]@ENDPOINT
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until interrupted. Returns the exit code."""
-    parser = _parser()
+    specs = {service: sandbox_of(service) for service in SERVICES}
+    parser = _parser(specs)
     options = parser.parse_args(arguments)
+    spec = specs[options.service]
     stop = threading.Event()
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, lambda *_: stop.set())
     if options.exit_with_stdin:
         threading.Thread(target=_wait_for_end_of_stdin, args=(stop,), daemon=True).start()
+    given = {name: getattr(options, name) for name in {**_COMMON, **spec.options}}
+    given = {name: value for name, value in given.items() if value is not None}
     try:
-        service, name, note = _service(options)
+        service = spec.open(**{**spec.defaults, **given})
         faults = [Faults(service, options.faults, options.fault_seed)] if options.faults else []
     except ValueError as error:
         parser.error(str(error))
@@ -56,72 +58,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     box.faults += faults
     with box:
-        print(f"{name} sandbox: {box.url}", flush=True)
-        print(note, flush=True)
+        print(f"{spec.title} sandbox: {box.url}", flush=True)
+        print(f"{spec.describe(service)}{spec.login}", flush=True)
         stop.wait()
     return 0
 
 
-def _service(options: argparse.Namespace) -> tuple[MobileCommons | MGage, str, str]:
-    """The service, its name, and a note on how to call it. Raises ValueError."""
-    given = {
-        option: getattr(options, option)
-        for option in sorted({option for names in _OPTIONS_OF.values() for option in names})
-        if getattr(options, option) is not None
-    }
-    for option in given:
-        if option not in _OPTIONS_OF[options.service]:
-            raise ValueError(f"--{option} does not go with {options.service}")
-    login = f"username {USERNAME}, password {PASSWORD}"
-    if options.service == "mgage":
-        exporter = MGage(**given, username=USERNAME, password=PASSWORD)
-        programs = ", ".join(map(str, exporter.programs))
-        return exporter, "mGage", f"programs {programs}; {login}"
-    account = MobileCommons(
-        **{"profiles": 2000, **given}, username=USERNAME, password=PASSWORD, token=TOKEN
-    )
-    return account, "Mobile Commons", f"{login}; or token {TOKEN}"
-
-
-def _parser() -> argparse.ArgumentParser:
+def _parser(specs: Mapping[str, SandboxSpec]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="textlift sandbox",
         description="A local server that speaks a vendor's API about an invented account.",
-        epilog=_epilog(),
+        epilog=_epilog(specs),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    services = parser.add_subparsers(dest="service", metavar="SERVICE", required=True)
+    for name, spec in specs.items():
+        service = services.add_parser(
+            name,
+            help=f"the sandbox of {spec.title}; --help lists its options",
+            epilog=_epilog(specs),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        for option, declared in {**_COMMON, **spec.options}.items():
+            service.add_argument(f"--{option}", type=declared.type, help=declared.help)
+        _add_server_options(service)
+    return parser
+
+
+def _add_server_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("service", choices=_OPTIONS_OF)
     add("--port", type=int, default=8080, help="0 means any free port (default: %(default)s)")
-    add(
-        "--profiles",
-        type=int,
-        help="mcommons: size of the account; all else is in proportion (default: 2000)",
-    )
-    add(
-        "--columns",
-        type=int,
-        help="mcommons: how many custom columns there are at all times "
-        "(default: 4 at the start, and one more every hundred days)",
-    )
-    add(
-        "--messages",
-        type=int,
-        help="mgage: how many in three years, of which one is served (default: 2000)",
-    )
-    add("--seed", type=int, default=1, help="another seed, another account (default: %(default)s)")
     add("--latency", type=float, default=0.0, metavar="SECONDS", help="each call waits this long")
-    add(
-        "--start",
-        metavar="DATE",
-        help="mcommons: when the account begins (default: 2024-01-01T00:00:00Z)",
-    )
-    add("--now", metavar="WHEN", help="stop the clock at this time (default: the real time)")
-    add(
-        "--order",
-        help="of profiles: id, updated_at, -updated_at; of messages of mgage: date, -date "
-        "(default: the first)",
-    )
     add(
         "--faults",
         action="append",
@@ -141,16 +108,19 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="stop when standard input is closed, so that the server does not outlive its parent",
     )
-    return parser
 
 
-def _epilog() -> str:
-    """The help for --faults."""
-    ours, theirs = kinds(MobileCommons.damage), kinds(MGage.damage)
-    lists = {
-        "kinds": [kind for kind in ours if kind in theirs],
-        "mcommons only": [kind for kind in ours if kind not in theirs],
-        "mgage only": [kind for kind in theirs if kind not in ours],
+def _epilog(specs: Mapping[str, SandboxSpec]) -> str:
+    """The help for --faults: kinds that all services have, and those of each."""
+    of_service = {name: kinds(spec.damage) for name, spec in specs.items()}
+    common = [
+        kind
+        for kind in next(iter(of_service.values()))
+        if all(kind in each for each in of_service.values())
+    ]
+    lists = {"kinds": common} | {
+        f"more of {name}": [kind for kind in own if kind not in common]
+        for name, own in of_service.items()
     }
     return _FAULTS + "\n".join(
         textwrap.fill(

@@ -20,7 +20,16 @@ from textlift.sandbox.clock import moment, seconds
 from textlift.sandbox.damage import find_json, json_kinds
 from textlift.sandbox.faults import Answer, Damage
 from textlift.sandbox.server import Request, Response
-from textlift.sandbox.service import Account, Failure, Paging, Query, Route, basic
+from textlift.sandbox.service import (
+    Account,
+    Failure,
+    Option,
+    Paging,
+    Query,
+    Route,
+    SandboxSpec,
+    basic,
+)
 from textlift.sandbox.tables import DAY, YEAR, History, Row, Stream, Table, stream
 
 ORDERS = ("date", "-date")
@@ -414,3 +423,16 @@ class _Invention:
         number = f"{202 + area % 788}555{line * 7919 % 10_000:04d}"
         # As in the vendor's sample: most with the country code, some without.
         return number if person % 9 == 4 else f"1{number}"
+
+
+SANDBOX = SandboxSpec(
+    title="mGage",
+    open=MGage,
+    login="username sandbox@example.org, password sandbox-password",
+    options={
+        "messages": Option("how many in three years, of which one is served (default: 2000)", int),
+        "order": Option(f"order of messages: {', '.join(ORDERS)} (default: the first)"),
+    },
+    damage=MGage.damage,
+    describe=lambda account: f"programs {', '.join(map(str, account.programs))}; ",
+)

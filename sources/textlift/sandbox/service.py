@@ -11,7 +11,7 @@ import threading
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -274,6 +274,32 @@ class Account:
         if self.get(name, key) is None:
             raise KeyError(f"{name} has no row {key}")
         return self.tables[name]
+
+
+@dataclass(frozen=True)
+class Option:
+    """An option of the command ``textlift sandbox``, by its name without dashes."""
+
+    help: str
+    type: Callable[[str], Any] = str
+
+
+@dataclass(frozen=True)
+class SandboxSpec:
+    """What the command and the tests need to know of a service's sandbox."""
+
+    title: str
+    open: Callable[..., Account]
+    """Opens an account; takes `seed`, `now`, and the options by their names."""
+    login: str
+    """How to log in, for a person."""
+    options: Mapping[str, Option]
+    damage: Damage
+    """How its responses can go wrong."""
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments of `open` that the command sets where nothing else is said."""
+    describe: Callable[[Any], str] = lambda account: ""
+    """What to know of an account that was opened."""
 
 
 def basic(username: str, password: str) -> str:

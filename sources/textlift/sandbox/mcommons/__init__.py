@@ -15,7 +15,7 @@ from textlift.sandbox.mcommons.answers import ERRORS, INVALID, error, failure
 from textlift.sandbox.mcommons.faults import DAMAGE
 from textlift.sandbox.mcommons.routes import LISTS, ROUTES
 from textlift.sandbox.server import Response
-from textlift.sandbox.service import Account, Failure, Query, basic
+from textlift.sandbox.service import Account, Failure, Option, Query, SandboxSpec, basic
 from textlift.sandbox.tables import Row
 
 __all__ = ["ERRORS", "LISTS", "ORDERS", "ROUTES", "MobileCommons"]
@@ -160,3 +160,22 @@ class MobileCommons(Account):
             (members.add if member else members.discard)(profile)
             size = len([id for id in members if self.get("profiles", id)])
             groups.update(group, {"size": size}, self.now())
+
+
+SANDBOX = SandboxSpec(
+    title="Mobile Commons",
+    open=MobileCommons,
+    login="username sandbox@example.org, password sandbox-password; or token sandbox-token",
+    options={
+        "profiles": Option("size of the account; all else is in proportion (default: 2000)", int),
+        "columns": Option(
+            "how many custom columns there are at all times "
+            "(default: 4 at the start, and one more every hundred days)",
+            int,
+        ),
+        "start": Option("when the account begins (default: 2024-01-01T00:00:00Z)"),
+        "order": Option(f"order of profiles: {', '.join(ORDERS)} (default: the first)"),
+    },
+    damage=DAMAGE,
+    defaults={"profiles": 2000},
+)

@@ -1,0 +1,216 @@
+"""What holds for every service. Registering one in ``textlift.registry`` is enough to test it here.
+
+A load that was disturbed has to end with what an undisturbed one into an empty warehouse brings.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import PROJECT, TODAY, Warehouse
+from textlift.declare import ColumnType
+from textlift.errors import CredentialsError
+from textlift.registry import SERVICES, endpoints_of, job_of, sandbox_of
+from textlift.sandbox import Request, Response, Sandbox, rehearse
+from textlift.sandbox.clock import Clock
+
+DAY = 86_400
+KINDS = {
+    ColumnType.BIGINT: "BIGINT",
+    ColumnType.BOOLEAN: "BOOLEAN",
+    ColumnType.DECIMAL: "DECIMAL(38,9)",
+    ColumnType.DOUBLE: "DOUBLE",
+    ColumnType.TEXT: "VARCHAR",
+    ColumnType.TIMESTAMP: "TIMESTAMP WITH TIME ZONE",
+}
+#: ``-c LOAD service url folder``: loads from a sandbox into a DuckDB file, in small packages.
+LOAD = """
+import sys
+from pathlib import Path
+import textlift.clock
+from tests.conformance.test_service import TODAY, load_from
+service, url, folder = sys.argv[1:]
+textlift.clock.now = lambda: TODAY
+load_from(service, url, Path(folder))
+"""
+
+
+class _Box:
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+
+def warehouse_of(service: str, box: Any, folder: Path) -> Warehouse:
+    def make_source(base_url: str, **settings: Any) -> Any:
+        return job_of(service).sandbox_source(base_url, **settings)
+
+    folder.mkdir(exist_ok=True)
+    return Warehouse(box, folder, service, make_source)
+
+
+def load_from(service: str, url: str, folder: Path) -> None:
+    warehouse_of(service, _Box(url), folder).load(package_rows=100, page_size=50, concurrency=2)
+
+
+@pytest.fixture(params=SERVICES)
+def warehouse(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Warehouse]:
+    """An account in the sandbox of a service, and an empty warehouse for it."""
+    with Sandbox(sandbox_of(request.param).open(now=TODAY)) as box:
+        yield warehouse_of(request.param, box, tmp_path / "warehouse")
+
+
+def rows(warehouse: Warehouse) -> dict[str, Counter[tuple[Any, ...]]]:
+    """The rows of every table, without those that are gone at the service, or not kept there."""
+    found = {}
+    kept = {each.name: each.window for each in endpoints_of(warehouse.name) if each.window}
+    with warehouse.reading():
+        for table in sorted(warehouse.tables() - {"load_runs", "rejected_records"}):
+            columns = warehouse.columns(table)
+            names = ", ".join(f'"{name}"' for name in sorted(columns) if name[0] != "_")
+            there = "removed_at IS NULL" if "removed_at" in columns else "true"
+            if table in kept and kept[table].kept:
+                since = warehouse.box.service.now() - kept[table].kept + timedelta(days=1)
+                there += f" AND {kept[table].cursor} >= '{since.isoformat()}'"
+            found[table] = Counter(warehouse.query(f"SELECT {names} FROM {table} WHERE {there}"))
+    return found
+
+
+def undisturbed(warehouse: Warehouse) -> dict[str, Counter[tuple[Any, ...]]]:
+    """What a load into an empty warehouse brings."""
+    faults, warehouse.box.faults = warehouse.box.faults, []
+    fresh = warehouse_of(warehouse.name, warehouse.box, warehouse.folder.parent / "fresh")
+    assert fresh.load().failed == {}
+    warehouse.box.faults = faults
+    return rows(fresh)
+
+
+def assert_same(warehouse: Warehouse) -> None:
+    expected = undisturbed(warehouse)
+    assert rows(warehouse) == expected
+    assert sum(map(len, expected.values())) > 0
+
+
+def test_a_first_load_brings_every_resource_with_its_keys_and_types(warehouse: Warehouse) -> None:
+    summary = warehouse.load()
+    assert (summary.failed, summary.rejected) == ({}, 0)
+    with warehouse.reading():
+        for endpoint in endpoints_of(warehouse.name):
+            if endpoint.name not in warehouse.tables():
+                assert endpoint.setting, endpoint.name
+                continue
+            kinds = warehouse.columns(endpoint.name)
+            declared = {name: KINDS[column.type] for name, column in endpoint.columns.items()}
+            assert declared.items() <= kinds.items(), endpoint.name
+            assert kinds["_dlt_load_id"] == "VARCHAR"
+            if not endpoint.key:
+                continue
+            key = ", ".join(endpoint.key)
+            missing = " OR ".join(f"{name} IS NULL" for name in endpoint.key)
+            query = f"SELECT count(*), count(DISTINCT ({key})), count(*) FILTER ({missing})"
+            [(count, different, null)] = warehouse.query(f"{query} FROM {endpoint.name}")
+            assert (count, null) == (summary.rows[endpoint.name], 0), endpoint.name
+            assert different == count or endpoint.repeats, endpoint.name
+
+
+def test_a_second_run_changes_nothing(warehouse: Warehouse) -> None:
+    warehouse.load()
+    before = rows(warehouse)
+    summary = warehouse.load()
+    assert (summary.failed, summary.rejected) == ({}, 0)
+    assert rows(warehouse) == before
+
+
+def test_what_changes_in_a_week_arrives_with_the_next_run(
+    warehouse: Warehouse, clock: Clock
+) -> None:
+    warehouse.load()
+    before = rows(warehouse)
+    clock.advance(8 * DAY)
+    warehouse.box.service.advance(8 * DAY)
+    assert warehouse.load().failed == {}
+    assert rows(warehouse) != before
+    assert_same(warehouse)
+
+
+def test_what_moves_between_pages_is_there_after_the_next_run(
+    warehouse: Warehouse, clock: Clock
+) -> None:
+    def advance(request: Request, response: Response) -> None:
+        clock.advance(900)
+        warehouse.box.service.advance(900)
+
+    warehouse.box.hooks.append(advance)
+    warehouse.load(page_size=50)
+    warehouse.box.hooks.clear()
+    clock.advance(8 * DAY)
+    warehouse.box.service.advance(8 * DAY)
+    warehouse.load(page_size=50)
+    assert_same(warehouse)
+
+
+@pytest.mark.parametrize("requests", [3, 12])
+def test_killed_while_it_reads_the_next_run_brings_everything_once(
+    warehouse: Warehouse, requests: int
+) -> None:
+    command = [sys.executable, "-c", LOAD, warehouse.name, warehouse.box.url, str(warehouse.folder)]
+    with subprocess.Popen(command, cwd=PROJECT) as process:
+        while len(warehouse.box.requests) < requests and process.poll() is None:
+            time.sleep(0.002)
+        process.kill()
+    assert warehouse.load().failed == {}
+    assert_same(warehouse)
+
+
+def test_faults_that_pass_cost_no_row(warehouse: Warehouse) -> None:
+    rehearse(warehouse.box, "transient@20%")
+    assert warehouse.load().failed == {}
+    assert_same(warehouse)
+
+
+def test_a_service_that_is_down_fails_and_the_rows_stay(warehouse: Warehouse) -> None:
+    warehouse.load()
+    before = rows(warehouse)
+    rehearse(warehouse.box, "503")
+    summary = warehouse.load()
+    assert {name for name in summary.failed if "503" in summary.failed[name]} == set(summary.failed)
+    assert summary.failed
+    assert rows(warehouse) == before
+
+
+def test_refused_credentials_stop_the_run(warehouse: Warehouse) -> None:
+    rehearse(warehouse.box, "401")
+    with pytest.raises(CredentialsError, match=f"sources.{warehouse.name}.credentials"):
+        warehouse.load()
+
+
+def test_a_value_that_does_not_fit_costs_itself_alone(warehouse: Warehouse) -> None:
+    table = endpoints_of(warehouse.name)[0].name
+    count = undisturbed(warehouse)[table].total()
+    rehearse(warehouse.box, "bad-time@1")
+    summary = warehouse.load(table, concurrency=1)
+    assert summary.failed == {}
+    assert summary.rejected > 0
+    assert rows(warehouse)[table].total() == count
+    reasons = warehouse.query("SELECT DISTINCT resource, payload IS NULL FROM rejected_records")
+    assert reasons == [(table, False)]
+
+
+def test_each_run_notes_each_of_its_resources(warehouse: Warehouse) -> None:
+    for _ in range(2):
+        warehouse.load()
+    with warehouse.reading():
+        assert warehouse.query("SELECT count(DISTINCT run_id) FROM load_runs") == [(2,)]
+        [(requests,)] = warehouse.query("SELECT sum(requests) FROM load_runs")
+        resources = warehouse.query("SELECT resource, count(*) FROM load_runs GROUP BY ALL")
+    assert requests == len(warehouse.box.requests)
+    names = [endpoint.name for endpoint in endpoints_of(warehouse.name)]
+    assert sorted(resources) == sorted((name, 2) for name in names)
