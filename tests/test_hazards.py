@@ -472,7 +472,7 @@ def test_a_service_that_never_answers_fails_and_is_not_asked_for_ever(
     warehouse = account(empty=True)
     warehouse.box.latency = 0.5
     summary = warehouse.load("outgoing_messages", concurrency=4)
-    assert "no answer" in summary.failed["outgoing_messages"]
+    assert "no complete response" in summary.failed["outgoing_messages"]
     assert len(warehouse.box.requests) < 300
 
 
