@@ -14,19 +14,16 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from textlift.sandbox import Request, Response, Sandbox
-from textlift.sandbox.clock import moment, seconds
-from textlift.sandbox.mcommons import MobileCommons, shapes
-from textlift.sandbox.mcommons.answers import document
-from textlift.sandbox.mcommons.kinds import complete
-from textlift.sandbox.mcommons.parameters import Query
-from textlift.sandbox.mcommons.xml import attributes
+from textlift.sandbox.mcommons import LISTS, MobileCommons
 from textlift.sandbox.server import Service
+from textlift.sandbox.tables import DAY, Row
+from textlift.sandbox.xml import MARK, Element, text
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -39,7 +36,9 @@ COLUMNS = 8
 #: Of the account in which little happens.
 EMPTY_START, EMPTY_NOW = "2010-01-01T00:00:00Z", "2025-01-01T00:00:00Z"
 CROWDED_DAY = "2018-06-05T00:00:00Z"
-DAY = 86_400
+SECOND = timedelta(seconds=1)
+#: Profiles of the small account.
+SAMPLES = 1000
 #: Rows on a page, where nobody says so.
 PAGE_ROWS = 1000
 #: Parameters that say which part of a list is wanted.
@@ -52,7 +51,7 @@ class Remembered:
     prefix = MobileCommons.prefix
     damage = MobileCommons.damage
 
-    def __init__(self, service: MobileCommons) -> None:
+    def __init__(self, service: Service) -> None:
         self.made = 0
         self._service = service
         self._answers: dict[tuple[Any, ...], Response] = {}
@@ -74,48 +73,77 @@ class Remembered:
         return response
 
 
-class Crowded:
-    """An account with so many messages sent on one day, evenly, and nothing else in 15 years."""
+class Even(MobileCommons):
+    """An account with so many rows of one list, evenly in time, and nothing else.
 
-    prefix = MobileCommons.prefix
-    damage = MobileCommons.damage
+    The rows are those of a small account, over and over, each with an id and a time of its own, so
+    no size of the account costs memory.
+    """
 
-    def __init__(self, messages: int) -> None:
-        self._messages = messages
-        self._day = seconds(CROWDED_DAY)
+    def __init__(self, endpoint: str, count: int, begin: str, seconds: int) -> None:
+        """`count` rows in so many seconds, the first one at `begin`."""
+        small = MobileCommons(profiles=SAMPLES, columns=COLUMNS, start=START, now=NOW)
+        listed = LISTS[endpoint]
+        self._total, self._seconds = count, seconds
+        self._begin = datetime.fromisoformat(begin.replace("Z", "+00:00"))
+        cursor = str(small.tables[listed.table].cursor)
+        samples = _Samples(small.rows(listed.table), listed.element, cursor, self._time)
+        self.routes = {
+            endpoint: replace(listed, element=samples, parent=None, keep=None, show=None)
+        }
+        super().__init__(empty=True, now=NOW)
 
-    def answer(self, request: Request) -> Response:
-        """Answer one call to `sent_messages`, whatever is called."""
-        query = Query(request.query)
-        since, until = query.window("start_time", "end_time")
-        numbers = range(
-            0 if since is None else self._before(since),
-            self._messages if until is None else self._before(until + 1),
-        )
-        page = query.page(numbers, 20, 1000)
-        head = {"page": page.number, "limit": page.limit, "page_count": page.count}
-        rows = [shapes.OUTGOING_MESSAGE(self._row(number)) for number in page.ids]
-        lines = [f"<messages{attributes(head)}>", *rows, "</messages>"]
-        return document(['<response success="true">', *lines, "</response>"])
+    def select(
+        self,
+        name: str,
+        parent: int | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> Any:
+        """The numbers of the rows in a window."""
+        first = self._before(since) if since else 0
+        return range(first, self._before(until + SECOND) if until else self._total)
 
-    def _before(self, time: int) -> int:
-        """How many messages were sent before that second."""
-        elapsed = min(max(time - self._day, 0), DAY)
-        return -(-elapsed * self._messages // DAY)
+    def _time(self, number: int) -> datetime:
+        return self._begin + timedelta(seconds=number * self._seconds // self._total)
 
-    def _row(self, number: int) -> dict[str, Any]:
-        sent = moment(self._day + number * DAY // self._messages)
-        row = {"id": 1 + number, "body": "Polls close at 8", "profile_id": 7, "sent_at": sent}
-        return complete("outgoing_messages", row)
+    def _before(self, time: datetime) -> int:
+        """How many rows there are before a time."""
+        elapsed = min(max(int((time - self._begin).total_seconds()), 0), self._seconds)
+        return -(-elapsed * self._total // self._seconds)
+
+
+class _Samples(Element):
+    """Prints a row by its number: a sample, with another id and another time."""
+
+    def __init__(
+        self, rows: list[Row], element: Element, cursor: str, time: Callable[[int], datetime]
+    ) -> None:
+        super().__init__(element.name)
+        self._time = time
+        self._parts: list[list[str]] = []
+        for row in rows:
+            # Blanks that no text contains stand for the id and the time, whose order is known.
+            printed = element({**row, "id": "\x01", cursor: "\x01"}).replace(MARK, "")
+            self._parts.append(printed.split("\x01"))
+
+    def __call__(self, number: Any) -> str:
+        """The lines of a row."""
+        start, middle, end = self._parts[number % len(self._parts)]
+        return f"{start}{1 + number}{middle}{text(self._time(number))}{end}"
 
 
 def _profiles(count: int) -> Service:
-    return Remembered(MobileCommons(profiles=count, columns=COLUMNS, start=START, now=NOW))
+    return Remembered(Even("profiles", count, START, 364 * DAY))
 
 
 def _messages(count: int) -> Service:
-    # Three are sent to each profile.
-    return Remembered(MobileCommons(profiles=-(-count // 3), start=START, now=NOW))
+    return Remembered(Even("sent_messages", count, START, 364 * DAY))
+
+
+def _crowded(count: int) -> Service:
+    """So many messages sent on one day, and nothing else in 15 years."""
+    return Even("sent_messages", count, CROWDED_DAY, DAY)
 
 
 def _empty(count: int) -> Service:
@@ -136,7 +164,7 @@ def _living(count: int) -> Service:
 ACCOUNTS: dict[str, Callable[[int], Service]] = {
     "profiles": _profiles,
     "outgoing_messages": _messages,
-    "crowded": Crowded,
+    "crowded": _crowded,
     "empty": _empty,
     "living": _living,
 }

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bench.report import render
-from bench.server import CROWDED_DAY, Crowded, Remembered
+from bench.server import ACCOUNTS, CROWDED_DAY, Remembered
 from textlift.sandbox import Request
 from textlift.sandbox.mcommons import MobileCommons
 
@@ -89,7 +89,7 @@ def test_a_remembered_answer_is_made_once() -> None:
 
 
 def test_a_crowd_is_the_same_in_one_window_and_in_two() -> None:
-    service = Crowded(50_000)
+    service = ACCOUNTS["crowded"](50_000)
     noon, end = CROWDED_DAY.replace("T00", "T12"), CROWDED_DAY.replace("05T00", "06T00")
 
     def messages(**window: str) -> bytes:

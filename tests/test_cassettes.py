@@ -648,9 +648,9 @@ EXPECTED: Tables = {
             "name": "Import of June",
             "type": "UploadedGroup",
             "status": "active",
-            "size": 54,
+            "size": 2,
         },
-        {"id": 402781, "name": "Staff", "type": "UploadedGroup", "status": "inactive", "size": 44},
+        {"id": 402781, "name": "Staff", "type": "UploadedGroup", "status": "inactive", "size": 2},
     ],
     "keywords": [
         {
@@ -984,7 +984,8 @@ def test_every_next_page_is_at_the_address_that_is_asked_for_next() -> None:
 def test_every_resource_has_a_cassette_and_every_cassette_a_resource() -> None:
     folder = Path(record.__file__).parent
     resources = {endpoint.name for endpoint in ENDPOINTS}
-    assert {file.stem for file in folder.glob("*.yaml")} == set(CASSETTES)
+    files = {file.stem for file in folder.glob("*.yaml") if file != record.ACCOUNT}
+    assert files == set(CASSETTES)
     assert {name for name in CASSETTES if not name.startswith("mgage_")} == resources
     assert set(MESSAGES) == set(CASSETTES) - resources
 

@@ -9,10 +9,10 @@ import pytest
 
 from tests.test_answers import entries, rows
 from textlift.arrow.tables import Page, build_page
+from textlift.codec.dialects import JsonDialect, XmlDialect
 from textlift.codec.json import JsonCodec
-from textlift.codec.json_tree import JsonDialect
 from textlift.codec.xml import XmlCodec
-from textlift.codec.xml_tree import XmlDialect, expect_list, is_complete, prepare, root_tag
+from textlift.codec.xml_tree import expect_list, is_complete, prepare, root_tag
 from textlift.declare import ChildList, Column, ColumnType, Endpoint
 from textlift.errors import MalformedResponse, ServiceError
 

@@ -128,7 +128,7 @@ def people(*records: str, attributes: str = 'page="1"') -> str:
 def pages_of(account: MobileCommons, path: str, **query: Any) -> Iterator[bytes]:
     for number in range(1, 4):
         asked = [(name, str(value)) for name, value in {**query, "page": number}.items()]
-        headers = {"authorization": account._basic}
+        headers = {"authorization": "Bearer sandbox-token"}
         body = account.answer(Request("GET", f"/api/{path}", path, asked, headers, 1)).body
         yield body
         if b'num="0"' in body:
@@ -489,6 +489,15 @@ def test_a_large_answer_is_decoded_in_slices(monkeypatch: pytest.MonkeyPatch) ->
     doubled = people(*persons, persons[0].replace("Zo", "Jo"))
     assert assert_same(doubled)
     assert [reject.row_key for reject in decode(doubled).rejects] == ["0"]
+
+
+def test_what_follows_the_last_record_is_no_part_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(xml, "PART_BYTES", 1)
+    page = decode(people(PERSON, PERSON.replace('id="1"', 'id="2"'), "<!-- layout -->\nloose"))
+    assert page.table["id"].to_pylist() == [1, 2]
+    assert [reject.payload.strip() for reject in page.rejects] == ["loose"]
 
 
 @settings(max_examples=300)

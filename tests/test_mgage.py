@@ -27,8 +27,7 @@ from tests.truth import Row, comparable, expected_messages
 from textlift.arrow.tables import add_row_keys
 from textlift.errors import ConfigurationError
 from textlift.sandbox import Request, Response
-from textlift.sandbox.mgage import failure
-from textlift.sandbox.mgage.service import LINKS, ORDERS
+from textlift.sandbox.mgage import LINKS, ORDERS, failure
 
 PROGRAM = 121811
 PROGRAMS = (121811, 121812, 121813)

@@ -16,8 +16,7 @@ from tests.test_sandbox import (
     world_fixture,
 )
 from tests.test_sandbox_world import everything
-from textlift.sandbox.mcommons import MobileCommons
-from textlift.sandbox.mcommons.endpoints import ENDPOINTS
+from textlift.sandbox.mcommons import ROUTES, MobileCommons
 
 __all__ = ["sandbox_fixture", "service_fixture", "world_fixture"]
 
@@ -33,16 +32,14 @@ def test_an_empty_world(sandbox: Open) -> None:
         "mdata_entries": 9,
         "campaign_subscribers": 1,
         "group_members": 6,
-        "broadcast": 22,
     }
     parents = {
         "mconnect_id": 10,
         "url_id": 8101,
         "mdata_id": 4667,
         "group_id": 402704,
-        "broadcast_id": 123456,
     }
-    for endpoint in ENDPOINTS:
+    for endpoint in ROUTES:
         if endpoint in errors:
             campaign = {"campaign_id": 162603} if endpoint == "campaign_subscribers" else {}
             assert client.error(endpoint, **parents, **campaign)[0] == errors[endpoint]
@@ -52,7 +49,7 @@ def test_an_empty_world(sandbox: Open) -> None:
 
 def test_a_world_without_profiles_has_campaigns_all_the_same(sandbox: Open) -> None:
     client = sandbox(profiles=0)
-    assert len(client.listing("campaigns", include_opt_in_paths=1)) == 5
+    assert len(client.listing("campaigns", include_opt_in_paths=1)) == 6
     for endpoint in ("profiles", "messages", "sent_messages", "broadcasts"):
         assert len(client.listing(endpoint)) == 0
     assert len(client.listing("campaign_subscribers", campaign_id=162603)) == 0

@@ -320,7 +320,6 @@ def test_a_draft(client: Client) -> None:
     service.put("broadcasts", draft)
     service.update("broadcasts", draft["id"], delivery_time=None)
     assert DRAFT in printed(client, "broadcasts")
-    assert DRAFT in printed(client, "broadcast", broadcast_id=draft["id"])
 
 
 def test_a_subscriber_without_times(client: Client) -> None:

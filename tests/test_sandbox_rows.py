@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
-
-from lxml import etree
+from datetime import timedelta
 
 from tests.test_sandbox import (
     MASTER_CAMPAIGN,
@@ -105,28 +103,6 @@ def test_all_profiles_are_what_the_truth_says(world: Client, service: MobileComm
         }
 
 
-def test_profiles_leave_out_what_is_not_wanted(world: Client) -> None:
-    parts = {
-        "include_custom_columns": "custom_columns",
-        "include_subscriptions": "subscriptions",
-        "include_clicks": "clicks",
-        "include_members": "integrations",
-    }
-    whole = {child.tag for child in world.listing("profiles", limit=1)[0]}
-    assert set(parts.values()) <= whole
-    for parameter, part in parts.items():
-        (profile,) = world.listing("profiles", limit=1, **{parameter: "false"})
-        assert {child.tag for child in profile} == whole - {part}
-        (profile,) = world.listing("profiles", limit=1, **{parameter: "true"})
-        assert {child.tag for child in profile} == whole
-
-
-def test_districts_are_for_companies_with_advocacy(sandbox: Open) -> None:
-    for advocacy in (True, False):
-        (profile,) = sandbox(profiles=5, advocacy=advocacy).listing("profiles", limit=1)
-        assert (profile.find("last_saved_districts") is not None) is advocacy
-
-
 def test_profiles_by_phone_number(world: Client, service: MobileCommons) -> None:
     one, two, *_ = service.rows("profiles")
     numbers = one["phone_number"], two["phone_number"]
@@ -208,9 +184,6 @@ def test_broadcasts(world: Client, service: MobileCommons) -> None:
         found = world.all_ids("broadcasts", status=status)
         assert found == [row["id"] for row in rows if row["status"] == status] != []
     assert world.error("broadcasts", status="lost") == (16, "Invalid query parameters")
-    one = world.listing("broadcast", broadcast_id=rows[4]["id"])
-    assert one.tag == "broadcast"
-    assert etree.tostring(one).strip() == etree.tostring(broadcasts[4]).strip()
 
 
 def test_calls(world: Client, service: MobileCommons) -> None:
@@ -237,22 +210,13 @@ def test_call_count(world: Client, service: MobileCommons) -> None:
 
 def test_clicks(world: Client, service: MobileCommons) -> None:
     rows = service.truth("clicks", url_id=8101)
-    click = world.listing("clicks", url_id=8101)[1]
+    place, row = next((place, row) for place, row in enumerate(rows) if row["profile_id"])
+    click = world.listing("clicks", url_id=8101)[place]
     assert [child.tag for child in click] == [
         "created_at", "url", "clicked_url", "remote_addr", "http_referer", "user_agent",
         "profile_id",
     ]  # fmt: skip
-    assert click.findtext("profile_id") == str(rows[1]["profile_id"])
-    by_url = world.ids("clicks", url=click.findtext("clicked_url"))
-    assert by_url == [row["id"] for row in rows]
-    assert world.error("clicks", url="http://lil.example.org/nosuch") == (20, "Invalid URL")
-    total = world.listing("clicks", url_id=8101, total_link_clicks="true")
-    people = {row["profile_id"] or row["remote_addr"] for row in rows}
-    expected = {"total_link_clicks": str(len(rows)), "unique": str(len(people))}
-    assert dict(total.attrib) == expected
-    assert len(total) == 0
-    click = world.listing("clicks", url_id=8101, include_profile="true")[1]
-    assert click.find("profile").get("id") == str(rows[1]["profile_id"])
+    assert click.findtext("profile_id") == str(row["profile_id"])
 
 
 def test_mdata_queries(world: Client, service: MobileCommons) -> None:
@@ -272,8 +236,6 @@ def test_mdata_queries(world: Client, service: MobileCommons) -> None:
         column["name"]: f" {column['value']} " if column["value"] else " "
         for column in row["profile"]["custom_columns"]
     }
-    params = {"mdata_id": 4667, "include_custom_columns": "false"}
-    assert world.listing("mdata_queries", **params)[0][0].find("profile/custom_columns") is None
 
 
 def test_some_queries_are_equal_in_every_field(service: MobileCommons) -> None:
@@ -283,15 +245,14 @@ def test_some_queries_are_equal_in_every_field(service: MobileCommons) -> None:
 
 
 def test_a_query_that_is_equal_to_another_lies_in_the_same_windows() -> None:
-    # So few that the next second in which anybody asks is months away.
-    service = MobileCommons(now="2025-06-01T12:00:00Z", start="2024-10-01", profiles=60)
-    asked = [row["created_at"] for row in service.rows("mdata_queries")]
+    service = MobileCommons(now="2025-06-01T12:00:00Z", profiles=60)
+    asked = [row["created_at"] for row in service.truth("mdata_queries", mdata_id=4667)]
     assert asked[0] == asked[1] < asked[2]
     numbers = []
     with Sandbox(service) as box:
-        for since, until in (("2024-10-01", "2024-12-31"), ("2025-01-01", "2025-06-01")):
-            window = {"from": f"{since}T00:00:00Z", "to": f"{until}T23:59:59Z"}
-            listing = Client(box).listing("mdata_queries", mdata_id=4667, **window)
+        for window in ({"to": asked[1]}, {"from": asked[1] + timedelta(seconds=1)}):
+            times = {name: time.isoformat() for name, time in window.items()}
+            listing = Client(box).listing("mdata_queries", mdata_id=4667, **times)
             numbers.append(len(listing[0]))
     assert numbers == [2, len(asked) - 2]
 
@@ -326,15 +287,6 @@ def test_subscribers_agree_with_the_subscriptions_of_profiles(
     ]  # fmt: skip
 
 
-def test_subscribers_of_one_opt_in_path(world: Client, service: MobileCommons) -> None:
-    rows = service.truth("campaign_subscribers", campaign_id=162603)
-    expected = [row["id"] for row in rows if row["opt_in_path_id"] == 25011]
-    params = {"campaign_id": 162603, "opt_in_path_id": 25011}
-    assert world.all_ids("campaign_subscribers", **params) == expected != []
-    params["opt_in_path_id"] = 25999
-    assert world.error("campaign_subscribers", **params) == (19, "Invalid opt-in path")
-
-
 def test_no_time_is_printed_in_two_ways(world: Client) -> None:
     rows = world.listing("campaign_subscribers", campaign_id=162603)
     printed = {row.findtext("opted_out_at") for row in rows}
@@ -357,12 +309,6 @@ def test_campaigns(world: Client, service: MobileCommons) -> None:
     paths = with_paths[1].find("opt_in_paths")
     assert [list(path.attrib) for path in paths] == [["id", "active"]] * 2
     assert paths[0].findtext("name")
-    ids = [row["id"] for row in rows]
-    assert world.ids("campaigns", sort="desc") == ids[::-1]
-    assert world.ids("campaigns", status="active") == ids[:-1]
-    assert world.ids("campaigns", status="ended") == ids[-1:]
-    assert world.ids("campaigns", campaign_id=ids[2]) == [ids[2]]
-    assert world.ids("campaigns", campaign_id=5) == ids
 
 
 def test_donation_summary(world: Client, sandbox: Open) -> None:
@@ -381,34 +327,6 @@ def test_donation_summary(world: Client, sandbox: Open) -> None:
     assert int(accepted.get("amount")) > 0
     later = client.listing("donation_summary", fundraising_id=502, start_time="2025-01-01")
     assert 0 < int(later[0].get("count")) < int(accepted.get("count"))
-
-
-def test_tags(world: Client, service: MobileCommons) -> None:
-    rows = service.rows("tags")
-    tags = world.listing("tags")
-    assert tags[0].get("id") == str(rows[0]["id"])
-    assert tags[0].findtext("name") == rows[0]["name"]
-    assert dict(tags[0].find("taggable_object").attrib) == {
-        "type": "campaign",
-        "id": str(rows[0]["taggable_object"]["id"]),
-    }
-
-    def expected(**wanted: Any) -> list[int]:
-        return [
-            row["id"]
-            for row in rows
-            if all(
-                (row | row["taggable_object"] | {"id": row["id"]})[k] == v
-                for k, v in wanted.items()
-            )
-        ]
-
-    assert world.ids("tags", type="mconnect") == expected(type="mconnect") != []
-    of_campaign = [row["id"] for row in rows if row["taggable_object"]["id"] == 162603]
-    assert world.ids("tags", campaign_id=162603) == of_campaign != []
-    assert world.ids("tags", mconnect_id=162603) == []
-    assert world.ids("tags", tag="gotv") == expected(name="gotv") != []
-    assert world.ids("tags", tag_id=rows[0]["id"]) == [rows[0]["id"]]
 
 
 def test_ids_are_attributes_or_elements_as_printed(world: Client) -> None:

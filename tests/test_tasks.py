@@ -1,28 +1,26 @@
-"""The tasks of schedulers: every resource once, and what has an interval apart from what has none."""
+"""The tasks of schedulers: what has an interval apart from what has none, and quick to import."""
 
 from __future__ import annotations
+
+import subprocess
+import sys
 
 import pytest
 
 from textlift.declare import Endpoint
-from textlift.mcommons.endpoints import ENDPOINTS as MCOMMONS
-from textlift.mgage.endpoints import ENDPOINTS as MGAGE
+from textlift.registry import SERVICES, endpoints_of
 from textlift.tasks import SNAPSHOTS, TASKS
 
-SERVICES = {"mcommons": MCOMMONS, "mgage": MGAGE}
-
-
-def test_every_service_has_tasks() -> None:
-    assert set(TASKS) == set(SERVICES)
+EVERY = [endpoint for service in SERVICES for endpoint in endpoints_of(service)]
 
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_every_resource_is_in_one_task(service: str) -> None:
     resources = [name for names in TASKS[service].values() for name in names]
-    assert sorted(resources) == sorted(endpoint.name for endpoint in SERVICES[service])
+    assert sorted(resources) == sorted(endpoint.name for endpoint in endpoints_of(service))
 
 
-@pytest.mark.parametrize("endpoint", [*MCOMMONS, *MGAGE], ids=lambda endpoint: endpoint.name)
+@pytest.mark.parametrize("endpoint", EVERY, ids=lambda endpoint: endpoint.name)
 def test_what_is_read_by_time_has_a_task_of_its_own(endpoint: Endpoint) -> None:
     [(task, resources)] = [
         (task, names)
@@ -32,3 +30,10 @@ def test_what_is_read_by_time_has_a_task_of_its_own(endpoint: Endpoint) -> None:
     ]
     assert (task == SNAPSHOTS) == (endpoint.window is None)
     assert task == SNAPSHOTS or resources == (endpoint.name,) == (task,)
+
+
+def test_to_list_the_tasks_imports_neither_dlt_nor_arrow() -> None:
+    code = "import sys, textlift.tasks; print(*{m.partition('.')[0] for m in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert {"textlift"} <= set(done.stdout.split())
+    assert not {"dlt", "pyarrow", "duckdb", "requests", "lxml"} & set(done.stdout.split())

@@ -1,4 +1,8 @@
-"""The services, by name."""
+"""The services, by name: the only list of them.
+
+A service is a package here with ``endpoints``, a ``job`` and a ``source``, and a sandbox of the same
+name. Nothing of a service is imported before it is needed.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +12,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from textlift.declare import Endpoint
-from textlift.tasks import TASKS
 
 if TYPE_CHECKING:
     # To import it takes a second.
     from dlt.extract import DltSource
 
-SERVICES = tuple(TASKS)
+SERVICES = ("mcommons", "mgage")
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,13 @@ class Job:
     example: str
 
 
+def endpoints_of(service: str) -> Sequence[Endpoint]:
+    """Return the endpoints of a service. Imports nothing but the declarations."""
+    endpoints: Sequence[Endpoint] = import_module(f"textlift.{service}.endpoints").ENDPOINTS
+    return endpoints
+
+
 def job_of(service: str) -> Job:
-    """The pipeline of a service. Imports no other service."""
+    """Return the pipeline of a service."""
     job: Job = import_module(f"textlift.{service}.job").JOB
     return job

@@ -1,41 +1,29 @@
 """What a scheduler runs: the resources of each service, in tasks that can run at the same time.
 
-Nothing is imported here, because schedulers read their definitions again every few seconds.
+Schedulers import their definitions every few seconds, so this imports declarations only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-#: The task that has no interval: what a service lists now.
+from textlift.registry import SERVICES, endpoints_of
+
+#: The task of the resources that have no interval.
 SNAPSHOTS = "snapshots"
 
-#: Service → task → its resources. What is read by time has a task of its own, so that it can be
-#: tried again, cleared and backfilled alone; lists are short and share one.
-TASKS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
-    "mcommons": {
-        "profiles": ("profiles",),
-        "incoming_messages": ("incoming_messages",),
-        "outgoing_messages": ("outgoing_messages",),
-        "broadcasts": ("broadcasts",),
-        "calls": ("calls",),
-        "clicks": ("clicks",),
-        "mdata_queries": ("mdata_queries",),
-        "campaign_subscribers": ("campaign_subscribers",),
-        SNAPSHOTS: (
-            "campaigns",
-            "group_members",
-            "groups",
-            "keywords",
-            "mconnects",
-            "tinyurls",
-            "mdatas",
-            "tags",
-            "attachments",
-            "call_counts",
-            "donation_summaries",
-            "mdata_entries",
-        ),
-    },
-    "mgage": {"messages": ("messages",)},
-}
+
+def tasks_of(service: str) -> Mapping[str, tuple[str, ...]]:
+    """Return the tasks of a service, each with its resources.
+
+    A resource that is read by time has a task of its own, so that it can be retried, cleared and
+    backfilled alone. Lists are short and share one.
+    """
+    endpoints = endpoints_of(service)
+    tasks = {each.name: (each.name,) for each in endpoints if each.window}
+    lists = tuple(each.name for each in endpoints if not each.window)
+    return {**tasks, SNAPSHOTS: lists} if lists else tasks
+
+
+#: Service → task → its resources.
+TASKS: Mapping[str, Mapping[str, tuple[str, ...]]] = {name: tasks_of(name) for name in SERVICES}

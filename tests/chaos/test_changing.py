@@ -13,8 +13,8 @@ from tests.conftest import TODAY, Open, Warehouse, slow_but
 from tests.test_contract import assert_same
 from tests.test_mgage import PROGRAMS, assert_holds, between_pages, served
 from textlift.load.loading import Summary
-from textlift.sandbox.mcommons.store import ORDERS as PROFILE_ORDERS
-from textlift.sandbox.mgage.service import ORDERS as MESSAGE_ORDERS
+from textlift.sandbox.mcommons import ORDERS as PROFILE_ORDERS
+from textlift.sandbox.mgage import ORDERS as MESSAGE_ORDERS
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 #: How far the clock moves at most in all runs of a test, and how late a row reaches its list: less

@@ -17,7 +17,7 @@ from tests.test_mgage import assert_same as assert_same_messages
 from textlift.errors import CredentialsError
 from textlift.load.loading import Summary
 from textlift.sandbox import Request, Response, rehearse
-from textlift.sandbox.mcommons.parameters import ERRORS
+from textlift.sandbox.mcommons import ERRORS
 
 TABLES = ("profiles", "profiles__subscriptions", "incoming_messages", "calls", "keywords")
 RESOURCES = ("profiles", "incoming_messages", "calls", "keywords")

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from textlift.codec.dialects import JsonDialect
 from textlift.codec.json_salvage import salvage
 from textlift.codec.json_tree import (
     UNFIT,
-    JsonDialect,
     as_json,
     as_text,
     body_text,

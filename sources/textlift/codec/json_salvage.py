@@ -8,9 +8,9 @@ import sys
 from contextlib import suppress
 from typing import Any
 
+from textlift.codec.dialects import JsonDialect
 from textlift.codec.json_tree import (
     DECODER,
-    JsonDialect,
     at_path,
     doubled,
     make_object,

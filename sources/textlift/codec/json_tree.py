@@ -8,28 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from textlift.codec.dialects import JsonDialect
 from textlift.codec.schema import column_name
 from textlift.declare import Endpoint
 from textlift.errors import MalformedResponse, ServiceError
-
-
-@dataclass(frozen=True)
-class JsonDialect:
-    """How a service arranges its records.
-
-    ``next_link``, ``page_count`` and ``total`` are paths from the root, such as ``meta/nextPageUrl``.
-
-    Attributes:
-        shared: Keys beside the list of records with values that are columns of all records.
-        next_link: Where the URL of the next page is.
-        page_count: Where the number of pages is.
-        total: Where the number of records on all pages is.
-    """
-
-    shared: frozenset[str] = frozenset()
-    next_link: str | None = None
-    page_count: str | None = None
-    total: str | None = None
 
 
 @dataclass(frozen=True)

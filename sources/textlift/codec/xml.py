@@ -17,13 +17,13 @@ from typing import cast
 from lxml import etree
 
 from textlift.codec import xml_columns
+from textlift.codec.dialects import XmlDialect
 from textlift.codec.records import Decoded, Records, Reject, Rows
 from textlift.codec.schema import MAX_NEW_FIELDS, Field, RecordSchema, column_name
 from textlift.codec.xml_plan import Plan
 from textlift.codec.xml_salvage import salvage
 from textlift.codec.xml_tree import (
     GARBLED,
-    XmlDialect,
     between,
     locate,
     locate_all,

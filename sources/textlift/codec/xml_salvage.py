@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from lxml import etree
 
+from textlift.codec.dialects import XmlDialect
 from textlift.codec.records import Reject
-from textlift.codec.xml_tree import GARBLED, XmlDialect, parser, printable, start_tag, stated_in
+from textlift.codec.xml_tree import GARBLED, parser, printable, start_tag, stated_in
 from textlift.declare import Endpoint
 from textlift.errors import MalformedResponse
 from textlift.http.client import parse_number

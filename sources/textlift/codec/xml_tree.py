@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
 from itertools import islice
 
 from lxml import etree
 
+from textlift.codec.dialects import XmlDialect
 from textlift.declare import Endpoint
 from textlift.errors import MAX_QUOTE, MalformedResponse
 
@@ -20,42 +20,6 @@ _DECLARATION = re.compile(r"\A\s*<\?xml\b[^>]*\?>")
 _INVISIBLE = re.compile(rb"<!\[CDATA\[.*?\]\]>|<!--.*?-->|<\?.*?\?>", re.DOTALL)
 _START_TAG = re.compile(rb"<([A-Za-z_][\w.-]*)[^>]*>")
 _EPILOG = re.compile(rb"(?:\s|<!--(?:(?!-->).)*-->|<\?(?:(?!\?>).)*\?>)*", re.DOTALL)
-
-
-@dataclass(frozen=True)
-class XmlDialect:
-    """How a service prints its records.
-
-    ``count``, ``page_count`` and ``total`` are names of attributes of the element that holds the
-    records, or of elements beside the records.
-
-    Attributes:
-        envelope: Element around a response; ``None`` if the list is the root.
-        unwrapped: Whether a response can have several roots in the place of the envelope.
-        count: Where the number of records on the page is.
-        page_count: Where the number of pages is.
-        total: Where the number of records on all pages is.
-        described_by: Attributes that describe a value, such as ``type``; they become no columns.
-        padded: Whether all text is printed between blanks.
-    """
-
-    envelope: str | None = None
-    unwrapped: bool = False
-    count: str | None = None
-    page_count: str | None = None
-    total: str | None = None
-    described_by: frozenset[str] = frozenset()
-    padded: bool = False
-
-    @property
-    def is_verbatim(self) -> bool:
-        """Whether text and attributes are loaded as they are printed."""
-        return not (self.described_by or self.padded)
-
-    @property
-    def stated(self) -> frozenset[str]:
-        """Names of the attributes or elements that describe the page."""
-        return frozenset(filter(None, (self.count, self.page_count, self.total)))
 
 
 def prepare(body: bytes, dialect: XmlDialect) -> bytes:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 
-from textlift.codec.xml_tree import XmlDialect
+from textlift.codec.dialects import XmlDialect
 from textlift.declare import (
     ChildList,
     Column,

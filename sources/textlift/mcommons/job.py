@@ -8,8 +8,8 @@ from typing import Any
 import pyarrow as pa
 from dlt.extract import DltSource
 
-from textlift.mcommons import MobileCommonsCredentials, mcommons_source
 from textlift.mcommons.endpoints import ENDPOINTS
+from textlift.mcommons.source import MobileCommonsCredentials, mcommons_source
 from textlift.registry import Job
 
 

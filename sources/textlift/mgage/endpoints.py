@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from textlift.codec.json_tree import JsonDialect
+from textlift.codec.dialects import JsonDialect
 from textlift.declare import Column, ColumnType, Endpoint, Paging, Personal, WindowParams
 
 BIGINT = ColumnType.BIGINT

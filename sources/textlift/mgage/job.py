@@ -10,8 +10,8 @@ from dlt.extract import DltSource
 from textlift import clock
 from textlift.errors import ServiceError
 from textlift.load.report import report_of
-from textlift.mgage import MGageCredentials, mgage_source
 from textlift.mgage.endpoints import ENDPOINTS
+from textlift.mgage.source import MGageCredentials, mgage_source
 from textlift.registry import Job
 
 

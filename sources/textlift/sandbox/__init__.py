@@ -1,7 +1,7 @@
-"""A local stand-in for the services textlift reads from.
+"""Local stand-ins for the services that textlift loads.
 
-`Sandbox` is the HTTP server, with the switches that tests need (latency, faults, a log of calls).
-What it answers is the business of a service object, such as `sandbox.mcommons.MobileCommons`:
+`Sandbox` is the HTTP server, with what tests need: latency, faults, a log of calls. It answers with
+a service, such as `sandbox.mcommons.MobileCommons`:
 
     from textlift.sandbox import Sandbox
     from textlift.sandbox.mcommons import MobileCommons
@@ -9,7 +9,9 @@ What it answers is the business of a service object, such as `sandbox.mcommons.M
     with Sandbox(MobileCommons(profiles=200)) as box:
         print(box.url)
 
-`rehearse(box, "503@3")` makes things go wrong; `sandbox.faults` says what can.
+`rehearse(box, "503@3")` adds faults, which `sandbox.faults` lists. A service is declared with
+`tables` (rows, and what fills them), `service` (routes, paging, windows, logins, limits), `xml` (how
+rows are printed) and `damage` (faults of XML and JSON).
 """
 
 from __future__ import annotations

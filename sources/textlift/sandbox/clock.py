@@ -1,4 +1,4 @@
-"""Times as the services tell them: a clock that tests can set, and how people write a time."""
+"""A clock that tests can set, and times as ISO-8601 text."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TIME = re.compile(
 
 
 def parse_time(text: str) -> int:
-    """ISO-8601 as seconds since 1970, UTC where there is no offset, midnight where no time of day.
+    """ISO-8601 text as seconds since 1970; UTC without an offset, midnight without a time of day.
 
     Raises ValueError.
     """
@@ -36,7 +36,7 @@ def parse_time(text: str) -> int:
 
 
 def seconds(time: str | datetime) -> int:
-    """Seconds since 1970 of a time, UTC where it has no offset. Raises ValueError."""
+    """A time as seconds since 1970; UTC without an offset. Raises ValueError."""
     if isinstance(time, str):
         return parse_time(time)
     if time.tzinfo is None:
@@ -45,10 +45,10 @@ def seconds(time: str | datetime) -> int:
 
 
 class Clock:
-    """Stands where it was set until `advance` moves it, or shows the real time."""
+    """Shows the time it was set to until `advance` moves it, or the real time."""
 
     def __init__(self, now: str | datetime | None) -> None:
-        """Set the clock; None is for the real time."""
+        """Set the clock; None means the real time."""
         self._set = None if now is None else moment(seconds(now))
 
     def now(self) -> datetime:
@@ -56,7 +56,7 @@ class Clock:
         return self._set or datetime.now(timezone.utc).replace(microsecond=0)
 
     def advance(self, seconds: float) -> None:
-        """Move a clock that was set forward. Raises ValueError if it shows the real time."""
+        """Move a clock forward that was set. Raises ValueError if it shows the real time."""
         if self._set is None:
             raise ValueError("the clock is the real one; give now= to have one that can be set")
         if seconds < 0:

@@ -1,4 +1,4 @@
-"""Serves the sandbox from the command line: ``textlift sandbox``."""
+"""The command ``textlift sandbox``."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _FAULTS = """\
 faults: KIND[=VALUE][@[ENDPOINT:]WHEN], or KIND[=VALUE]@ENDPOINT
   503@7                     the seventh call; 7-9, 7- (from the seventh on), or always
   429=2@profiles:10%        one call in ten to an endpoint, with Retry-After: 2
-  transient@5%,hang@100     what a client should survive now and then; never the 100th answer
+  transient@5%,hang@100     at random what a client has to survive; no answer to call 100
   text@groups,comment@tags  HTTP 200 without a list; one whose rows stand in a comment
 """
 
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _service(options: argparse.Namespace) -> tuple[MobileCommons | MGage, str, str]:
-    """The service asked for, its name, and what one must know to call it. Raises ValueError."""
+    """The service, its name, and a note on how to call it. Raises ValueError."""
     given = {
         option: getattr(options, option)
         for option in sorted({option for names in _OPTIONS_OF.values() for option in names})
@@ -90,69 +90,62 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_epilog(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("service", choices=_OPTIONS_OF)
-    parser.add_argument(
-        "--port", type=int, default=8080, help="0 picks a free one (default: %(default)s)"
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add("service", choices=_OPTIONS_OF)
+    add("--port", type=int, default=8080, help="0 means any free port (default: %(default)s)")
+    add(
         "--profiles",
         type=int,
-        help="mcommons: size of the account; everything else scales with it (default: 2000)",
+        help="mcommons: size of the account; all else is in proportion (default: 2000)",
     )
-    parser.add_argument(
+    add(
         "--columns",
         type=int,
-        help="mcommons: how many custom columns there are, at all times "
+        help="mcommons: how many custom columns there are at all times "
         "(default: 4 at the start, and one more every hundred days)",
     )
-    parser.add_argument(
+    add(
         "--messages",
         type=int,
         help="mgage: how many in three years, of which one is served (default: 2000)",
     )
-    parser.add_argument(
-        "--seed", type=int, default=1, help="another seed, another account (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--latency", type=float, default=0.0, metavar="SECONDS", help="slept by each call"
-    )
-    parser.add_argument(
+    add("--seed", type=int, default=1, help="another seed, another account (default: %(default)s)")
+    add("--latency", type=float, default=0.0, metavar="SECONDS", help="each call waits this long")
+    add(
         "--start",
         metavar="DATE",
         help="mcommons: when the account begins (default: 2024-01-01T00:00:00Z)",
     )
-    parser.add_argument(
-        "--now", metavar="WHEN", help="stop the clock at this time (default: the real time)"
-    )
-    parser.add_argument(
+    add("--now", metavar="WHEN", help="stop the clock at this time (default: the real time)")
+    add(
         "--order",
         help="of profiles: id, updated_at, -updated_at; of messages of mgage: date, -date "
         "(default: the first)",
     )
-    parser.add_argument(
+    add(
         "--faults",
         action="append",
         default=[],
         metavar="SPEC",
-        help="make something go wrong, see below; may be repeated, and hold several with commas",
+        help="make calls fail, see below; can be repeated, and hold several with commas",
     )
-    parser.add_argument(
+    add(
         "--fault-seed",
         type=int,
         default=1,
         metavar="N",
         help="another seed, other random faults (default: %(default)s)",
     )
-    parser.add_argument(
+    add(
         "--exit-with-stdin",
         action="store_true",
-        help="stop when standard input is closed, so that no killed parent leaves an orphan",
+        help="stop when standard input is closed, so that the server does not outlive its parent",
     )
     return parser
 
 
 def _epilog() -> str:
-    """What --faults can say."""
+    """The help for --faults."""
     ours, theirs = kinds(MobileCommons.damage), kinds(MGage.damage)
     lists = {
         "kinds": [kind for kind in ours if kind in theirs],

@@ -1,4 +1,4 @@
-"""Faults to rehearse: what can go wrong between a client and a service, whenever it is wanted.
+"""Faults: what can go wrong between a client and a service, on demand.
 
     from textlift.sandbox import Sandbox, rehearse
     from textlift.sandbox.mcommons import MobileCommons
@@ -8,16 +8,16 @@
 
 A spec is `KIND[=VALUE][@[ENDPOINT:]WHEN]` or `KIND[=VALUE]@ENDPOINT`:
 
-- WHEN is `7` (the seventh call), `7-9`, `7-` (from the seventh on) or `10%` (at random); without
-  it, every call is meant.
-- ENDPOINT is the path after the service's prefix, as in `Request.endpoint`. Each fault counts the
-  calls of its own endpoint; without one, all calls.
+- WHEN is `7` (the seventh call), `7-9`, `7-` (from the seventh on) or `10%` (at random). Without
+  it, every call has the fault.
+- ENDPOINT is the path below the service's prefix, as in `Request.endpoint`. A fault counts the
+  calls of its endpoint; without one, all calls.
 
-`kinds` lists the kinds. Several faults can meet in one call: the first one is the outermost, so
-that `cut@2,same-page` cuts the page that the second one brought about.
+`kinds` lists the kinds. If several faults apply to a call, the first one is the outermost:
+`cut@2,same-page` cuts the page that the second one returns.
 
-What is random depends on the seed, the fault, and the question (endpoint and parameters) and how
-often it has been asked before, but not on the order in which different questions arrive.
+A random fault depends on the seed, the spec, the endpoint and parameters, and on how often these
+were requested before. It does not depend on the order in which different requests arrive.
 """
 
 from __future__ import annotations
@@ -30,47 +30,47 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import repeat
 from math import inf
+from random import Random
 
-from textlift.sandbox.dice import mix, salt
 from textlift.sandbox.page import page
 from textlift.sandbox.server import Request, Response, Sandbox, Service
 
 Answer = Callable[[Request], Response]
 Make = Callable[[Request, Answer], Response]
-"""A fault at work: from a call, and what would answer it otherwise, to an answer."""
+"""Answers a call with a fault, given what answers it otherwise."""
 Find = Callable[[str, bytes], "tuple[int, int] | None"]
-"""Where something is in a body of an endpoint, None if it is not there."""
+"""The start and end of something in the body of an endpoint, None if it is not there."""
 Change = Callable[[bytes], bytes]
 
 
 @dataclass(frozen=True)
 class Damage:
-    """How the answers of one service can go wrong."""
+    """The faults of one service."""
 
     failure: Callable[[int], Response]
-    """The service's answer with such an HTTP status."""
+    """Returns the answer with an HTTP status that tells a failure."""
     is_endpoint: Callable[[str], bool]
     record: Find
-    """Where the first record is."""
+    """Finds the first record of a page."""
     between: bytes
-    """What separates two records."""
+    """The bytes between two records."""
     window: frozenset[str]
-    """The parameters that ask for a window."""
+    """The parameters of windows."""
     kinds: Mapping[str, Make]
-    """The faults of this service alone."""
+    """The kinds that only this service has."""
     valued: Mapping[str, Callable[[str | None], Make]] = field(default_factory=dict)
-    """Those that depend on a VALUE, by `NAME=VALUE`; they raise ValueError if it will not do."""
+    """Kinds with a value, by `NAME=VALUE`. They raise ValueError for an invalid one."""
     transient: tuple[str, ...] = ()
-    """Those that a client should survive."""
+    """The kinds that a client has to survive."""
 
 
 def rehearse(box: Sandbox, *specs: str, seed: int = 1) -> Faults:
-    """Let a sandbox make faults from now on. Raises ValueError if a spec is wrong.
+    """Add faults to a sandbox. Raises ValueError for an invalid spec.
 
-    `box.faults.remove` takes what is returned, and ends them.
+    Pass the result to `box.faults.remove` to end them.
     """
     faults = Faults(box.service, specs, seed)
     box.faults.append(faults)
@@ -78,40 +78,40 @@ def rehearse(box: Sandbox, *specs: str, seed: int = 1) -> Faults:
 
 
 def kinds(damage: Damage) -> list[str]:
-    """All kinds of faults there are for a service, with the values they take."""
+    """All kinds for a service, with the values that they take."""
     valued = ("400-599[=SECONDS|=date]", "drip[=SECONDS]", "drip-head[=SECONDS]")
     return [*valued, *damage.valued, *_KINDS, *damage.kinds, "transient"]
 
 
 class Faults:
-    """Makes faults, as an entry of `Sandbox.faults`; `rehearse` puts it there."""
+    """An entry of `Sandbox.faults`, which `rehearse` adds."""
 
     def __init__(self, service: Service, specs: Iterable[str], seed: int = 1) -> None:
-        """Understand the specs; one text can hold several, separated by commas."""
+        """Parse the specs. One text can hold several, separated by commas."""
         self._service = service
         texts = [text.strip() for spec in specs for text in spec.split(",")]
         self._faults = [_fault(text, service.damage, seed) for text in texts]
-        self._asked: Counter[str] = Counter()
+        self._requested: Counter[str] = Counter()
         self._lock = threading.Lock()
 
     def __call__(self, request: Request) -> Response | None:
-        """The faulty answer to a call; None if no fault is due."""
-        question = repr((request.endpoint, sorted(request.query)))
+        """The faulty answer to a call; None if no fault applies."""
+        wanted = repr((request.endpoint, sorted(request.query)))
         with self._lock:
-            asked = self._asked[question]
-            self._asked[question] += 1
-            due = [fault.due(request.endpoint, question, asked) for fault in self._faults]
+            before = self._requested[wanted]
+            self._requested[wanted] += 1
+            due = [fault.due(request.endpoint, f"{wanted}/{before}") for fault in self._faults]
         makes = [make for make in due if make is not None]
         if not makes:
             return None
         answer: Answer = self._service.answer
         for make in reversed(makes):
-            answer = _around(answer, make)
+            answer = partial(_apply, make, answer)
         return answer(request)
 
 
 def damaged(record: Find, change: Change) -> Make:
-    """A fault that changes one record of a page, if it is there, and nothing else."""
+    """A fault that changes one record of a page and nothing else."""
 
     def make(request: Request, answer: Answer) -> Response:
         response = answer(request)
@@ -126,7 +126,7 @@ def damaged(record: Find, change: Change) -> Make:
 
 
 def at_end_of(pattern: str, extra: bytes) -> Change:
-    """Adds something to the last group of the first match, if there is one."""
+    """A change that adds bytes to the last group of the first match."""
     search = re.compile(pattern.encode()).search
 
     def change(record: bytes) -> bytes:
@@ -140,7 +140,7 @@ def at_end_of(pattern: str, extra: bytes) -> Change:
 
 
 def instead_of(pattern: str, other: bytes) -> Change:
-    """Replaces the last group of the first match, if there is one."""
+    """A change that replaces the last group of the first match."""
     search = re.compile(pattern.encode()).search
 
     def change(record: bytes) -> bytes:
@@ -166,7 +166,7 @@ _WHEN = re.compile(r"(?P<first>[0-9]+)(?P<range>-(?P<last>[0-9]*))?|(?P<share>[0
 class _Fault:
     spec: str
     makes: list[Make]
-    """One of them, at random."""
+    """One of them is chosen at random."""
     endpoint: str | None
     first: int
     last: float
@@ -174,20 +174,15 @@ class _Fault:
     seed: int
     calls: int = 0
 
-    def due(self, endpoint: str, question: str, asked: int) -> Make | None:
-        """What to do to a call, after counting it."""
+    def due(self, endpoint: str, request: str) -> Make | None:
+        """What to do with a call, None if nothing. Counts the call."""
         if self.endpoint not in (None, endpoint):
             return None
         self.calls += 1
         if not self.first <= self.calls <= self.last:
             return None
-        if self._random("when", question, asked) >= self.share:
-            return None
-        return self.makes[int(self._random("which", question, asked) * len(self.makes))]
-
-    def _random(self, use: str, question: str, asked: int) -> float:
-        """A number from 0 up to 1."""
-        return (mix(asked, salt(self.seed, f"{self.spec} {use} {question}")) >> 11) / 2**53
+        random = Random(f"{self.seed}/{self.spec}/{request}")
+        return random.choice(self.makes) if random.random() < self.share else None
 
 
 def _fault(spec: str, damage: Damage, seed: int) -> _Fault:
@@ -215,12 +210,12 @@ def _place(where: str | None) -> tuple[str | None, str | None]:
     endpoint, colon, when = where.rpartition(":")
     if colon:
         return endpoint, when
-    # No WHEN begins with a letter, and every endpoint does.
+    # An endpoint starts with a letter, WHEN does not.
     return (where, None) if where[0].isalpha() else (None, where)
 
 
 def _when(text: str, spec: str) -> tuple[int, float, float]:
-    """The first call, the last call, and the share of those between."""
+    """The first call, the last call, and the share of the calls between them."""
     match = _WHEN.fullmatch(text)
     if match and match["share"]:
         share = float(match["share"]) / 100
@@ -268,8 +263,8 @@ def _seconds(kind: str, value: str) -> float:
 # --- kinds ---------------------------------------------------------------------------------------
 
 
-def _around(answer: Answer, make: Make) -> Answer:
-    return lambda request: make(request, answer)
+def _apply(make: Make, answer: Answer, request: Request) -> Response:
+    return make(request, answer)
 
 
 def _instead(response: Response) -> Make:
@@ -311,7 +306,7 @@ def _redirect(request: Request, answer: Answer) -> Response:
 
 
 def _without(names: frozenset[str]) -> Make:
-    """The answer to the same call without some parameters."""
+    """Answers the same call without some parameters."""
 
     def make(request: Request, answer: Answer) -> Response:
         query = [(name, value) for name, value in request.query if name not in names]
@@ -321,7 +316,7 @@ def _without(names: frozenset[str]) -> Make:
 
 
 def _beginning(damage: Damage, endpoint: str, body: bytes) -> tuple[bytes, bytes]:
-    """A body to where a record could follow, and the record that did; of none, half and a blank."""
+    """A body up to where a record can follow, and that record; half of it and a blank if none."""
     place = damage.record(endpoint, body)
     if place is None:
         return body[: len(body) // 2], b" "
@@ -330,7 +325,7 @@ def _beginning(damage: Damage, endpoint: str, body: bytes) -> tuple[bytes, bytes
 
 @lru_cache
 def _blanks() -> bytes:
-    """Two gigabytes of blanks, packed: a gzip can have many members, here all the same."""
+    """Two gigabytes of blanks, compressed. A gzip file can repeat a member."""
     return gzip.compress(b" " * 2**26) * 2**5
 
 
@@ -371,10 +366,10 @@ _KINDS: dict[str, Callable[[Damage], Make]] = {
     "same-page": lambda damage: _without(frozenset(("page",))),
     "any-window": lambda damage: _without(damage.window),
 }
-"""Those that any service can have. Some are the same for all of them."""
+"""The kinds that every service has."""
 
 _TRANSIENT = (
     *("429", "429=0", "503", "500", "502", "504"),
     *("html", "empty", "cut", "truncated", "reset", "drop"),
 )
-"""Those a client should survive, whatever the service."""
+"""The kinds that a client of any service has to survive."""

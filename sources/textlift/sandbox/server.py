@@ -1,7 +1,4 @@
-"""The HTTP server: connections, recording, latency, faults. It knows no vendor.
-
-A service is any object with a `prefix` and an `answer(request)`; see `Service`.
-"""
+"""The HTTP server of the sandbox: connections, the log of calls, latency, faults. It knows no vendor."""
 
 from __future__ import annotations
 
@@ -34,21 +31,21 @@ Address = tuple[str, int]
 
 @dataclass
 class Request:
-    """One call as the server saw it."""
+    """One call as the server received it."""
 
     method: str
     path: str
-    """The path without the query, percent-encoding untouched."""
+    """The path without the query, still percent-encoded."""
     endpoint: str
-    """The path without the service's prefix."""
+    """The path below the service's prefix."""
     query: list[tuple[str, str]]
-    """Every parameter in order, repeated names included."""
+    """All parameters in their order, with repeated names."""
     headers: dict[str, str]
     """By lower-case name."""
     in_progress: int
-    """How many calls the server was busy with when this one came in, itself included."""
+    """How many calls were in progress when this one arrived, including itself."""
     status: int = 0
-    """The HTTP status of the answer; 0 while there is none, or if there never will be one."""
+    """The HTTP status of the answer; 0 if there is none."""
 
     @property
     def params(self) -> dict[str, str]:
@@ -64,47 +61,46 @@ class Response:
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
     truncate: int | None = None
-    """Announce the whole body, send only so many bytes of it, and close the connection. Such an
-    answer is not compressed."""
+    """Announce the whole body, but send only so many bytes, uncompressed, and close the connection."""
     drop: bool = False
-    """Close the connection without any answer."""
+    """Close the connection without an answer."""
     reset: bool = False
-    """The same, but so that the client's TCP sees a reset."""
+    """Reset the connection without an answer."""
     hang: bool = False
-    """Never answer: wait until the client goes away or the sandbox closes."""
+    """Do not answer: wait until the client disconnects or the sandbox closes."""
     drip: float | None = None
-    """Send the body byte by byte, so many seconds apart, and close the connection."""
+    """Send the body byte by byte, with so many seconds between them, and close the connection."""
     drip_head: bool = False
-    """Let a `drip` begin with the status line."""
+    """Send the status line and the headers like this as well."""
     stream: Iterable[bytes] | None = None
-    """What follows the body, in a chunked transfer without compression. It may go on for ever."""
+    """Chunks that follow the body, uncompressed. They can be endless."""
 
     @property
     def answered(self) -> bool:
-        """Whether any answer is sent at all."""
+        """Whether an answer is sent."""
         return not (self.drop or self.reset or self.hang)
 
     @property
     def closes(self) -> bool:
-        """Whether the connection ends with this answer."""
+        """Whether the connection is closed after the answer."""
         return not self.answered or self.truncate is not None or self.drip is not None
 
 
 class Service(Protocol):
-    """What a server needs to know about the service behind it."""
+    """What the server needs of a service."""
 
     @property
     def prefix(self) -> str:
-        """The path under which the service lives, such as `/api/`."""
+        """The path of the service, such as `/api/`."""
         ...
 
     @property
     def damage(self) -> Damage:
-        """How its answers can go wrong; see `sandbox.faults`."""
+        """The faults that it can have; see `sandbox.faults`."""
         ...
 
     def answer(self, request: Request) -> Response:
-        """Answer one call. Called from many threads at once, for paths outside `prefix` too."""
+        """Answer one call. Many threads call this at once, also for paths outside of `prefix`."""
         ...
 
 
@@ -115,14 +111,16 @@ Hook = Callable[[Request, Response], "Response | None"]
 class Sandbox:
     """Serves one service on the loopback interface. A context manager.
 
-    `requests` records every call in the order of arrival. `latency` is slept by each call, in
-    seconds. `faults` are asked for an answer before the service is: the first that returns one
-    wins. `hooks` see each answer before it is sent and may return another in its place; they are
-    also the place to change the service's data between two pages. All can be changed at any time.
+    Attributes:
+        requests: All calls, in the order of arrival.
+        latency: Seconds that each call waits before it is answered.
+        faults: Called before the service; the first one that returns an answer replaces it.
+        hooks: Called with each answer before it is sent. They can return another one, and change
+            the service's data between two pages.
     """
 
     def __init__(self, service: Service, port: int = 0, latency: float = 0.0) -> None:
-        """Bind to 127.0.0.1. Port 0 picks a free one. Raises OSError if the port is taken."""
+        """Bind to 127.0.0.1; port 0 means any free port. Raises OSError if the port is taken."""
         self.service = service
         self.latency = latency
         self.requests: list[Request] = []
@@ -138,7 +136,7 @@ class Sandbox:
 
     @property
     def port(self) -> int:
-        """The port it listens on."""
+        """The port that the server listens on."""
         return int(self._server.server_address[1])
 
     @property
@@ -148,16 +146,16 @@ class Sandbox:
 
     @property
     def peak(self) -> int:
-        """The highest number of calls in progress at once since the start or `reset_peak()`."""
+        """The most calls in progress at once since the start or the last `reset_peak()`."""
         return self._peak
 
     def reset_peak(self) -> None:
-        """Begin counting `peak` anew."""
+        """Start to count `peak` again."""
         with self._lock:
             self._peak = self._in_progress()
 
     def start(self) -> None:
-        """Begin to serve, on a thread of its own."""
+        """Start to serve on a thread of its own."""
         self._thread.start()
 
     def close(self) -> None:
@@ -192,7 +190,7 @@ class Sandbox:
             self._busy.discard(connection)
 
     def _in_progress(self) -> int:
-        # A client can have given up, and call again, before the thread that serves it knows.
+        # A client can disconnect and call again before its thread notices.
         return sum(not _has_gone(connection) for connection in self._busy)
 
     def _answer(self, request: Request) -> Response:
@@ -241,7 +239,7 @@ class _Server(ThreadingHTTPServer):
             _hang_up(connection)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        # A client that goes away in the middle of an answer is its own affair.
+        # A client may disconnect in the middle of an answer.
         if not isinstance(sys.exc_info()[1], OSError):
             super().handle_error(request, client_address)
 
@@ -260,8 +258,8 @@ class _Handler(BaseHTTPRequestHandler):
             response = box._answer(self._request(in_progress))
             end = self._begin(response)
         finally:
-            # Before the end of the answer is on its way: a client that has got it and calls again
-            # is not making two calls at once.
+            # Before the end of the answer is sent: a client that has received it and calls again
+            # does not make two calls at once.
             box._leave(self.connection)
         if response.reset:
             self._reset()
@@ -274,10 +272,10 @@ class _Handler(BaseHTTPRequestHandler):
     do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = do_OPTIONS = do_GET
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Keep quiet: `Sandbox.requests` is the log."""
+        """Print nothing: `Sandbox.requests` is the log."""
 
     def _request(self, in_progress: int) -> Request:
-        # The body means nothing here, but left unread it would be taken for the next call.
+        # A body that is not read would be parsed as the next request.
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
         url = urlsplit(self.path)
         return Request(
@@ -290,9 +288,9 @@ class _Handler(BaseHTTPRequestHandler):
         )
 
     def _begin(self, response: Response) -> bytes:
-        """Send all that takes its time. Returns the end of the answer, which is left to send.
+        """Send the answer up to its last part, and return that.
 
-        Raises ConnectionError if the client goes away meanwhile.
+        Raises ConnectionError if the client disconnects meanwhile.
         """
         if response.hang:
             self._idle(None)
@@ -319,7 +317,7 @@ class _Handler(BaseHTTPRequestHandler):
         return body
 
     def _head(self, response: Response) -> bytes:
-        """The status line and the headers."""
+        """The status line and the headers as bytes."""
         wire, head = self.wfile, io.BytesIO()
         self.wfile = head
         self.send_response(response.status)
@@ -336,23 +334,23 @@ class _Handler(BaseHTTPRequestHandler):
         return head.getvalue()
 
     def _chunk(self, data: bytes) -> None:
-        if data:  # an empty chunk would be the end
+        if data:  # an empty chunk is the end of the body
             self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
             self.wfile.flush()
 
     def _idle(self, seconds: float | None) -> None:
-        """Wait so long, or for ever. Raises ConnectionError when the client goes away.
+        """Wait; without a number of seconds, for ever. Raises ConnectionError on a disconnect.
 
-        What the client sends meanwhile is lost, so this is for connections that close afterwards.
+        This drops what the client sends meanwhile, so the connection has to be closed afterwards.
         """
         end = None if seconds is None else time.monotonic() + seconds
         try:
             while True:
-                # A timeout of 0 would mean not to wait for anything, not even a closed connection.
+                # With a timeout of 0, recv does not notice a closed connection.
                 left = None if end is None else max(end - time.monotonic(), 1e-6)
                 self.connection.settimeout(left)
                 if not self.connection.recv(4096):
-                    raise ConnectionAbortedError("the client has gone")
+                    raise ConnectionAbortedError("the client has disconnected")
         except TimeoutError:
             return
         finally:
@@ -376,22 +374,22 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _reset(self) -> None:
         self.close_connection = True
-        linger = struct.pack("ii", 1, 0)  # for no time at all: that is what makes it a reset
+        linger = struct.pack("ii", 1, 0)  # lingering for no time makes it a reset
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-        # The files made of the socket would keep it open, and say an orderly goodbye.
+        # The handler's files would keep the socket open and close it in order.
         socket.close(self.connection.detach())
 
 
 def _has_gone(connection: socket.socket) -> bool:
-    """Whether the client has closed its side."""
+    """Whether the client has closed the connection."""
     try:
         poll = select.poll()
         poll.register(connection, select.POLLIN)
         return bool(poll.poll(0)) and not connection.recv(1, socket.MSG_PEEK)
-    except (OSError, ValueError):  # closed on this side too
+    except (OSError, ValueError):  # this side is closed
         return True
 
 
 def _hang_up(connection: socket.socket) -> None:
-    with suppress(OSError):  # the other side may have been quicker
+    with suppress(OSError):  # the client may have closed it
         connection.shutdown(socket.SHUT_RDWR)
