@@ -25,6 +25,7 @@ from textlift.declare import ChildList, Column, ColumnType, Endpoint, Personal
 from textlift.dictionary import DELETED, LIST_INDEX, LOAD_ID, Table, all_tables, tables_of
 from textlift.load import resources
 from textlift.load.describe import describe
+from textlift.load.runs import LOAD_RUNS
 from textlift.registry import SERVICES, job_of
 
 TABLES = {service: all_tables(job_of(service).endpoints) for service in SERVICES}
@@ -68,7 +69,7 @@ def declared(service: str) -> dict[str, dict[str, str]]:
 
 
 def loaded(warehouse: Warehouse) -> dict[str, dict[str, str]]:
-    return {name: warehouse.columns(name) for name in warehouse.tables()}
+    return {name: warehouse.columns(name) for name in warehouse.tables() | {LOAD_RUNS}}
 
 
 def comments(warehouse: Warehouse) -> dict[tuple[str, str | None], str | None]:

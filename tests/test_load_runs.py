@@ -12,10 +12,14 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 
 from tests.conftest import TODAY, Open, Warehouse, leaks
 from textlift import __version__
+from textlift.dictionary import LOAD_ID
+from textlift.dictionary import LOAD_RUNS as TABLE
 from textlift.errors import ConfigurationError, CredentialsError
-from textlift.load.runs import COLUMNS, FAILED, LOADED, SKIPPED
+from textlift.load.runs import FAILED, LOADED, SKIPPED
 from textlift.sandbox import Request, Response
 from textlift.sandbox.clock import Clock
+
+COLUMNS = [name for name in TABLE.columns if name != LOAD_ID]
 
 
 def runs(warehouse: Warehouse) -> list[dict[str, Any]]:

@@ -68,8 +68,45 @@ REJECTED_RECORDS = Table(
     },
 )
 
+LOAD_RUNS = Table(
+    name="load_runs",
+    meaning="One resource in one run, also if the run failed. A run that was killed has no row.",
+    loaded_by="one row for each resource of each run",
+    key=("run_id", "resource"),
+    columns={
+        "run_id": Column(ColumnType.TEXT, "Id of the run; all resources of a run share it"),
+        "resource": Column(ColumnType.TEXT, "Resource, named as its table"),
+        "started_at": Column(ColumnType.TIMESTAMP, "When the run started, UTC"),
+        "ended_at": Column(ColumnType.TIMESTAMP, "When the run ended, UTC"),
+        "version": Column(ColumnType.TEXT, "Version of textlift"),
+        "rows": Column(
+            ColumnType.BIGINT, "Number of rows loaded into the table, without those of its lists"
+        ),
+        "requests": Column(
+            ColumnType.BIGINT, "Number of requests sent to the service, with the repeated ones"
+        ),
+        "retries": Column(ColumnType.BIGINT, "Number of requests that repeated a failed one"),
+        "rejected": Column(ColumnType.BIGINT, "Number of rows for rejected_records"),
+        "window_start": Column(
+            ColumnType.TIMESTAMP,
+            "First second read, UTC; NULL without a window, or if the resource failed",
+        ),
+        "window_end": Column(
+            ColumnType.TIMESTAMP,
+            "Last second read, UTC; NULL without a window, or if the resource failed",
+        ),
+        "outcome": Column(
+            ColumnType.TEXT, "Outcome: loaded, failed, or skipped if nothing was to be read"
+        ),
+        "message": Column(
+            ColumnType.TEXT, "Why the resource failed or was skipped, or what it could not read"
+        ),
+        **_LOAD_ID,
+    },
+)
+
 #: The tables of every dataset, whatever its service.
-SHARED_TABLES = (REJECTED_RECORDS,)
+SHARED_TABLES = (REJECTED_RECORDS, LOAD_RUNS)
 
 
 def all_tables(endpoints: Iterable[Endpoint]) -> list[Table]:

@@ -23,6 +23,7 @@ from dlt.common.normalizers.naming.snake_case import NamingConvention
 from textlift.codec.records import Decoded, Records, Reject, TextColumns
 from textlift.codec.schema import RecordSchema
 from textlift.declare import ColumnType, Endpoint
+from textlift.dictionary import LOAD_ID, Table
 
 #: Number of the root row that an entry of a list belongs to; never loaded.
 ROW = "_row"
@@ -35,6 +36,18 @@ ARROW_TYPES: Mapping[ColumnType, pa.DataType] = {
     ColumnType.TEXT: pa.string(),
     ColumnType.TIMESTAMP: pa.timestamp("us", "UTC"),
 }
+
+
+def schema_of(table: Table) -> pa.Schema:
+    """The Arrow schema of a table of the dictionary, without the column that dlt adds."""
+    return pa.schema(
+        [
+            pa.field(name, ARROW_TYPES[column.type], nullable=name not in table.key)
+            for name, column in table.columns.items()
+            if name != LOAD_ID
+        ]
+    )
+
 
 #: Why a record is rejected that brings too many undeclared columns.
 TOO_WIDE = "more columns than a table can take"

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table as Grid
 
 from textlift.dictionary import Table, all_tables
-from textlift.registry import SERVICES, job_of
+from textlift.registry import SERVICES, endpoints_of, job_of
 
 _MARKDOWN_HEAD = """\
 # Tables
@@ -36,7 +36,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--format", choices=("text", "markdown", "json"), default="text")
     options = parser.parse_args(argv)
     services = [options.service] if options.service else SERVICES
-    tables = {service: all_tables(job_of(service).endpoints) for service in services}
+    tables = {service: all_tables(endpoints_of(service)) for service in services}
     if options.format == "markdown":
         print(as_markdown(tables))
     elif options.format == "json":

@@ -19,7 +19,7 @@ from dlt.common import logger
 from dlt.common.schema.utils import has_table_seen_data
 
 from textlift import dictionary
-from textlift.arrow.tables import ARROW_TYPES, Page
+from textlift.arrow.tables import Page, schema_of
 from textlift.codec.records import Reject
 from textlift.declare import Endpoint
 from textlift.destinations.stored import having, stored_rows
@@ -27,13 +27,7 @@ from textlift.extract.slices import Slice
 from textlift.windows import Window
 
 REJECTED_RECORDS = dictionary.REJECTED_RECORDS.name
-SCHEMA = pa.schema(
-    [
-        pa.field(name, ARROW_TYPES[column.type], name not in dictionary.REJECTED_RECORDS.key)
-        for name, column in dictionary.REJECTED_RECORDS.columns.items()
-        if name != dictionary.LOAD_ID
-    ]
-)
+SCHEMA = schema_of(dictionary.REJECTED_RECORDS)
 
 Row = Mapping[str, Any]
 

@@ -18,43 +18,28 @@ import pyarrow as pa
 from dlt import Pipeline
 from dlt.common.destination.client import SupportsOpenTables
 from dlt.common.schema import Schema
-from dlt.common.schema.typing import C_DLT_LOAD_ID, TColumnSchema
+from dlt.common.schema.typing import C_DLT_LOAD_ID
 from dlt.extract import DltSource
 
-from textlift import __version__, clock
+from textlift import __version__, clock, dictionary
+from textlift.arrow.tables import schema_of
 from textlift.destinations import checked
 from textlift.destinations.stored import open_batches
+from textlift.load.describe import describe
 from textlift.load.report import StreamReport, report_of
 
-LOAD_RUNS = "load_runs"
+LOAD_RUNS = dictionary.LOAD_RUNS.name
 LOADED, FAILED, SKIPPED = "loaded", "failed", "skipped"
 
 #: Rows that are read back at most.
 RECENT_ROWS = 1000
 
-_TEXT, _COUNT, _TIME = pa.string(), pa.int64(), pa.timestamp("us", "UTC")
-#: Column → its type and meaning.
-COLUMNS = {
-    "run_id": (_TEXT, "Id of the run; all resources of a run share it."),
-    "resource": (_TEXT, "Resource, named as its table."),
-    "started_at": (_TIME, "When the run started."),
-    "ended_at": (_TIME, "When the run ended."),
-    "version": (_TEXT, "Version of textlift."),
-    "rows": (_COUNT, "Rows loaded into the table of the resource, without those of its lists."),
-    "requests": (_COUNT, "Requests sent to the service, retries included."),
-    "retries": (_COUNT, "Requests that repeated one that had failed."),
-    "rejected": (_COUNT, "Rows that the run noted for rejected_records."),
-    "window_start": (_TIME, "First second read; NULL without a window, or if the resource failed."),
-    "window_end": (_TIME, "Last second read; NULL without a window, or if the resource failed."),
-    "outcome": (_TEXT, "loaded, failed, or skipped: nothing was to be read."),
-    "message": (_TEXT, "Why the resource failed or was skipped, or what it could not read."),
-}
-_SCHEMA = pa.schema([(name, kind) for name, (kind, _) in COLUMNS.items()])
+_SCHEMA = schema_of(dictionary.LOAD_RUNS)
 
 
 @dataclass(frozen=True)
 class LoadRun:
-    """What a run did with one resource: a row of ``load_runs``, see :data:`COLUMNS`."""
+    """What a run did with one resource: a row of ``load_runs``."""
 
     run_id: str
     resource: str
@@ -100,7 +85,7 @@ def recent_runs(pipeline: Pipeline, schema: str) -> list[LoadRun]:
             dataset = dlt.dataset(pipeline.destination, pipeline.dataset_name, schema=client.schema)
             found = dataset.table(LOAD_RUNS).order_by(C_DLT_LOAD_ID, "desc").limit(RECENT_ROWS)
             rows = [dict(zip(found.columns, row)) for row in found.fetchall()]
-    return [LoadRun(**{name: row[name] for name in COLUMNS}) for row in rows]
+    return [LoadRun(**{name: row[name] for name in _SCHEMA.names}) for row in rows]
 
 
 class RunLog:
@@ -167,12 +152,7 @@ class RunLog:
 
 def _append(pipeline: Pipeline, schema: Schema, runs: Sequence[LoadRun]) -> None:
     """Append rows to ``load_runs``, all of them or none."""
-    columns: list[TColumnSchema] = [
-        {"name": name, "description": meaning} for name, (_, meaning) in COLUMNS.items()
-    ]
+    describe(schema, [dictionary.LOAD_RUNS])
     rows = pa.Table.from_pylist([asdict(run) for run in runs], _SCHEMA)
-    resource = dlt.resource([rows], name=LOAD_RUNS, columns=columns, write_disposition="append")
-    resource.apply_hints(
-        additional_table_hints={"description": "What each run did with each resource."}
-    )
+    resource = dlt.resource([rows], name=LOAD_RUNS, write_disposition="append")
     pipeline.run(resource, schema=schema)
