@@ -201,7 +201,7 @@ def readings_that_lose_a_row(endpoint: Endpoint, order: str, readings: int) -> l
             linked=endpoint.paging is Paging.LINKED,
             own_size=None if endpoint.page_limit else _LIMIT,
         )
-        windowed = endpoint.window and random.random() < 0.5
+        windowed = endpoint.incremental and random.random() < 0.5
         window = Window(_START, _START + timedelta(days=30)) if windowed else None
         reading = _read_while_it_moves(endpoint, listing, window, random)
         if reading is None or reading.plan.parts:

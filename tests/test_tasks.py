@@ -28,7 +28,7 @@ def test_what_is_read_by_time_has_a_task_of_its_own(endpoint: Endpoint) -> None:
         for task, names in tasks.items()
         if endpoint.name in names
     ]
-    assert (task == SNAPSHOTS) == (endpoint.window is None)
+    assert (task == SNAPSHOTS) == (endpoint.incremental is None)
     assert task == SNAPSHOTS or resources == (endpoint.name,) == (task,)
 
 

@@ -96,26 +96,35 @@ class ChildList:
 
 
 @dataclass(frozen=True)
-class WindowParams:
-    """How a request selects rows by time.
+class Incremental:
+    """What is new in an endpoint, whatever a request for it looks like.
+
+    Attributes:
+        cursor: Column with the time of a row.
+        lookback: How far before the cursor each run reads again, for rows that change later.
+        ahead: How far in the future rows can lie.
+        retention: How long the service keeps rows; ``None`` if for ever.
+    """
+
+    cursor: str
+    lookback: timedelta
+    ahead: timedelta = timedelta(0)
+    retention: timedelta | None = None
+
+
+@dataclass(frozen=True)
+class TimeRange:
+    """How a request selects a window: by two query parameters, both inclusive.
 
     Attributes:
         start: Parameter for the first second of the window.
         end: Parameter for the last second of the window.
-        cursor: Column that the window selects by.
-        lookback: How far before the cursor each run reads again, for rows that change later.
-        ahead: How far in the future rows can lie.
         undated: Parameters of one more request, for rows without a time.
-        kept: How long the service keeps rows; ``None`` if for ever.
     """
 
     start: str
     end: str
-    cursor: str
-    lookback: timedelta
-    ahead: timedelta = timedelta(0)
     undated: Mapping[str, str] | None = None
-    kept: timedelta | None = None
 
 
 @dataclass(frozen=True)
@@ -156,7 +165,8 @@ class Endpoint:
         params: Parameters of every request.
         paging: How further rows are requested.
         page_limit: Most rows on a page; ``None`` if the service states no limit.
-        window: How a request selects rows by time; ``None`` for a snapshot.
+        incremental: What is new, by time; ``None`` for a snapshot.
+        time_range: How a request selects a window of an incremental endpoint.
         repeats: Whether the service lists a key once for each object that it belongs to. All rows
             with the key are kept.
         settled: Whether rows never leave a window. If so, a page before an empty one is not read
@@ -187,7 +197,8 @@ class Endpoint:
     params: Mapping[str, str] = field(default_factory=dict)
     paging: Paging = Paging.SINGLE
     page_limit: int | None = None
-    window: WindowParams | None = None
+    incremental: Incremental | None = None
+    time_range: TimeRange | None = None
     repeats: bool = False
     settled: bool = False
     parent: Parent | None = None

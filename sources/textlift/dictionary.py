@@ -137,7 +137,7 @@ def _list_tables(
     for path, declared in lists.items():
         table = f"{name}__{declared.table or path}"
         columns = {**keys, **declared.columns, LIST_INDEX: _LIST_INDEX}
-        if endpoint.window:
+        if endpoint.incremental:
             columns[DELETED] = _DELETED
         yield Table(
             table,
@@ -183,7 +183,7 @@ def _computed_key(endpoint: Endpoint) -> Column:
 
 
 def _loaded_by(endpoint: Endpoint) -> str:
-    window = endpoint.window
+    window = endpoint.incremental
     each = f", for each row of {endpoint.parent.endpoint}" if endpoint.parent else ""
     if endpoint.configured:
         each = f", for each configured {' and '.join(endpoint.configured)}"

@@ -132,7 +132,7 @@ def read_settings(
     Raises:
         ConfigurationError: One of them cannot be used.
     """
-    windowed = {endpoint.name for endpoint in endpoints if endpoint.window}
+    windowed = {endpoint.name for endpoint in endpoints if endpoint.incremental}
     unknown = sorted(set(lookback_hours or {}) - windowed)
     if unknown:
         raise ConfigurationError(

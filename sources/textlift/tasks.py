@@ -20,8 +20,8 @@ def tasks_of(service: str) -> Mapping[str, tuple[str, ...]]:
     backfilled alone. Lists are short and share one.
     """
     endpoints = endpoints_of(service)
-    tasks = {each.name: (each.name,) for each in endpoints if each.window}
-    lists = tuple(each.name for each in endpoints if not each.window)
+    tasks = {each.name: (each.name,) for each in endpoints if each.incremental}
+    lists = tuple(each.name for each in endpoints if not each.incremental)
     return {**tasks, SNAPSHOTS: lists} if lists else tasks
 
 

@@ -71,15 +71,16 @@ def warehouse(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Wareho
 def rows(warehouse: Warehouse) -> dict[str, Counter[tuple[Any, ...]]]:
     """The rows of every table, without those that are gone at the service, or not kept there."""
     found = {}
-    kept = {each.name: each.window for each in endpoints_of(warehouse.name) if each.window}
+    incremental = {each.name: each.incremental for each in endpoints_of(warehouse.name)}
     with warehouse.reading():
         for table in sorted(warehouse.tables() - {"load_runs", "rejected_records"}):
             columns = warehouse.columns(table)
             names = ", ".join(f'"{name}"' for name in sorted(columns) if name[0] != "_")
             there = "removed_at IS NULL" if "removed_at" in columns else "true"
-            if table in kept and kept[table].kept:
-                since = warehouse.box.service.now() - kept[table].kept + timedelta(days=1)
-                there += f" AND {kept[table].cursor} >= '{since.isoformat()}'"
+            declared = incremental.get(table)
+            if declared and declared.retention:
+                since = warehouse.box.service.now() - declared.retention + timedelta(days=1)
+                there += f" AND {declared.cursor} >= '{since.isoformat()}'"
             found[table] = Counter(warehouse.query(f"SELECT {names} FROM {table} WHERE {there}"))
     return found
 

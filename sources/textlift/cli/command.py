@@ -307,9 +307,11 @@ def _confirmed(job: Job, resources: Sequence[str] | None, console: Console) -> b
         ConfigurationError: There is no terminal to ask at.
     """
     which = ", ".join(
-        f"{one.name} for {one.window.kept.days} days"
+        f"{one.name} for {one.incremental.retention.days} days"
         for one in job.endpoints
-        if one.window and one.window.kept and (resources is None or one.name in resources)
+        if one.incremental
+        and one.incremental.retention
+        and (resources is None or one.name in resources)
     )
     if not which:
         return True

@@ -64,7 +64,7 @@ def _with_columns(page: Page, slice_: Slice) -> Page:
 
 
 def _with_row_keys(endpoint: Endpoint, page: Page, undated: Counter[str]) -> Page:
-    cursor = endpoint.window.cursor if endpoint.window else None
+    cursor = endpoint.incremental.cursor if endpoint.incremental else None
     times = {
         reject.row: reject.payload
         for reject in page.rejects

@@ -228,10 +228,10 @@ class Fetcher:
     def _window_params(self, slice_: Slice) -> dict[str, str]:
         """Return the parameters of a slice without those of the page."""
         params = {**self._endpoint.params, **slice_.partition.params, **slice_.params}
-        if self._endpoint.window and slice_.window:
-            time_format = self._service.time_format
-            params[self._endpoint.window.start] = slice_.window.start.strftime(time_format)
-            params[self._endpoint.window.end] = slice_.window.end.strftime(time_format)
+        time_range, time_format = self._endpoint.time_range, self._service.time_format
+        if time_range and slice_.window:
+            params[time_range.start] = slice_.window.start.strftime(time_format)
+            params[time_range.end] = slice_.window.end.strftime(time_format)
         return params
 
     def _page_params(self, request: PageRequest) -> dict[str, str]:

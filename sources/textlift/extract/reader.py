@@ -390,7 +390,7 @@ class Reader:
 
 def _metadata(endpoint: Endpoint, page: Page, place: int, window: Window | None) -> PageMetadata:
     """Return what a plan may know of a page."""
-    cursor = endpoint.window.cursor if endpoint.window else None
+    cursor = endpoint.incremental.cursor if endpoint.incremental else None
     dates = times(page.table, cursor) if cursor and window else []
     inside = [time for time in dates if window and window.start <= time < window.end + SECOND]
     return PageMetadata(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
-from textlift.declare import Endpoint, WindowParams
+from textlift.declare import Endpoint, Incremental
 from textlift.errors import ConfigurationError
 from textlift.extract.settings import Settings
 from textlift.extract.slices import Partition, Slice
@@ -54,7 +54,7 @@ class Slicer:
     def __init__(
         self, endpoint: Endpoint, settings: Settings, now: datetime, until: datetime
     ) -> None:
-        kept = endpoint.window.kept if endpoint.window else None
+        kept = endpoint.incremental.retention if endpoint.incremental else None
         self._endpoint = endpoint
         self._settings = settings
         self._now = now
@@ -69,10 +69,19 @@ class Slicer:
         return self._endpoint.full_read_every is not None and self._endpoint.parent is not None
 
     @property
-    def incremental(self) -> WindowParams:
+    def _undated_params(self) -> Mapping[str, str]:
+        return (self._endpoint.time_range and self._endpoint.time_range.undated) or {}
+
+    @property
+    def reads_undated(self) -> bool:
+        """Whether rows without a time are requested apart."""
+        return bool(self._undated_params)
+
+    @property
+    def incremental(self) -> Incremental:
         """How the endpoint is read by time; it must not be a snapshot."""
-        assert self._endpoint.window
-        return self._endpoint.window
+        assert self._endpoint.incremental
+        return self._endpoint.incremental
 
     @property
     def end(self) -> datetime:
@@ -96,7 +105,7 @@ class Slicer:
 
     def usual(self, partition: Partition, cursor: datetime | None) -> Iterator[Slice]:
         """Yield what is new: from the cursor, minus the lookback, to the end."""
-        if self._endpoint.window is None:
+        if self._endpoint.incremental is None:
             yield Slice(partition)
             return
         if self.begins_with_set(cursor):
@@ -135,14 +144,14 @@ class Slicer:
         yield from self._undated(partition)
 
     def _undated(self, partition: Partition) -> Iterator[Slice]:
-        if self.incremental.undated:
-            yield Slice(partition, params=self.incremental.undated)
+        if self.reads_undated:
+            yield Slice(partition, params=self._undated_params)
 
     def _windows(self, partition: Partition, start: datetime, end: datetime) -> Iterator[Slice]:
         if start > end:
             return
         # A service that keeps a year may well answer for no more than a year at a time.
-        kept = self.incremental.kept
+        kept = self.incremental.retention
         parts = (end - start) // kept + 1 if kept else 1
         for window in Window(start, end).split(parts):
             yield Slice(partition, window, fallback_window=self._surely_kept(window))

@@ -198,7 +198,7 @@ class StreamSync:
         self._not_found: set[str] = set()
         self._too_early: str | None = None
         self._first_load = not self._positions.cursors
-        self.refresh = is_full_refresh() and endpoint.window is not None
+        self.refresh = is_full_refresh() and endpoint.incremental is not None
         self.complete = self._find_complete(state, load_id)
         phases = [] if self.refresh else [_Phase.USUAL]
         if self.complete:
@@ -208,7 +208,7 @@ class StreamSync:
 
     def fits(self, load_id: str | None) -> bool:
         """Return whether it can continue in the package with this id."""
-        if self.refresh != (is_full_refresh() and self.endpoint.window is not None):
+        if self.refresh != (is_full_refresh() and self.endpoint.incremental is not None):
             return False
         return self.complete is None or (load_id is not None and self.complete.since <= load_id)
 
@@ -261,7 +261,7 @@ class StreamSync:
     @property
     def _is_listing(self) -> bool:
         endpoint = self.endpoint
-        return not (endpoint.window or endpoint.parent or endpoint.configured)
+        return not (endpoint.incremental or endpoint.parent or endpoint.configured)
 
     def poll(self) -> SliceRows | None:
         """Return the next rows if they are there, without waiting.
@@ -348,7 +348,7 @@ class StreamSync:
         slicer, name = self._slicer, partition.name
         if self._phase is _Phase.USUAL:
             cursor = self._positions.cursors.get(name)
-            if self.endpoint.window:
+            if self.endpoint.incremental:
                 self._too_early = slicer.nothing_to_read(cursor) or self._too_early
                 if not slicer.begins_with_set(cursor):
                     self._look_for_gap(partition)
@@ -376,7 +376,7 @@ class StreamSync:
     @property
     def unwindowed_since(self) -> datetime | None:
         """From when on rows count that are read without a window; ``None`` for all of them."""
-        if self._slicer.reads_sets or self.endpoint.window is None:
+        if self._slicer.reads_sets or self.endpoint.incremental is None:
             return None
         if self._phase is _Phase.CLOSING:
             return max(self._slicer.first, self._slicer.moved_since)
@@ -389,7 +389,7 @@ class StreamSync:
             rows: The rows, all up to the end of their window.
             hold: A time the cursor may not pass, because a row of that time has to come again.
         """
-        partition, incremental = rows.slice_.partition, self.endpoint.window
+        partition, incremental = rows.slice_.partition, self.endpoint.incremental
         self.progress.count_rows(rows.page.table.num_rows, rows.slice_.window, rows.is_last)
         if rows.not_found is not None:
             self._not_found.add(partition.name)
@@ -421,7 +421,7 @@ class StreamSync:
             cursor = max(newest, cursor or newest)
         if cursor is not None:
             positions.cursors[partition.name] = min(cursor, self._holds.get(partition.name, cursor))
-        if incremental.kept and rows.slice_.window:
+        if incremental.retention and rows.slice_.window:
             self._reach(positions.reached, partition.name, rows.slice_.window)
 
     def _reach(self, reached: dict[str, datetime], partition: str, window: Window) -> None:
@@ -436,13 +436,13 @@ class StreamSync:
 
     def covered(self) -> Covered | None:
         """Return which stored rows a complete read returns if they are still at the service."""
-        assert self.complete and self.endpoint.window
-        incremental, window, undated = self.endpoint.window, None, True
+        assert self.complete and self.endpoint.incremental
+        incremental, window, undated = self.endpoint.incremental, None, True
         if self.refresh and not self._slicer.reads_sets:
             window = self._slicer.refreshed_window()
             if window is None:
                 return None
-            undated = bool(incremental.undated or self.endpoint.full_read_every)
+            undated = bool(self._slicer.reads_undated or self.endpoint.full_read_every)
         values: dict[str, list[Any]] = {name: [only] for name, only in self._settings.only.items()}
         if self.endpoint.configured or (self.endpoint.parent and not self.refresh):
             for partition in self._partitions or ():
@@ -456,7 +456,7 @@ class StreamSync:
     def save(self, state: dict[str, Any]) -> None:
         """Write the cursors into the resource's state, for the package that is being filled."""
         settings = self._settings
-        if self.endpoint.window is None or settings.is_range:
+        if self.endpoint.incremental is None or settings.is_range:
             return
         for name, now in self._positions.state().items():
             before = state.get(name, {})

@@ -103,7 +103,7 @@ class Rejections:
             pass
         elif slice_.window is None:
             self._undated.add(prefix)
-            undated = (self._endpoint.window and self._endpoint.window.undated) or {}
+            undated = (self._endpoint.time_range and self._endpoint.time_range.undated) or {}
             if not undated or not undated.items() <= slice_.params.items():
                 self._complete.add(prefix)
         else:

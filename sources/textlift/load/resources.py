@@ -114,10 +114,10 @@ class _Package:
         rows = replace(rows, page=load.new_columns.admit(rows.page))
         page = rows.page
         hold = None
-        if load.endpoint.window:
+        if load.endpoint.incremental:
             if rows.slice_.window is None and load.unwindowed_since:
-                page = _from(load.unwindowed_since, page, load.endpoint.window.cursor)
-            page, hold = self._unseen(page, load.endpoint.key, load.endpoint.window.cursor)
+                page = _from(load.unwindowed_since, page, load.endpoint.incremental.cursor)
+            page, hold = self._unseen(page, load.endpoint.key, load.endpoint.incremental.cursor)
         load.advance(rows, hold)
         self.rejections.add(rows.page, rows.slice_)
         if rows.not_found is None:
@@ -199,7 +199,7 @@ def build_resource(run: SyncContext, endpoint: Endpoint) -> DltResource:
 
     def rows() -> Iterator[Any]:
         state = dlt.current.resource_state()
-        if endpoint.window:
+        if endpoint.incremental:
             state = account_state(state, run.settings.account)
         this_resource = dlt.current.resource()
         lists = _known_lists(endpoint)
@@ -229,7 +229,7 @@ def build_resource(run: SyncContext, endpoint: Endpoint) -> DltResource:
                     continue
                 package.add(found)
                 # A snapshot goes into one package, and only when it is complete; so does a window.
-                if not endpoint.window or not found.is_last:
+                if not endpoint.incremental or not found.is_last:
                     continue
                 if package.is_full(run.settings.package_rows) and not load.finished:
                     break
@@ -260,7 +260,7 @@ def build_resource(run: SyncContext, endpoint: Endpoint) -> DltResource:
                 frames = "".join(traceback.format_tb(error.__traceback__))
                 logger.error(f"{endpoint.name}: unexpected {type(error).__name__}\n{frames}")
                 failed = f"{endpoint.name}: unexpected {type(error).__name__}, see the log"
-            if endpoint.window:
+            if endpoint.incremental:
                 # The windows before the one that failed are complete.
                 yield from _batch_tables(package, empty)
                 load.save(state)
@@ -278,7 +278,7 @@ def build_resource(run: SyncContext, endpoint: Endpoint) -> DltResource:
         rows,
         name=endpoint.name,
         primary_key=list(endpoint.key),
-        write_disposition="merge" if endpoint.window else "replace",
+        write_disposition="merge" if endpoint.incremental else "replace",
     )
     set_report(resource, StreamReport(unset=unset))
     resource.apply_hints(additional_table_hints={ACCOUNT_HINT: run.settings.account})
@@ -510,7 +510,7 @@ def _child_item(endpoint: Endpoint, suffix: str, roots: pa.Table, entries: pa.Ta
     Entries are replaced as a set for each record. A record without entries gets a row that removes
     the ones it had.
     """
-    merge = endpoint.window is not None
+    merge = endpoint.incremental is not None
     keys = {
         name: roots[key] for key, name in endpoint.foreign_keys.items() if key in roots.schema.names
     }

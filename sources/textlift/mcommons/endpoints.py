@@ -17,10 +17,11 @@ from textlift.declare import (
     Columns,
     ColumnType,
     Endpoint,
+    Incremental,
     Paging,
     Parent,
     Personal,
-    WindowParams,
+    TimeRange,
 )
 
 BIGINT = ColumnType.BIGINT
@@ -277,7 +278,8 @@ ENDPOINTS = (
         },
         paging=Paging.OPEN,
         page_limit=1000,
-        window=WindowParams("from", "to", cursor="updated_at", lookback=timedelta(hours=1)),
+        incremental=Incremental("updated_at", lookback=timedelta(hours=1)),
+        time_range=TimeRange("from", "to"),
         full_read_every=timedelta(days=7),
         removed_column="removed_at",
     ),
@@ -309,9 +311,8 @@ ENDPOINTS = (
         params={"include_profile": "false"},
         paging=Paging.COUNTED,
         page_limit=1000,
-        window=WindowParams(
-            "start_time", "end_time", cursor="received_at", lookback=timedelta(hours=1)
-        ),
+        incremental=Incremental("received_at", lookback=timedelta(hours=1)),
+        time_range=TimeRange("start_time", "end_time"),
     ),
     # List Outgoing Messages. The status changes for days after sent_at.
     Endpoint(
@@ -341,7 +342,8 @@ ENDPOINTS = (
         params={"include_profile": "false"},
         paging=Paging.COUNTED,
         page_limit=1000,
-        window=WindowParams("start_time", "end_time", cursor="sent_at", lookback=timedelta(days=3)),
+        incremental=Incremental("sent_at", lookback=timedelta(days=3)),
+        time_range=TimeRange("start_time", "end_time"),
     ),
     # List Broadcasts. Counts rise for weeks after the delivery. A scheduled broadcast lies in the
     # future, and a draft can have no time, so drafts are requested beside the window.
@@ -378,14 +380,10 @@ ENDPOINTS = (
         },
         paging=Paging.COUNTED,
         page_limit=1000,
-        window=WindowParams(
-            "start_time",
-            "end_time",
-            cursor="delivery_time",
-            lookback=timedelta(days=30),
-            ahead=timedelta(days=5 * 365),
-            undated={"status": "draft"},
+        incremental=Incremental(
+            "delivery_time", lookback=timedelta(days=30), ahead=timedelta(days=5 * 365)
         ),
+        time_range=TimeRange("start_time", "end_time", undated={"status": "draft"}),
     ),
     # List Calls, for each mConnect. The list is by the end of a call; recordings and transcriptions
     # follow later.
@@ -434,7 +432,8 @@ ENDPOINTS = (
         params={"include_profile": "true", "include_profile_id_only": "true"},
         paging=Paging.OPEN,
         page_limit=1000,
-        window=WindowParams("from", "to", cursor="end_time", lookback=timedelta(days=1)),
+        incremental=Incremental("end_time", lookback=timedelta(days=1)),
+        time_range=TimeRange("from", "to"),
         parent=Parent("mconnects", param="mconnect_id", column="mconnect_id"),
         not_found_codes=frozenset({INVALID_MCONNECT}),
     ),
@@ -457,7 +456,8 @@ ENDPOINTS = (
         aliases={"profile": "profile_id", "profile__id": "profile_id"},
         paging=Paging.OPEN,
         settled=True,
-        window=WindowParams("from", "to", cursor="created_at", lookback=timedelta(hours=1)),
+        incremental=Incremental("created_at", lookback=timedelta(hours=1)),
+        time_range=TimeRange("from", "to"),
         parent=Parent("tinyurls", param="url_id", column="tinyurl_id"),
         not_found_codes=frozenset({INVALID_URL}),
     ),
@@ -537,7 +537,8 @@ ENDPOINTS = (
         },
         paging=Paging.COUNTED,
         page_limit=100,
-        window=WindowParams("from", "to", cursor="created_at", lookback=timedelta(hours=1)),
+        incremental=Incremental("created_at", lookback=timedelta(hours=1)),
+        time_range=TimeRange("from", "to"),
         parent=Parent("mdatas", param="mdata_id", column="mdata_id"),
         not_found_codes=frozenset({INVALID_MDATA}),
     ),
@@ -595,7 +596,8 @@ ENDPOINTS = (
         key=("campaign_id", "id"),
         paging=Paging.OPEN,
         page_limit=1000,
-        window=WindowParams("from", "to", cursor="activated_at", lookback=timedelta(days=1)),
+        incremental=Incremental("activated_at", lookback=timedelta(days=1)),
+        time_range=TimeRange("from", "to"),
         parent=Parent("campaigns", param="campaign_id", column="campaign_id"),
         not_found_codes=frozenset({INVALID_CAMPAIGN}),
         full_read_every=timedelta(days=7),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from textlift.codec.dialects import JsonDialect
-from textlift.declare import Column, ColumnType, Endpoint, Paging, Personal, WindowParams
+from textlift.declare import Column, ColumnType, Endpoint, Incremental, Paging, Personal, TimeRange
 
 BIGINT = ColumnType.BIGINT
 TEXT = ColumnType.TEXT
@@ -53,14 +53,13 @@ ENDPOINTS = (
         identity=("program_id", "type", "number", "body", "date"),
         paging=Paging.LINKED,
         page_limit=500,
-        window=WindowParams(
-            start="startDate",
-            end="endDate",
-            cursor="date",
+        incremental=Incremental(
+            "date",
             lookback=timedelta(days=3),
             ahead=timedelta(minutes=15),
-            kept=timedelta(days=365),
+            retention=timedelta(days=365),
         ),
+        time_range=TimeRange("startDate", "endDate"),
         configured=("program_id",),
         setting="programs",
         not_found_codes=frozenset({NOT_FOUND}),
