@@ -1,4 +1,4 @@
-"""A service declared on the sandbox's engine: routes, parameters in paths, windows, paging, limits."""
+"""Routes, windows, paging and limits of a service that declares them."""
 
 from __future__ import annotations
 

@@ -9,9 +9,10 @@ a service, such as `sandbox.mcommons.MobileCommons`:
     with Sandbox(MobileCommons(profiles=200)) as box:
         print(box.url)
 
-`rehearse(box, "503@3")` adds faults, which `sandbox.faults` lists. A service is declared with
-`tables` (rows, and what fills them), `service` (routes, paging, windows, logins, limits), `xml` (how
-rows are printed) and `damage` (faults of XML and JSON).
+`rehearse(box, "503@3")` adds faults, which `sandbox.faults` lists.
+
+A service is declared with `tables` (rows, and what fills them), `service` (routes, paging, windows,
+logins, limits), `xml` (how rows are printed) and `damage` (faults for XML and JSON).
 """
 
 from __future__ import annotations

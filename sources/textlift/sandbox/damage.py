@@ -1,4 +1,4 @@
-"""Faults that spoil an answer, by the format of its body. `sandbox.faults` has those of any body."""
+"""Faults for answers in XML and in JSON. `sandbox.faults` has those of any format."""
 
 from __future__ import annotations
 

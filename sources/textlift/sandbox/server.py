@@ -1,4 +1,4 @@
-"""The HTTP server of the sandbox: connections, the log of calls, latency, faults. It knows no vendor."""
+"""The HTTP server: connections, the log of calls, latency, faults. It knows no vendor."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Response:
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
     truncate: int | None = None
-    """Announce the whole body, but send only so many bytes, uncompressed, and close the connection."""
+    """Announce the whole body, send only so many bytes of it, uncompressed, and disconnect."""
     drop: bool = False
     """Close the connection without an answer."""
     reset: bool = False

@@ -24,13 +24,13 @@ MARK = "\0"
 """Stands for the indentation of the element that is printed. XML cannot contain it."""
 NO_TIME = "0000-00-00 00:00:00"
 
-# A parser reads a bare carriage return as a line feed, and either of them in an attribute as a blank.
+# A parser reads a bare carriage return as a line feed, and in an attribute both as a blank.
 _ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#13;"})
 _QUOTES = {**_ESCAPES, **str.maketrans({'"': "&quot;", "\n": "&#10;", "\t": "&#9;"})}
 
 
 def text(value: Any) -> str:
-    """A scalar as character data; a time as `2019-06-21 14:49:40 UTC`, None as ``."""
+    """A scalar as character data; a time as `2019-06-21 14:49:40 UTC`, None as no text."""
     if isinstance(value, str):
         return value.translate(_ESCAPES)
     return _scalar(value, "%04d-%02d-%02d %02d:%02d:%02d UTC")
