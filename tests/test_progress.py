@@ -96,7 +96,8 @@ def test_json_logs_get_json_alone(account: Open) -> None:
     assert list(events) == ["start", "end", "summary"]
     assert events["start"]["resources"] == ["campaigns"]
     assert events["end"]["outcome"] == "ended"
-    assert events["summary"]["rows"]["campaigns"] == 5
+    campaigns = len(warehouse.box.service.rows("campaigns"))
+    assert events["summary"]["rows"]["campaigns"] == campaigns
 
 
 @pytest.mark.real_clock
