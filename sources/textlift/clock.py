@@ -1,4 +1,4 @@
-"""What time it is: asked here and nowhere else, so that a whole run can be set to another time."""
+"""The current time. All code reads it here, so a whole run can be set to another time."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from datetime import datetime, timezone
 
 
 def now() -> datetime:
-    """The current second, in UTC."""
+    """Return the current second in UTC."""
     return datetime.now(timezone.utc).replace(microsecond=0)

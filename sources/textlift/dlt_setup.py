@@ -1,6 +1,6 @@
-"""What dlt needs to be told wherever these sources run: in a project of ours, a scheduler, or a script.
+"""Default settings of dlt for these sources, in a project, a scheduler or a script.
 
-These are defaults. What somebody has set, in a file or in the environment, goes before them.
+Settings in a file or in the environment take precedence.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from dlt.extract.storage import ExtractorItemStorage
 
 PROVIDER = "textlift defaults"
 
-#: Destinations whose tables can be replaced from a copy beside them.
+#: Destinations whose tables can be replaced from a staging copy.
 STAGED_REPLACE = (
     "bigquery",
     "clickhouse",
@@ -39,27 +39,27 @@ STAGED_REPLACE = (
     "synapse",
 )
 
-#: dlt's settings, as they would stand in its ``config.toml``.
+#: Settings of dlt, with the structure of its ``config.toml``.
 DEFAULTS: dict[str, Any] = {
-    # Nobody is told of a run.
+    # A run sends no telemetry.
     "runtime": {"dlthub_telemetry": False},
     "load": {
-        # People's messages stay in the warehouse and not also on the disk of whoever loaded them.
+        # People's messages must not stay on the disk of the machine that loaded them.
         "delete_completed_jobs": True,
-        # Nor twice in the warehouse, where the copy would only take time and room.
+        # A second copy in the warehouse only takes time and space.
         "truncate_staging_dataset": True,
     },
-    # Rows arrive as Arrow tables, which get their load id only where this is set.
+    # Rows arrive as Arrow tables, which get a load id only if this is set.
     "normalize": {"parquet_normalizer": {"add_dlt_load_id": True}},
     # A snapshot replaces its table in one step: queries see the old rows or the new ones.
     "destination": {name: {"replace_strategy": "insert-from-staging"} for name in STAGED_REPLACE},
-    # One variable, dlt_secrets_toml, and not a question to Airflow for each of hundreds of settings.
+    # Read one Airflow variable, dlt_secrets_toml, not one for each of hundreds of settings.
     "providers": {"airflow_secrets": {"only_secrets": True, "only_toml_fragments": True}},
 }
 
 
 def set_up_dlt() -> None:
-    """Let dlt fall back on our settings, after everything else that is configured."""
+    """Add ``DEFAULTS`` to dlt as the last provider, after all other configuration."""
     container = Container()
     started = PluggableRunContext in container
     context = container[PluggableRunContext] if started else PluggableRunContext()
@@ -72,10 +72,10 @@ def set_up_dlt() -> None:
     default = ours[0] if ours else CustomLoaderDocProvider(PROVIDER, lambda: DEFAULTS, False, [])
     configured.append(default)
     if not started:
-        # Now dlt reads its own settings, and adds the providers of the scheduler it runs in.
+        # Now dlt reads its own settings and adds the providers of its scheduler.
         container[PluggableRunContext] = context
     elif not ours and not resolve_configuration(RuntimeConfiguration()).dlthub_telemetry:
-        # It was switched on when dlt read its settings, before ours were among them.
+        # dlt switched telemetry on when it read its settings, before ours were added.
         disable_anon_tracker()
     configured.append(configured.pop(configured.index(default)))
     for storage in (ExtractorItemStorage, LoadItemStorage):
@@ -85,7 +85,7 @@ def set_up_dlt() -> None:
 
 
 def _any_folder(template: Callable[..., str]) -> Callable[..., str]:
-    """The template of a file's path, also where a folder has a percent sign in its name."""
+    """Return a template of file paths that also works for folders with a percent sign."""
 
     @wraps(template)
     def escaped(*args: Any) -> str:

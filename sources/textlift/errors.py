@@ -19,19 +19,19 @@ from __future__ import annotations
 
 import re
 
-#: Longest text of a service that is repeated in a message.
+#: Most characters of a service's text that a message quotes.
 MAX_QUOTE = 500
 _NUMBER = re.compile(r"\+?\d(?:[ ().-]{0,2}\d){9,14}")
-#: A page is one of these in the place of data; web servers and proxies leave out most of the tags.
+#: Start of an HTML page sent in place of data; servers and proxies leave out most of the tags.
 _PAGE = re.compile(rb"\s*<(?:!doctype\s+html|html|head|body|title|h[1-6]|p)\b", re.IGNORECASE)
 _SAYS = re.compile(rb"<(?:title|body|h[1-6]|p)\b[^<>]*>([^<]*)", re.IGNORECASE)
 _MARKUP = re.compile(rb"[<>{}\[\]]")
-#: Bytes of a page that are looked at.
+#: Bytes at the start of a page that are searched.
 _PAGE_BYTES = 20_000
 
 
 class TextliftError(Exception):
-    """Base of every error this project raises; its text is meant for the person who runs it."""
+    """Base of every error of this project; its text is written for the person who runs it."""
 
 
 class ConfigurationError(TextliftError):
@@ -39,19 +39,19 @@ class ConfigurationError(TextliftError):
 
 
 class CredentialsError(ConfigurationError):
-    """The service refused the credentials or the company. Trying again cannot help."""
+    """The service refused the credentials or the company. A retry cannot help."""
 
 
 class AlreadyRunning(TextliftError):
-    """Another run of the same pipeline is under way. Nothing was loaded."""
+    """Another run of the same pipeline is active. Nothing was loaded."""
 
 
 class DestinationFailed(TextliftError):
-    """The warehouse could not be loaded. What was committed before stays."""
+    """The warehouse could not be loaded. Packages committed before stay."""
 
 
 class ServiceError(TextliftError):
-    """The service answered with something that cannot be loaded."""
+    """The service could not be read, or its response cannot be loaded."""
 
 
 class TransientError(ServiceError):
@@ -59,7 +59,7 @@ class TransientError(ServiceError):
 
     Args:
         message: What happened.
-        retry_after: Seconds the service asked to wait, if it did.
+        retry_after: Seconds to wait, if the service states them.
     """
 
     def __init__(self, message: str, retry_after: float | None = None) -> None:
@@ -68,15 +68,15 @@ class TransientError(ServiceError):
 
 
 class ResponseTimeout(TransientError):
-    """The service did not answer in time."""
+    """The service did not respond in time."""
 
 
 class MalformedResponse(TransientError):
-    """The answer holds what was asked for, but is cut short or garbled.
+    """The response holds the requested data, but is cut short or garbled.
 
     Args:
         message: What is wrong with it.
-        body: The answer, as text.
+        body: The response, as text.
     """
 
     def __init__(self, message: str, body: str) -> None:
@@ -85,7 +85,7 @@ class MalformedResponse(TransientError):
 
 
 class ApiError(ServiceError):
-    """The service refuses the question and says why.
+    """The service refuses the request and says why.
 
     Args:
         message: What happened.
@@ -98,11 +98,14 @@ class ApiError(ServiceError):
 
 
 class WindowTooLarge(ServiceError):
-    """The service refuses a window because there is too much in it."""
+    """The service refuses a window because it holds too many rows."""
 
 
 def spoken(body: bytes) -> str:
-    """What a page says, or a sentence of plain text; nothing else, which may be people's data."""
+    """Return the message of an HTML page or of plain text.
+
+    Anything else may be personal data, so the result is empty.
+    """
     body = body[:_PAGE_BYTES].removeprefix(b"\xef\xbb\xbf")
     if _PAGE.match(body):
         said = next((text for text in _SAYS.findall(body) if text.strip()), b"")
@@ -113,5 +116,5 @@ def spoken(body: bytes) -> str:
 
 
 def quote(text: str) -> str:
-    """What a service says, short, and without anything that may be a phone number."""
+    """Return a service's text, shortened and without anything that may be a phone number."""
     return _NUMBER.sub("…", " ".join(text.split()))[:MAX_QUOTE]

@@ -1,4 +1,4 @@
-"""Arguments of a source to what a run needs: the same names, checks and messages for every service."""
+"""Read the arguments of a source, with the same names, checks and messages for every service."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from textlift.http.client import Retries
 from textlift.http.urls import check_base_url
 from textlift.windows import format_time, parse_time
 
-#: What dlt itself looks for below a source.
+#: Settings that dlt itself reads below a source.
 _SETTINGS_OF_DLT = {value for name, value in vars(known_sections).items() if name.isupper()}
 _SETTINGS_OF_DLT |= {"runtime", "max_table_nesting", "root_key"}
 
@@ -35,19 +35,19 @@ _SETTINGS_OF_DLT |= {"runtime", "max_table_nesting", "root_key"}
 def basic_auth(
     source: str, username: str | None, password: str | None, instead: str = ""
 ) -> AuthBase:
-    """HTTP Basic.
+    """Return HTTP Basic authentication.
 
     Args:
-        source: Name of the source, for the message.
+        source: Name of the source, for the error message.
         username: The login.
         password: Its password.
-        instead: Name of what else can be set.
+        instead: Name of the setting that can replace both.
 
     Raises:
-        CredentialsError: One of them is missing.
+        CredentialsError: The username or the password is missing.
     """
     if username and password:
-        # As bytes, or requests would send Latin-1.
+        # Pass bytes in UTF-8: requests encodes text as Latin-1.
         return HTTPBasicAuth(username.encode(), password.encode())
     missing = "password" if username else "username"
     both = f"username and password{f' (or {instead})' if instead else ''}"
@@ -59,21 +59,21 @@ def basic_auth(
 
 
 def check_number(name: str, value: Any, least: int) -> None:
-    """Raises ConfigurationError if a setting is no number, or less than ``least``."""
+    """Raise ConfigurationError if a setting is not a number or is less than ``least``."""
     if not isinstance(value, (int, float)) or value < least:
         raise ConfigurationError(f"{name} is {value!r}.\nIt must be a number, at least {least}.")
 
 
 def check_names(name: str, source: Callable[..., Any], resources: Iterable[str]) -> None:
-    """Look for settings of a source that nobody asks for.
+    """Check that a source has no unknown settings.
 
     Args:
         name: Name of the source.
         source: The source, whose arguments are its settings.
-        resources: Its resources, which can have settings of dlt.
+        resources: Names of its resources, which can have settings of dlt.
 
     Raises:
-        ConfigurationError: There is one; it can only be a mistake.
+        ConfigurationError: A setting is unknown, which can only be a mistake.
     """
     own = set(signature(source).parameters)
     prefix = f"{known_sections.SOURCES}__{name}__".upper()
@@ -95,9 +95,10 @@ def check_names(name: str, source: Callable[..., Any], resources: Iterable[str])
 
 
 def account_name(base_url: str, company: str | None = None) -> str:
-    """A name for an account, to be kept with its rows: the host, and a hash of the company's key.
+    """Return the name of an account, which is stored with its rows.
 
-    Not the port, which is another for each sandbox.
+    It is the host and, if there is a company key, a hash of it. The port is left out, because it
+    differs for each sandbox.
 
     Raises:
         ConfigurationError: ``base_url`` cannot be used.
@@ -107,7 +108,7 @@ def account_name(base_url: str, company: str | None = None) -> str:
 
 
 def host_of(account: str) -> str:
-    """The host in the name of an account."""
+    """Return the host in the name of an account."""
     return account.partition("/")[0]
 
 
@@ -127,10 +128,10 @@ def read_settings(
     scope: str = "",
     only: Mapping[str, str] | None = None,
 ) -> Settings:
-    """The arguments of a source, read and checked.
+    """Return the arguments of a source, parsed and checked.
 
     Raises:
-        ConfigurationError: One of them cannot be used.
+        ConfigurationError: An argument cannot be used.
     """
     windowed = {endpoint.name for endpoint in endpoints if endpoint.incremental}
     unknown = sorted(set(lookback_hours or {}) - windowed)
@@ -171,14 +172,16 @@ def read_settings(
 
 
 def apply_contract(resources: Iterable[DltResource], setting: str | Mapping[str, str]) -> None:
-    """Give the resources a schema contract: a mode, or one each for tables, columns, data_type.
+    """Set the schema contract of the resources.
+
+    A contract is one mode, or one each for tables, columns and data_type.
 
     Raises:
-        ConfigurationError: There is no such mode.
+        ConfigurationError: A mode is unknown.
     """
     modes = get_args(TSchemaEvolutionMode)
     try:
-        # The environment holds a table as JSON.
+        # In the environment, a contract with several modes is JSON.
         contract = json.loads(setting) if isinstance(setting, str) else setting
     except ValueError:
         contract = setting
@@ -192,7 +195,7 @@ def apply_contract(resources: Iterable[DltResource], setting: str | Mapping[str,
 
 
 def runtime_retries() -> Retries:
-    """Patience as dlt's ``runtime.request_*`` settings have it."""
+    """Return the retries that dlt's ``runtime.request_*`` settings configure."""
     config = resolve_configuration(RuntimeConfiguration())
     return Retries(
         attempts=config.request_max_attempts,

@@ -1,8 +1,8 @@
 """Time windows: pure functions over UTC times in whole seconds.
 
 Both ends of a window are inclusive, as the services document it. Neighbouring windows share the
-second at which they meet: a service may keep fractions of a second it does not print, and a row
-stamped between two whole seconds would otherwise fall between the windows.
+second at which they meet. A service may store fractions of a second that it does not print, so a
+row between two whole seconds would otherwise fall between two windows.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import pendulum
 from textlift.errors import ConfigurationError
 
 SECOND = timedelta(seconds=1)
-#: What a person may write instead of a day, and how long it is.
+#: Pattern of a date that is longer than a day → its unit.
 _LONGER_THAN_A_DAY = {r"\d{4}": "year", r"\d{4}-\d{2}": "month", r"\d{4}-?W\d{2}": "week"}
 
 
@@ -38,17 +38,17 @@ class Window:
 
     @property
     def splittable(self) -> bool:
-        """Whether there is a whole second inside the window at which it can be cut."""
+        """Whether the window has a whole second inside, at which it can be split."""
         return self.end - self.start > SECOND
 
     def split(self, parts: int) -> Sequence[Window]:
-        """Cut the window into up to ``parts`` windows of about equal length.
+        """Split the window into up to ``parts`` windows of about equal length.
 
         Args:
-            parts: How many windows are wanted; fewer come back if there are fewer seconds.
+            parts: Number of windows wanted; fewer are returned if there are fewer seconds.
 
         Returns:
-            Windows in order of time, each starting in the second in which the one before ends.
+            Windows in order of time. Each starts in the second in which the one before ends.
         """
         seconds = int((self.end - self.start) / SECOND)
         parts = max(1, min(parts, seconds))
@@ -57,12 +57,12 @@ class Window:
 
 
 def parse_time(value: str | datetime, setting: str, *, end: bool = False) -> datetime:
-    """Read a time a person wrote: ISO 8601, UTC where no offset is given.
+    """Return the time that a user wrote in ISO 8601; it is UTC if it has no offset.
 
     Args:
         value: For example ``2024-01-31``, ``2024-01-31T12:00:00``, ``2024-01-31T12:00:00-05:00``.
-        setting: The name of the option or setting, for the message.
-        end: Whether a date alone is its last second, and not its first.
+        setting: Name of the option or setting, for the error message.
+        end: Whether a date alone means its last second instead of its first.
 
     Raises:
         ConfigurationError: ``value`` is not a time.
@@ -75,7 +75,7 @@ def parse_time(value: str | datetime, setting: str, *, end: bool = False) -> dat
         if time.tzinfo is None:
             time = time.replace(tzinfo=timezone.utc)
         return datetime.fromtimestamp(int(time.timestamp()), timezone.utc)
-    # A duration or an interval is no time either, and has no zone.
+    # AttributeError: pendulum also parses durations and intervals, which have no time zone.
     except (AttributeError, OverflowError, ValueError):
         raise ConfigurationError(
             f"{setting} is not a time: {value!r}\n"
@@ -84,7 +84,7 @@ def parse_time(value: str | datetime, setting: str, *, end: bool = False) -> dat
 
 
 def _end_of_date(value: str, time: datetime) -> datetime:
-    """The last second of what ``value`` names, if that is a date alone."""
+    """Return the last second of ``value`` if it is a date alone, and ``time`` if not."""
     if type(pendulum.parse(value, exact=True)) is not pendulum.Date:
         return time
     spans = [span for form, span in _LONGER_THAN_A_DAY.items() if re.fullmatch(form, value)]
@@ -92,5 +92,5 @@ def _end_of_date(value: str, time: datetime) -> datetime:
 
 
 def format_time(value: datetime) -> str:
-    """A UTC time in whole seconds as ``2024-01-31T12:00:00Z``."""
+    """Return a UTC time in whole seconds as ``2024-01-31T12:00:00Z``."""
     return value.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,1 +1,1 @@
-"""Text to typed Arrow tables."""
+"""Convert text to typed Arrow tables."""

@@ -1,7 +1,7 @@
 """Keys of rows as fixed-size bytes, for sets of keys that take few bytes per row.
 
-A set of Python tuples takes about 370 bytes per row. These take 16 to 40, so that a load package
-and a full read of one partition can hold millions of rows.
+A set of Python tuples takes about 370 bytes per row. These keys take 16 to 40 bytes, so a load
+package and a full read of one partition can hold millions of rows.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ def is_last_of_its_key(keys: np.ndarray) -> np.ndarray:
 class SeenKeys:
     """The keys of the rows in a load package, each with the time of its row.
 
-    The keys lie in sorted arrays, each at least twice as long as the one after it: a look-up takes
-    a binary search in each, and adding a key moves it a logarithmic number of times.
+    The keys are in sorted arrays, each at least twice as long as the next one. A look-up takes a
+    binary search in each array. An added key is moved a logarithmic number of times.
     """
 
     def __init__(self) -> None:
@@ -69,7 +69,7 @@ class SeenKeys:
             times: The time of each row in microseconds since 1970, or NULL.
 
         Returns:
-            For each key whether it is new, and the times of rows whose key was added before with
+            For each key whether it is new; and the times of rows whose key was added before with
             another time.
         """
         stamps = times.fill_null(_NO_TIME).to_numpy()

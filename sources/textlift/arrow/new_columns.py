@@ -1,4 +1,4 @@
-"""The columns that nobody declared, merged over the pages of a stream."""
+"""Merge the undeclared columns of a stream's pages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from textlift.arrow.tables import ROW, TOO_WIDE, Page, empty_page, filter_page, 
 from textlift.codec.records import Reject
 from textlift.declare import Endpoint
 
-#: Undeclared columns in all tables of a stream; PostgreSQL takes 1,600 columns in a table.
+#: Most undeclared columns in all tables of a stream; PostgreSQL takes 1,600 columns in a table.
 MAX_NEW_COLUMNS = 1000
 
 
@@ -32,7 +32,7 @@ class NewColumns:
             self._known[suffix] = {*entries.column_names}
 
     def admit(self, page: Page) -> Page:
-        """The page without the records that bring one column too many; these become rejects."""
+        """Return the page; its records with columns beyond the limit become rejects."""
         keep = np.ones(page.table.num_rows, np.bool_)
         table = self._admitted("", page.table, keep)
         children = {
@@ -54,7 +54,7 @@ class NewColumns:
         return Reject(key, None, TOO_WIDE, payload)
 
     def _admitted(self, suffix: str, table: pa.Table, keep: np.ndarray) -> pa.Table:
-        """The table without columns that are too many; ``keep`` becomes false where they hold text."""
+        """Return the table without excess columns; set ``keep`` to false where they hold text."""
         known, excess = self._known.setdefault(suffix, {ROW}), []
         for column in table.column_names:
             if column not in known and self._left:

@@ -1,7 +1,7 @@
-"""Pages on disk, in a file without a name: nobody else can open it, and nothing of it stays.
+"""Pages on disk, in a file without a name.
 
-What people wrote must not stay on the disk of a machine. The file has no name from the moment it is
-made, so that it goes with the process, also with one that is killed.
+Personal data must not stay on the disk of a machine. The file has no name from its creation on, so
+no other process can open it. It is deleted when the process ends, also when the process is killed.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import pyarrow as pa
 
 from textlift.arrow.tables import Page
 
-#: Bytes of pages that are kept in memory; further ones go to disk.
+#: Bytes of pages kept in memory; further pages go to disk.
 MEMORY = 32 * 2**20
-#: Takes the place of a table on disk: one that is empty but has columns takes many kilobytes.
+#: Replaces a table that is on disk: an empty table with columns takes many kilobytes.
 _NOTHING = pa.table({})
 
 
@@ -40,7 +40,7 @@ Spooled = Page | _OnDisk
 
 
 class Spool:
-    """Keeps pages until they are taken, the first ones in memory."""
+    """A store for pages: the first ones in memory, the rest on disk."""
 
     def __init__(self) -> None:
         self._held = 0
@@ -49,7 +49,7 @@ class Spool:
         self._lock = Lock()
 
     def put(self, page: Page) -> Spooled:
-        """Keep a page; what is returned is for :meth:`get`."""
+        """Store a page and return the argument for :meth:`get`."""
         size = page.table.nbytes + sum(entries.nbytes for entries in page.children.values())
         with self._lock:
             if self._held + size <= MEMORY:
@@ -62,14 +62,14 @@ class Spool:
             )
 
     def get(self, spooled: Spooled) -> Page:
-        """A page as it was put."""
+        """Return a page as it was stored."""
         if isinstance(spooled, Page):
             return spooled
         children = {suffix: self._read(place) for suffix, place in spooled.children.items()}
         return replace(spooled.page, table=self._read(spooled.table), children=children)
 
     def close(self) -> None:
-        """Forget all pages on disk."""
+        """Delete all pages on disk."""
         with self._lock:
             if self._file is not None:
                 self._file.close()

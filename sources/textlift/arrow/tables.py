@@ -1,7 +1,7 @@
-"""Records to Arrow: text values, collected column by column, become typed Arrow tables.
+"""Build typed Arrow tables from columns of text.
 
-A value that does not fit its column, and a record without its key, are not lost: they come back as
-:class:`Reject`, with the original text.
+A value that does not fit its column is not lost: it becomes a :class:`Reject` with the original
+text. So does a record without its key.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from textlift.codec.schema import RecordSchema
 from textlift.declare import ColumnType, Endpoint
 from textlift.dictionary import LOAD_ID, Table
 
-#: Number of the root row that an entry of a list belongs to; never loaded.
+#: Column with the number of the root row that a list entry belongs to; never loaded.
 ROW = "_row"
 
 ARROW_TYPES: Mapping[ColumnType, pa.DataType] = {
@@ -39,7 +39,7 @@ ARROW_TYPES: Mapping[ColumnType, pa.DataType] = {
 
 
 def schema_of(table: Table) -> pa.Schema:
-    """The Arrow schema of a table of the dictionary, without the column that dlt adds."""
+    """Return the Arrow schema of a table of the dictionary, without the column that dlt adds."""
     return pa.schema(
         [
             pa.field(name, ARROW_TYPES[column.type], nullable=name not in table.key)
@@ -49,12 +49,12 @@ def schema_of(table: Table) -> pa.Schema:
     )
 
 
-#: Why a record is rejected that brings too many undeclared columns.
+#: Reason to reject a record with too many undeclared columns.
 TOO_WIDE = "more columns than a table can take"
-#: Characters of a table's name: PostgreSQL takes no more, and dlt names files by tables.
+#: Most characters of a table's name: PostgreSQL takes no more, and dlt names files after tables.
 MAX_TABLE_NAME = 63
 _NAMING = NamingConvention()
-#: Microseconds of the first and the last time that Python and every warehouse can hold.
+#: First and last time that Python and every warehouse can hold, in microseconds since 1970.
 _FIRST_TIME, _LAST_TIME = -62135596800 * 10**6, 253402300800 * 10**6 - 1
 #: A time that means NULL: the zero date, with or without a zero time and a zone.
 _ZERO_TIME = r"^0000-00-00(?:[ T]00:00(?::00(?:\.0+)?)?)?\s*(?:Z|UTC|GMT|[+-]\d\d:?\d\d)?$"
@@ -63,18 +63,18 @@ _FLAGS = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no"
 
 @dataclass(frozen=True)
 class Page:
-    """A response as typed tables, or some pages put together.
+    """A response as typed tables, or several pages joined.
 
     Attributes:
         rows: Number of records that the service put on the page, unreadable ones included.
-        table: The records, in the types of the contract.
-        children: Suffix of the child table → entries; the column ``_row`` numbers their records.
-        rejects: What cannot be loaded as it should be.
+        table: The records, in the declared types.
+        children: Suffix of the child table → entries; the column ``_row`` is their record's number.
+        rejects: Values and records that cannot be loaded as they should be.
         page_count: Number of pages, where the service states it.
         next_link: URL of the next page, where the service names it.
         shared: Column → value that the response gives once for all of its records.
         salvaged: Whether the response is malformed, so that records may not have been counted.
-        pieced: Whether several responses make up the page, between which rows may have moved.
+        pieced: Whether the page is made of several responses; rows may have moved between them.
         fingerprint: Equal for two responses with the same records.
         total: Number of records on all pages, where the service states it.
     """
@@ -93,19 +93,19 @@ class Page:
 
     @property
     def num_rows(self) -> int:
-        """Rows of all tables."""
+        """Number of rows in all tables."""
         return sum(table.num_rows for table in (self.table, *self.children.values()))
 
 
 def build_page(endpoint: Endpoint, decoded: Decoded) -> Page:
-    """The typed Arrow tables of a decoded response, and what cannot be loaded as it should be."""
+    """Return the typed Arrow tables of a decoded response, and its rejects."""
     parts = [_Part(endpoint, records) for records in decoded.parts]
     page = concat_pages([part.page for part in parts], copy=False)
     numbers = [(part, row) for part in parts for row in part.kept]
     if endpoint.record_key and not endpoint.repeats:
         page = _without_doubled(page, endpoint.record_key, numbers)
     if endpoint.identity:
-        # Not the order of rows, which changes within a second, nor values that change later.
+        # Leave out the order of rows, which changes within a second, and values that change later.
         rows = zip(*(page.table[name].to_pylist() for name in endpoint.identity))
         lost = (one.payload for one in page.rejects if one.row is None)
         fingerprint = _digest(repr([page.rows, *sorted(map(repr, rows)), *sorted(lost)]))
@@ -129,7 +129,7 @@ class _Part:
         page: Its records that can be loaded.
         keys: Keys of all of its records, as text; empty for records without a key.
         kept: Numbers of the records that can be loaded.
-        original: Gives the text of a record, by its number.
+        original: Returns the text of a record by its number.
     """
 
     def __init__(self, endpoint: Endpoint, records: Records) -> None:
@@ -159,17 +159,17 @@ class _Part:
         self.page = page
 
     def key(self, row: int) -> str | None:
-        """The key of a record."""
+        """Return the key of a record."""
         return self.keys[row] if self.keys else None
 
 
 def _without_doubled(page: Page, key: Sequence[str], origins: Sequence[tuple[_Part, int]]) -> Page:
-    """The page without records that are followed by another text with the same key.
+    """Return the page; a record becomes a reject if a different one with the same key follows.
 
     Args:
         page: The records.
         key: Their key columns.
-        origins: The part and the number of each record.
+        origins: For each record, its part and its number in the part.
     """
     keys = key_values(page.table, key)
     if len(set(keys)) == len(keys):
@@ -190,20 +190,20 @@ def _without_doubled(page: Page, key: Sequence[str], origins: Sequence[tuple[_Pa
 
 
 def _list_name(endpoint: Endpoint, suffix: str) -> str:
-    """The suffix, shortened with a digest if the name of the table is too long."""
+    """Return the suffix, shortened with a digest if the name of the table is too long."""
     room = MAX_TABLE_NAME - len(f"{endpoint.name}__")
     short: str = _NAMING.shorten_identifier(suffix, suffix, room)
     return short
 
 
 def unreadable_page(endpoint: Endpoint, reason: str, payload: str) -> Page:
-    """A page of one record of which nothing can be read."""
+    """Return a page of one record that cannot be read."""
     rejects = [Reject(None, None, reason, payload)]
     return build_page(endpoint, Decoded([Records(_nothing(endpoint), str, 1, rejects)]))
 
 
 def empty_page(endpoint: Endpoint) -> Page:
-    """A page without records, with all known columns."""
+    """Return a page without records, with all known columns."""
     page = build_page(endpoint, Decoded([Records(_nothing(endpoint), str, 0)]))
     if endpoint.identity:
         keyed = add_row_keys(page.table, endpoint.key[0], endpoint.identity)
@@ -220,7 +220,7 @@ def _no_rows(schema: RecordSchema) -> TextColumns:
 
 
 def row_key(values: Sequence[str | None]) -> str | None:
-    """The key of a record as rejects have it; ``None`` if all of its values are empty."""
+    """Return the key of a record as rejects hold it; ``None`` if all of its values are empty."""
     return "/".join(value or "" for value in values).strip("/") or None
 
 
@@ -263,7 +263,7 @@ def _build(
         if column_type is ColumnType.TEXT:
             found.update((name, rows.column(name)) for name in names)
             continue
-        # All columns of a type at once: a call costs more than the values of one column.
+        # Convert all columns of a type at once: a call costs more than the values of one column.
         texts = pa.concat_arrays([rows.column(name) for name in names])
         values, unfit = convert(texts, column_type)
         for n, name in enumerate(names):
@@ -275,7 +275,7 @@ def _build(
 
 
 def convert(texts: pa.Array, column_type: ColumnType) -> tuple[pa.Array, list[int]]:
-    """Text to an Arrow array of ``column_type``.
+    """Convert text to an Arrow array of ``column_type``.
 
     Returns:
         The array, with NULL where a value does not fit, and the positions of those values.
@@ -293,7 +293,11 @@ def convert(texts: pa.Array, column_type: ColumnType) -> tuple[pa.Array, list[in
 def _cast(
     array: pa.Array, at: int, column_type: ColumnType, unfit: list[int]
 ) -> Iterator[pa.Array]:
-    """Cast an array; where that fails cast its halves, down to the single values that do not fit."""
+    """Yield an array cast in parts.
+
+    If a cast fails, the halves are cast, down to single values. A value that does not fit becomes
+    NULL, and its position is added to ``unfit``.
+    """
     try:
         yield _CASTS[column_type](array)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
@@ -309,7 +313,7 @@ def _cast(
 def _cast_timestamp(array: pa.Array) -> pa.Array:
     with_zone = pc.replace_substring(array, " UTC", "Z")
     try:
-        # The usual form first: regular expressions take longer than all other casts.
+        # Try the usual form first: regular expressions take longer than all other casts.
         times = _cast_timestamp_with_zone(with_zone)
     except pa.ArrowInvalid:
         times = _cast_any_timestamp(array)
@@ -338,7 +342,7 @@ def _cast_any_timestamp(array: pa.Array) -> pa.Array:
 
 
 def _cast_bigint(array: pa.Array) -> pa.Array:
-    # Arrow also casts hexadecimal digits.
+    # Check the digits first: Arrow also casts hexadecimal ones.
     if not pc.all(pc.match_substring_regex(array, r"^-?\d+$")).as_py() and array.drop_null():
         raise pa.ArrowInvalid("not a whole number")
     return array.cast(pa.int64())
@@ -369,7 +373,7 @@ _CASTS: Mapping[ColumnType, Callable[[pa.Array], pa.Array]] = {
 
 
 def filter_page(page: Page, keep: list[bool]) -> Page:
-    """The page with the records for which ``keep`` is true, and the entries of their lists."""
+    """Return the page with the records for which ``keep`` is true, and their list entries."""
     mask = pa.array(keep, pa.bool_())
     moved = pc.subtract(pc.cumulative_sum(mask.cast(pa.int64())), 1)
     children = {}
@@ -390,7 +394,7 @@ def filter_page(page: Page, keep: list[bool]) -> Page:
 
 
 def without_repeats(pages: Iterable[Page]) -> Iterator[Page]:
-    """Yield the pages of a list without the unreadable records that an earlier page has too."""
+    """Yield the pages of a list without unreadable records that an earlier page also has."""
     met: set[Reject] = set()
     for page in pages:
         lost = [one for one in page.rejects if one.row is None]
@@ -402,7 +406,7 @@ def without_repeats(pages: Iterable[Page]) -> Iterator[Page]:
 
 
 def clip_page(page: Page, first: int, count: int | None = None) -> Page:
-    """The page from record ``first`` on, with up to ``count`` records and all unreadable ones."""
+    """Return up to ``count`` records of the page from ``first`` on, and all unreadable ones."""
     rows = page.table.num_rows
     end = rows if count is None else first + count
     if first == 0 and end >= rows:
@@ -412,17 +416,17 @@ def clip_page(page: Page, first: int, count: int | None = None) -> Page:
 
 
 def row_digests(table: pa.Table) -> tuple[int, ...]:
-    """Hashes of the rows, which compare rows within one process."""
+    """Return hashes of the rows, comparable within one process only."""
     return tuple(hash(row) for row in zip(*(column.to_pylist() for column in table.columns)))
 
 
 def concat_pages(pages: Sequence[Page], copy: bool = True) -> Page:
-    """The records of all pages as one page, in their order.
+    """Return the records of all pages as one page, in their order.
 
     Args:
         pages: One or more.
-        copy: Whether to copy the columns together. They are faster to work with, but take twice
-            the memory for a moment.
+        copy: Whether to copy each column into one chunk. This makes later work faster, but takes
+            twice the memory during the copy.
     """
     if len(pages) == 1:
         return pages[0]
@@ -448,7 +452,7 @@ def concat_pages(pages: Sequence[Page], copy: bool = True) -> Page:
 
 
 def split_page(page: Page, most: int) -> Iterator[Page]:
-    """Yield the records of a page in pages of about ``most`` rows, entries of lists included."""
+    """Yield the records of a page in pages of about ``most`` rows, list entries included."""
     count = page.table.num_rows
     numbers = {suffix: entries[ROW].to_numpy() for suffix, entries in page.children.items()}
     if page.num_rows <= most or count < 2:
@@ -474,7 +478,7 @@ def split_page(page: Page, most: int) -> Iterator[Page]:
 
 
 def join_pieces(endpoint: Endpoint, pieces: Sequence[Page], page_count: int | None) -> Page:
-    """One page of an endpoint, from smaller pages that together hold its records."""
+    """Return one page of an endpoint, made of smaller pages that together hold its records."""
     page = concat_pages(pieces)
     known = page.table.select([*(endpoint.identity or endpoint.record_key)]).to_pylist()
     return replace(
@@ -493,15 +497,15 @@ def _concat(tables: Sequence[pa.Table], copy: bool) -> pa.Table:
 
 
 def constant(table: pa.Table, column: str, value: int | str | None) -> pa.Table:
-    """The table with ``column`` set to ``value`` in every row."""
+    """Return the table with ``column`` set to ``value`` in every row."""
     column_type = pa.int64() if isinstance(value, int) else pa.string()
     return with_column(table, column, pa.repeat(pa.scalar(value, column_type), table.num_rows))
 
 
 def with_column(table: pa.Table, column: str, values: Any) -> pa.Table:
-    """The table with ``column`` set to ``values``, in front if it is new.
+    """Return the table with ``column`` set to ``values``; a new column goes to the front.
 
-    Other values that the service sent under that name are kept as ``<column>_sent``.
+    If the service sent other values under that name, they are kept as ``<column>_sent``.
     """
     if column not in table.column_names:
         return table.add_column(0, column, values)
@@ -517,24 +521,24 @@ def with_column(table: pa.Table, column: str, values: Any) -> pa.Table:
 
 
 def times(table: pa.Table, column: str) -> list[datetime]:
-    """The values of a column of times, without NULL."""
+    """Return the values of a column of times, without NULL."""
     return [time for time in table[column].to_pylist() if time is not None]
 
 
 def latest(table: pa.Table, column: str) -> datetime | None:
-    """The latest of a column of times."""
+    """Return the latest time in a column; ``None`` if there is none."""
     time: datetime | None = pc.max(table[column]).as_py()
     return time
 
 
 def key_values(table: pa.Table, key: Sequence[str]) -> list[Any]:
-    """The key of each row: a value, or a tuple of values."""
+    """Return the key of each row: a value, or a tuple of values for several columns."""
     columns = [table[name].to_pylist() for name in key]
     return columns[0] if len(columns) == 1 else list(zip(*columns))
 
 
 def lost_records(page: Page, endpoint: Endpoint) -> bool:
-    """Whether a page has unreadable records that are not known to be in its table."""
+    """Return whether a page has unreadable records that are not known to be in its table."""
     lost = [one.row_key for one in page.rejects if one.row is None and one.column is None]
     if not lost:
         return False
@@ -550,19 +554,19 @@ def add_row_keys(
     undated: Mapping[int, str] | None = None,
     counts: Counter[str] | None = None,
 ) -> pa.Table:
-    """Compute ``key`` for rows that have no id.
+    """Return the table with a computed ``key``, for rows that have no id.
 
-    The key is a digest of the columns that never change and an ordinal among the rows that are
-    equal in all of them. The ordinal follows the other columns, not the order in which the service
-    sent the rows, so the same set of rows gets the same set of keys however it is paged.
+    The key is a digest of the columns that never change and of an ordinal. The ordinal numbers the
+    rows that are equal in all of these columns. It follows the other columns and not the order of
+    the response, so the same set of rows gets the same set of keys with any paging.
 
     Args:
         table: The rows.
         key: Name of the column for the key.
         identity: The columns that never change.
-        undated: Row → text that is not a time in the place of its time; tells rows apart too.
+        undated: Row → text in place of its time that is not a time. It also distinguishes rows.
         counts: Number of undated rows in earlier tables, for each identity. An undated row is in no
-            window, so ordinals go on from one table to the next.
+            window, so ordinals continue from one table to the next.
     """
     undated = undated or {}
     others = sorted(set(table.column_names) - set(identity))

@@ -1,4 +1,4 @@
-"""dlt's destinations, those among them changed that lose, double or waste something as they are."""
+"""dlt's destinations, with changes to those that would lose, double or waste something."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ __all__ = ["check", "checked", "contents", "destination", "is_locked", "reason"]
 
 
 def destination(name: str, **settings: Any) -> Destination[Any, Any]:
-    """A destination by its name.
+    """Return a destination by its name.
 
     Args:
-        name: That of any destination of dlt, ``postgresql``, or ``delta`` or ``iceberg`` for tables of that format
-            in dlt's ``filesystem``.
-        settings: What dlt's destination takes, such as ``credentials`` or ``bucket_url``; dlt's
-            configuration says the rest.
+        name: A destination of dlt, ``postgresql``, ``delta`` or ``iceberg``. The last two are
+            dlt's ``filesystem`` with tables of that format.
+        settings: Arguments of dlt's destination, such as ``credentials`` or ``bucket_url``. The
+            rest comes from dlt's configuration.
 
     Raises:
         ConfigurationError: The destination's client is not installed.
-        UnknownDestinationModule: There is none of that name.
+        UnknownDestinationModule: No destination has that name.
     """
     if name == "duckdb":
         return duckdb(**settings)
     if name in ("delta", "iceberg"):
         return filesystem(preferred_table_format=name, **settings)
     if name in ("postgres", "postgresql"):
-        # Its driver is there only for those who asked for it.
+        # Its driver is an optional dependency.
         with installed("postgres"):
             from textlift.destinations._postgres import postgres
 

@@ -1,4 +1,4 @@
-"""Whether a destination can be loaded: its client library, its address, the right to write there."""
+"""Check that a destination can be loaded: client library, address and permission to write."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _PROBE = "textlift_check"
 
 
 class _Undo(Exception):
-    """Rolls a transaction back."""
+    """Raised to roll a transaction back."""
 
 
 def check(pipeline: Pipeline) -> None:
-    """Return if the pipeline's dataset can be written to. Leaves nothing there.
+    """Check that the pipeline's dataset can be written to, and leave nothing there.
 
     Raises:
         ConfigurationError: A setting or a Python package is missing.
-        DestinationFailed: The destination cannot be reached, or refuses.
+        DestinationFailed: The destination cannot be reached or refuses access.
     """
     with checked(pipeline):
         pass
@@ -39,17 +39,17 @@ def check(pipeline: Pipeline) -> None:
 
 @contextmanager
 def checked(pipeline: Pipeline) -> Iterator[Any]:
-    """An opened client of a destination that can be written to.
+    """Yield an open client of a destination that can be written to.
 
     Raises:
-        ConfigurationError, DestinationFailed: As :func:`check`.
+        ConfigurationError, DestinationFailed: See :func:`check`.
     """
     with ExitStack() as opened:
         try:
             client = _open(pipeline, opened)
         except (TextliftError, ConfigurationException):
             raise
-        except Exception as error:  # noqa: BLE001 (each destination has errors of its own)
+        except Exception as error:  # noqa: BLE001 (each destination has its own errors)
             name = pipeline.destination.destination_name
             advice = (
                 "Close the file there, and run this again."
@@ -72,9 +72,9 @@ def _open(pipeline: Pipeline, opened: ExitStack) -> Any:
             is_new = not file.exists()
         opened.enter_context(client)
         if is_new:
-            # While it is open: another run that waits for it makes its own.
+            # Delete it while it is open: a run that waits for it then creates its own.
             opened.callback(file.unlink, missing_ok=True)
-        # A DuckDB file that is open can be written to.
+        # An open DuckDB file can be written to.
         if isinstance(client, SqlJobClientBase) and not isinstance(client, DuckDbClient):
             _check_database(client)
         elif isinstance(client, FilesystemClient):
@@ -84,7 +84,7 @@ def _open(pipeline: Pipeline, opened: ExitStack) -> Any:
 
 @contextmanager
 def installed(name: str) -> Iterator[None]:
-    """Raise a ConfigurationError that says what to install, where a package is missing."""
+    """Raise a ConfigurationError that says what to install if a package is missing."""
     try:
         yield
     except MissingDependencyException as error:
@@ -102,7 +102,7 @@ def _not_installed(what: str, extra: str) -> ConfigurationError:
 
 
 def reason(error: BaseException) -> str:
-    """What the destination or the system says, in a line: what follows can be rows."""
+    """Return the first line of the error's message, because later lines can hold rows."""
     if isinstance(error, DestinationConnectionError):
         error = error.inner_exc
     elif isinstance(error, LoadClientJobException):
@@ -115,7 +115,7 @@ def _check_database(client: Any) -> None:
     if not client.capabilities.supports_ddl_transactions:
         return
     sql = client.sql_client
-    # Another run that makes the same dataset is no reason to give up.
+    # Another run that creates the same dataset at once must not make this one fail.
     alone = getattr(client, "alone", nullcontext)
     with alone(), suppress(_Undo), sql.begin_transaction():
         if not client.is_storage_initialized():

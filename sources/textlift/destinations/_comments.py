@@ -1,7 +1,8 @@
 """Comments on tables and columns, from the descriptions in the schema.
 
-dlt writes them in BigQuery, Snowflake and Databricks. This writes them where dlt does not. dlt compares
-tables with the schema only after the schema has changed, so a run with the same schema costs nothing.
+dlt writes them in BigQuery, Snowflake and Databricks. This module writes them in other databases.
+dlt compares tables with the schema only after the schema has changed, so a run with the same schema
+costs nothing.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from dlt.destinations.job_client_impl import SqlJobClientBase
 
 
 class WithComments(SqlJobClientBase):
-    """A client that comments the tables it creates and changes.
+    """A client that comments on the tables it creates and changes.
 
     Attributes:
         comments_query: Query for the table, the column and the text of each comment in a dataset;
-            the column is NULL for the comment on the table itself.
-        others_query: Query for the tables of a dataset that this user may not comment.
+            the column is NULL for a comment on the table itself.
+        others_query: Query for the tables of a dataset that this user may not comment on.
     """
 
     comments_query: ClassVar[str]
@@ -31,13 +32,13 @@ class WithComments(SqlJobClientBase):
     ) -> tuple[list[str], TSchemaTables]:
         tables = list(storage_tables)
         statements, update = super()._build_schema_update_sql(tables)
-        # Nobody queries the staging dataset.
+        # The staging dataset needs none: no user queries it.
         if not self.sql_client.is_staging_dataset_active:
             statements += self._new_comments([name for name, _ in tables])
         return statements, update
 
     def _new_comments(self, tables: Iterable[str]) -> Iterator[str]:
-        """Statements for the comments that are not there yet or differ."""
+        """Yield statements for comments that are missing or differ."""
         client = self.sql_client
         rows = client.execute_sql(self.comments_query, client.dataset_name) or ()
         there = {(table, column): text for table, column, text in rows}

@@ -1,4 +1,4 @@
-"""Which tables of a dataset are there, and hold rows."""
+"""Find the tables of a dataset that are missing or empty."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from dlt.destinations.job_client_impl import SqlJobClientBase
 
 
 def contents(client: Any, tables: Iterable[str]) -> tuple[list[str], list[str]]:
-    """The tables that are not there, and those without a row.
+    """Return the missing tables and the empty tables.
 
     Args:
-        client: A client of the destination, opened, with the schema of the tables.
+        client: An open client of the destination, with the schema of the tables.
         tables: Names of tables that were loaded before.
     """
     names = list(tables)
@@ -25,7 +25,7 @@ def contents(client: Any, tables: Iterable[str]) -> tuple[list[str], list[str]]:
     if isinstance(client, FilesystemClient):
         rows = {name: _rows_of_files(client, name) for name in names}
         return [n for n in names if rows[n] is None], [n for n in names if rows[n] == 0]
-    # Of others dlt cannot say it.
+    # dlt cannot tell for other destinations.
     return [], []
 
 
@@ -40,7 +40,7 @@ def _of_database(client: SqlJobClientBase, names: list[str]) -> tuple[list[str],
 
 
 def _filled(client: SqlJobClientBase, names: list[str]) -> set[str]:
-    """Tables with a row, by one query."""
+    """Return the tables that hold a row, with one query."""
     if not names:
         return set()
     columns = ", ".join(
@@ -53,7 +53,7 @@ def _filled(client: SqlJobClientBase, names: list[str]) -> set[str]:
 
 
 def _rows_of_files(client: FilesystemClient, name: str) -> int | None:
-    """How many rows a table has, at least; ``None`` if it is not there."""
+    """Return the least number of rows that a table can have; ``None`` if it is missing."""
     try:
         if client.is_open_table("delta", name):
             table = client.load_open_table("delta", name)

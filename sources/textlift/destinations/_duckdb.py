@@ -1,20 +1,22 @@
-"""DuckDB, also where the file and the dataset have the same name, or somebody has the file open.
+"""DuckDB, with changes to names, to the sharing of a file, and to merges.
 
-DuckDB calls a file's catalog by the file's name. In ``mcommons.duckdb``, ``mcommons.profiles`` can
-then mean the catalog or the dataset of that name, and DuckDB refuses to choose. So the catalog is
-named as well.
+Names: DuckDB names the catalog of a file after the file. In ``mcommons.duckdb``,
+``mcommons.profiles`` can mean the catalog or the dataset of that name, and DuckDB refuses to
+choose. So names include the catalog if both have the same name.
 
-A file that is open in another process, even to read it, cannot be opened to write. All services load
-into one file, so runs take turns with it: each holds a lock beside the file while it has it open, which
-is while it loads a package, and the others wait for it. A query that takes a moment should not cost a run
-either, so opening waits a while for anybody else. And a file whose making was cut off, by a kill or a
-full disk, cannot be opened ever again. There is nothing in it, so it is made anew.
+Sharing: a file that another process has open, even for reading, cannot be opened for writing. All
+services load into one file, so runs take turns. A run holds a lock beside the file while it has the
+file open, which is while it loads a package. Other runs wait for the lock. A short query by another
+process must not fail a run, so opening the file is retried for ``LOCK_SECONDS``. A file whose
+creation was interrupted, by a kill or a full disk, can never be opened. It holds no data, so it is
+created again.
 
-dlt stages rows in tables, and merges them from there. Here they are merged straight from their Parquet
-files, which takes two thirds of the time and half of the memory. Of rows with the same key dlt keeps
-one, which it finds by numbering all rows with all of their columns; grouping their keys takes a tenth
-of both. And what a list's entries replace is found by the key of their record alone, without a scan of
-the whole table. All that with little memory: with as much as there is, DuckDB would be no quicker.
+Merges: dlt loads rows into staging tables and merges them from there. Here they are merged directly
+from their Parquet files, which takes two thirds of the time and half of the memory. Of rows with
+the same key dlt keeps one, and numbers all rows with all of their columns to find it. Grouping the
+keys takes a tenth of the time and of the memory. The old entries of a list are found by the key of
+their record alone, without a scan of the whole table. The memory limit is low, because DuckDB is no
+faster with more memory.
 """
 
 from __future__ import annotations
@@ -56,22 +58,22 @@ from filelock import FileLock, Timeout
 
 from textlift.destinations._comments import WithComments
 
-#: A new file has three headers of 4 KiB, the first with this mark.
+#: Size of the three headers of a new file, 4 KiB each, and the mark in the first one.
 _HEADERS, _MARK = 3 * 4096, b"DUCK"
-#: Seconds to wait for another process to close the file, if it is none of our runs.
+#: Seconds to wait for a process that is not one of our runs to close the file.
 LOCK_SECONDS = 60.0
-#: Of DuckDB while it loads, if the credentials' ``global_config`` has no other ``memory_limit``.
+#: DuckDB's limit while it loads, unless the credentials' ``global_config`` sets ``memory_limit``.
 MEMORY_LIMIT = "150MB"
-#: Stands for the folder of a package's files in the SQL of a merge.
+#: Placeholder for the folder of a package's files in the SQL of a merge.
 _FOLDER = "{completed_jobs}"
-#: Tells the rows that a merge reads from one another.
+#: Column with a different number for each row that a merge reads.
 _ROW = "_merged_row"
-#: DuckDB's name for the number of a row in a Parquet file.
+#: DuckDB's column with the number of a row in a Parquet file.
 _FILE_ROW = "file_row_number"
 
 
 def is_locked(error: BaseException) -> bool:
-    """Whether a DuckDB file cannot be opened because another process has it open."""
+    """Return whether a DuckDB file cannot be opened because another process has it open."""
     return (
         isinstance(error, DestinationConnectionError)
         and isinstance(error.inner_exc, duckdb_client.IOException)
@@ -80,10 +82,10 @@ def is_locked(error: BaseException) -> bool:
 
 
 class _Turn:
-    """A turn with a file, shared by all connections of this process."""
+    """The right to open a file, shared by all connections of this process."""
 
     _all_guard = threading.Lock()
-    _all: dict[str, _Turn] = {}  # noqa: RUF012 (one for each file, as long as the process lives)
+    _all: dict[str, _Turn] = {}  # noqa: RUF012 (one for each file, until the process ends)
 
     def __init__(self, file: str) -> None:
         self._file = file
@@ -93,14 +95,14 @@ class _Turn:
 
     @classmethod
     def with_file(cls, file: str) -> _Turn:
-        """The turn with a file, by whatever path it is opened."""
+        """Return the turn of a file; all paths to the file have the same one."""
         path = os.path.realpath(file)
         with cls._all_guard:
             return cls._all.setdefault(path, cls(path))
 
     def begin(self) -> None:
-        """Wait, as long as it takes, until no other run has the file open."""
-        # Whoever waits here has no connection that another thread could have to close.
+        """Wait without limit until no other run has the file open."""
+        # Waiting with the guard blocks no thread: the process has no connection to close yet.
         with self._guard:
             if not self._connections:
                 try:
@@ -111,7 +113,7 @@ class _Turn:
             self._connections += 1
 
     def end(self) -> None:
-        """Let the others have the file, if this was the last connection."""
+        """Release the file to other runs if this was the last connection."""
         with self._guard:
             self._connections -= 1
             if not self._connections:
@@ -128,7 +130,7 @@ class _SqlClient(DuckDbSqlClient):
         try:
             opened = self._open_file()
             if "memory_limit" not in (self.credentials.global_config or {}):
-                # Also for the checkpoint when the file is closed.
+                # Global, so it also limits the checkpoint when the file is closed.
                 opened.execute(f"SET GLOBAL memory_limit = '{MEMORY_LIMIT}'")
         except BaseException:
             if turn:
@@ -144,7 +146,7 @@ class _SqlClient(DuckDbSqlClient):
             self._turn = None
 
     def _file_turn(self) -> _Turn | None:
-        """The turn to wait for; none where nothing is written to a file."""
+        """Return the turn to wait for; ``None`` if nothing is written to a file."""
         credentials, file = self.credentials, str(self.credentials.database)
         is_file = file not in NON_ATTACHABLE_LOCATIONS and not credentials.external_conn()
         if not is_file or credentials.read_only or not Path(file).parent.is_dir():
@@ -173,11 +175,11 @@ class _SqlClient(DuckDbSqlClient):
         return self.capabilities.escape_identifier(catalog) if quote else catalog
 
     def warn_if_catalog_equals_dataset_name(self) -> None:
-        """Nothing to warn of: every name is qualified."""
+        """Do nothing: every name is qualified."""
 
 
 def _remove_unfinished(file: Path) -> bool:
-    """Remove a file that DuckDB had not finished making, if it is one."""
+    """Delete a file whose creation DuckDB did not finish; return whether it was one."""
     if not file.is_file():
         return False
     with file.open("rb") as opened:
@@ -195,19 +197,19 @@ def _say_once(state: tenacity.RetryCallState) -> None:
 
 
 def _quoted(path: str) -> str:
-    """A path as it stands in a string of DuckDB's SQL that names files by a pattern."""
+    """Return a path escaped for a DuckDB SQL string that holds a file pattern."""
     return glob.escape(path).replace("'", "''")
 
 
-#: More jobs at a time would take more memory, and no less time.
+#: Limits the jobs at a time: more of them take more memory and save no time.
 _TURNS = threading.BoundedSemaphore(2)
 _ALONE = threading.Lock()
 
 
 def _run_with_enough_memory(client: Any, work: Callable[[], Any]) -> None:
-    """Run ``work``; with DuckDB's default limit if ``MEMORY_LIMIT`` is not enough.
+    """Run ``work``, again with DuckDB's default limit if ``MEMORY_LIMIT`` is not enough.
 
-    The limit holds for all connections to a file, so that a job that needs more runs alone.
+    The limit applies to all connections to a file, so a job that needs more memory runs alone.
     """
     try:
         with _TURNS:
@@ -218,14 +220,14 @@ def _run_with_enough_memory(client: Any, work: Callable[[], Any]) -> None:
             raise
         logger.info(f"{MEMORY_LIMIT} are not enough for DuckDB; loading with its default limit")
         with _ALONE, _TURNS, _TURNS:
-            # RESET does not restore it before version 2.
+            # Before version 2, RESET does not restore the default.
             default = duckdb_client.connect().execute("SELECT current_setting('memory_limit')")
             client.execute_sql("SET GLOBAL memory_limit = %s", default.fetchall()[0][0])
             work()
 
 
 class _CopyJob(DuckDbCopyJob):
-    """dlt's own, for files in a folder of any name."""
+    """dlt's copy job, for files in a folder of any name."""
 
     def run(self) -> None:
         """Load one Parquet file."""
@@ -237,10 +239,10 @@ class _CopyJob(DuckDbCopyJob):
 
 
 class _FileJob(RunnableLoadJob, HasFollowupJobs):
-    """A file that waits for the others of its table; the merge reads it."""
+    """A file that waits for the other files of its table; the merge reads them together."""
 
     def run(self) -> None:
-        """Nothing yet."""
+        """Do nothing: the merge loads the file."""
 
 
 class _MergeJob(SqlLoadJob):
@@ -267,20 +269,20 @@ class _MergeSql(SqlMergeFollowupJob):
 
     @classmethod
     def of(cls, files: Sequence[ParsedLoadJobFileName]) -> type[_MergeSql]:
-        """The same for some files."""
+        """Return a subclass that merges ``files``."""
         return type(cls.__name__, (cls,), {"files": files})
 
     @classmethod
     def generate_sql(
         cls, table_chain: Sequence[PreparedTableSchema], sql_client: SqlClientBase[Any]
     ) -> list[str]:
-        """Merge what is in the files, and what is staged: files of other formats are."""
+        """Return SQL that merges the Parquet files and the staged rows of other formats."""
         statements = super().generate_sql(table_chain, sql_client)
         for table in table_chain:
             name = str(table["name"])
             staged = sql_client.get_qualified_table_names(name)[1]
             columns = {column.lower() for column in table["columns"]}
-            # It has the types of the columns, and what came in files of other formats.
+            # The staging table has the column types, and the rows from files of other formats.
             row = _number("rowid", columns)
             sources = [f"SELECT *, {row} AS {_ROW} FROM {staged}"]
             row = _number(_FILE_ROW, columns)
@@ -300,8 +302,9 @@ class _MergeSql(SqlMergeFollowupJob):
     def _gen_key_table_clauses(
         cls, primary_keys: Sequence[str], merge_keys: Sequence[str]
     ) -> list[str]:
-        # A row that has the whole key has the part as well. With both, joined by OR, DuckDB scans
-        # the whole table; with one it skips what lies outside of the keys that were staged.
+        # Rows with equal primary keys have equal merge keys if these are a part of them. With both
+        # conditions, joined by OR, DuckDB scans the whole table. With one it skips all rows outside
+        # the range of the staged keys.
         implied = bool(merge_keys) and set(merge_keys) <= set(primary_keys)
         return super()._gen_key_table_clauses([] if implied else primary_keys, merge_keys)
 
@@ -316,7 +319,7 @@ class _MergeSql(SqlMergeFollowupJob):
         condition_columns: Any = None,
         skip_dedup: bool = False,
     ) -> str:
-        """Select one row of each key, and of those the ones that meet the condition."""
+        """Return SQL that selects one row of each key, if that row meets the condition."""
         if dedup_sort is not None or skip_dedup:
             usual: str = super().gen_select_from_dedup_sql(
                 table_name,
@@ -336,7 +339,7 @@ class _MergeSql(SqlMergeFollowupJob):
 
 
 def _number(own: str, columns: Collection[str]) -> str:
-    """DuckDB's own number of a row, or one that takes longer where a column hides it."""
+    """Return DuckDB's own row number ``own``, or a slower one if a column has that name."""
     return "row_number() OVER ()" if own in columns else own
 
 
@@ -362,7 +365,7 @@ class _Client(WithComments, DuckDbClient):
     def create_load_job(
         self, table: PreparedTableSchema, file_path: str, load_id: str, restore: bool = False
     ) -> LoadJob:
-        """A job for one file of a package."""
+        """Return a job for one file of a package."""
         if table["write_disposition"] == "merge":
             if SqlLoadJob.is_sql_job(file_path):
                 return _MergeJob(file_path)
@@ -377,7 +380,7 @@ class _Client(WithComments, DuckDbClient):
         table_chain: Sequence[PreparedTableSchema],
         completed_table_chain_jobs: Sequence[LoadJobInfo] | None = None,
     ) -> list[FollowupJobRequest]:
-        """The merge of what has been loaded of a table and those below it."""
+        """Return the merge of the loaded files of a table and its child tables."""
         if table_chain[0]["write_disposition"] != "merge":
             return super().create_table_chain_completed_followup_jobs(
                 table_chain, completed_table_chain_jobs
@@ -402,14 +405,14 @@ class _Configuration(DuckDbClientConfiguration):
 
 
 class duckdb(dlt.destinations.duckdb):
-    """dlt's own ``duckdb`` destination, with what is said above.
+    """dlt's ``duckdb`` destination, with the changes that this module describes.
 
-    ``default_name`` names the file, without its suffix, where the configuration names none.
+    ``default_name`` is the file's name without suffix, used if the configuration names no file.
     """
 
     spec: Any = _Configuration
 
     @property
     def client_class(self) -> type[Any]:
-        """The client that does it."""
+        """The client with these changes."""
         return _Client

@@ -1,9 +1,9 @@
-"""Delta and Iceberg tables, in folders or buckets, merged as the tables of a database are.
+"""Delta and Iceberg tables, in folders or buckets, merged like the tables of a database.
 
-dlt's own ``filesystem`` destination updates and inserts rows by their primary key. It cannot replace
-a set, so the entries that a list has lost would stay in the table for ever. Here a load replaces all
-rows that have the keys it brings, in one commit of each table: who reads sees the table before it or
-after it.
+dlt's own ``filesystem`` destination updates and inserts rows by their primary key. It cannot
+replace a set, so entries that were removed from a list would stay in the table. Here a load
+replaces all rows that have its keys, in one commit for each table. A reader sees the table before
+or after the load.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ _POSITION = "_position"
 
 @dataclass(frozen=True)
 class _Change:
-    """What a load makes of a table.
+    """The changes that a load makes in a table.
 
     Attributes:
-        primary: Columns that tell rows apart.
+        primary: Columns of the primary key.
         keys: The keys of all rows that are replaced, each once.
-        rows: The rows that are there afterwards.
-        deleted: Column that marks rows which only remove others, if there is one.
+        rows: The rows that replace them.
+        deleted: Column that marks rows that only delete others, if there is one.
     """
 
     primary: Sequence[str]
@@ -55,7 +55,7 @@ class _Change:
 
     @classmethod
     def of(cls, table: TTableSchema, data: pa.Table) -> _Change:
-        """Read the hints of a table, and take one row of each primary key."""
+        """Return the change from a table's hints and its data; keep one row of each primary key."""
         primary = get_columns_names_with_prop(table, "primary_key")
         merge = get_columns_names_with_prop(table, "merge_key")
         deleted = get_first_column_name_with_prop(table, "hard_delete")
@@ -69,26 +69,26 @@ class _Change:
 
     @property
     def narrowest(self) -> Any:
-        """The key column that names the fewest other rows."""
+        """The key column with the most values, which matches the fewest other rows."""
         names = self.keys.column_names
         return max(names, key=lambda name: pc.count_distinct(self.keys[name]).as_py())
 
     @property
     def removes(self) -> bool:
-        """Whether there may be rows in the table that go, and none comes in their place."""
+        """Whether the load may delete rows of the table that no new row replaces."""
         whole = self.keys.column_names == list(self.primary)
         return not (whole and self.keys.num_rows == self.rows.num_rows)
 
     def left_out(self, there: pa.Table) -> pa.Table:
-        """Which primary keys of a table are replaced by nothing."""
+        """Return the rows of ``there`` that the load deletes and no new row replaces."""
         named = there.join(self.keys, self.keys.column_names, join_type="left semi")
         return named.join(self.rows.select(self.primary), self.primary, join_type="left anti")
 
 
 def _as_in(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The table with the types of a schema, as far as that has its columns, and all of it nullable.
+    """Return the table with a schema's types, for the columns it has, and all columns nullable.
 
-    What comes out of a table has other types for the same text, and what is joined is nullable.
+    Text read from a lake's table has another Arrow type, and a join returns nullable columns.
     """
     fields = [
         schema.field(field.name) if field.name in schema.names else field for field in table.schema
@@ -109,7 +109,7 @@ class _DeltaJob(DeltaLoadFilesystemJob):
         try:
             table = client.load_open_table("delta", name)
         except DestinationUndefinedEntity:
-            # Without rows: another run can have made the table meanwhile, and has to be merged with.
+            # Create it without rows and then merge: another run can create it at the same time.
             lib.write_delta_table(
                 client.get_open_table_location("delta", name),
                 lib.ensure_delta_compatible_arrow_data(change.rows.slice(0, 0)),
@@ -139,13 +139,13 @@ class _DeltaJob(DeltaLoadFilesystemJob):
 
     @staticmethod
     def _with_removals(table: Any, change: _Change) -> pa.Table:
-        """The rows, and marks for those of the table that go."""
+        """Return the rows, and a marked row for each row to delete from the table."""
         if not change.deleted or not change.removes:
             return change.rows
         columns = list(dict.fromkeys([*change.primary, *change.keys.column_names]))
         key = change.narrowest
         values = change.keys[key].combine_chunks()
-        # Bounds of text in a file have a type that nothing can be compared with.
+        # Do not filter text: its bounds in a file have a type that cannot be compared.
         near = None if pa.types.is_string(values.type) else pc.field(key).isin(values)
         there = table.to_pyarrow_dataset().to_table(columns, filter=near)
         gone = change.left_out(_as_in(there, change.rows.schema)).select(change.primary)
@@ -160,7 +160,7 @@ class _IcebergJob(IcebergLoadFilesystemJob):
         from dlt.common.libs import pyiceberg as lib
         from pyiceberg.expressions import In
 
-        # New rows replace none, which is as it should be.
+        # New rows replace no rows, so this warning is expected.
         warnings.filterwarnings("ignore", "Delete operation did not match any records")
         data = self.arrow_dataset.to_table()
         try:
@@ -170,7 +170,7 @@ class _IcebergJob(IcebergLoadFilesystemJob):
         except DestinationUndefinedEntity:
             table = None
         if table is None or self._load_table["write_disposition"] != "merge":
-            # Makes the table that is not there, and comes back.
+            # dlt creates a missing table and then calls this method again.
             super().run()
             return
         change = _Change.of(cast(TTableSchema, self._load_table), data)
@@ -182,7 +182,7 @@ class _IcebergJob(IcebergLoadFilesystemJob):
         touched = In(term=key, values=set(change.keys[key].to_pylist()))
         rows = change.rows
         if len(change.keys.column_names) > 1:
-            # Of those that the one column alone names, the others stay.
+            # The filter matches one key column; keep the rows whose other key columns differ.
             there = _as_in(table.scan(touched).to_arrow(), data.schema)
             others = there.join(change.keys, change.keys.column_names, join_type="left anti")
             rows = pa.concat_tables(
@@ -193,7 +193,7 @@ class _IcebergJob(IcebergLoadFilesystemJob):
 
 
 def _as_required(rows: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The rows with what a schema says must not be NULL, as Iceberg takes them."""
+    """Return the rows with the nullability of a schema, in the form that Iceberg accepts."""
     from dlt.common.libs.pyiceberg import ensure_iceberg_compatible_arrow_data
 
     fields = [schema.field(n.name) if n.name in schema.names else n for n in rows.schema]
@@ -207,7 +207,7 @@ class _Client(FilesystemClient):
         config: FilesystemDestinationClientConfiguration,
         capabilities: DestinationCapabilitiesContext,
     ) -> None:
-        # There is but one way to replace such a table, whatever is configured for files.
+        # Such a table can be replaced in one way only; ignore what is configured for files.
         config.replace_strategy = None
         super().__init__(schema, config, capabilities)
 
@@ -215,20 +215,20 @@ class _Client(FilesystemClient):
     def get_reference_followup_job_class(
         table: PreparedTableSchema,
     ) -> type[ReferenceFollowupJob] | None:
-        """The job that brings a table's files into it."""
+        """Return the class of the job that writes a table's files into the table."""
         jobs = {"delta": _DeltaJob, "iceberg": _IcebergJob}
         return jobs.get(str(table.get("table_format")))
 
 
 class filesystem(dlt.destinations.filesystem):
-    """dlt's own ``filesystem`` destination, whose tables of a format are merged into.
+    """dlt's ``filesystem`` destination, with merges into Delta or Iceberg tables.
 
     ``preferred_table_format`` is ``"delta"`` or ``"iceberg"``; all other arguments are dlt's.
     """
 
     @property
     def client_class(self) -> type[FilesystemClient]:
-        """The client that does what is said above."""
+        """The client with these merges."""
         return _Client
 
     def _raw_capabilities(self) -> DestinationCapabilitiesContext:

@@ -1,8 +1,9 @@
-"""PostgreSQL, also where many runs load the same tables at once.
+"""PostgreSQL, safe for several runs that load the same tables at the same time.
 
-A merge deletes the rows that are there and inserts those that came. Of two at once, both could find
-nothing to delete, and the row would be there twice. So a merge has its table to itself until it is
-committed; who reads it does not notice. Likewise tables are made and altered by one run at a time.
+A merge deletes stored rows and inserts new ones. Two merges at the same time could both find
+nothing to delete and insert the same row twice. So a merge locks its tables against other writers
+until it is committed. Readers are not blocked. In the same way, only one run at a time creates or
+alters tables.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class _Merge(SqlMergeFollowupJob):
     def generate_sql(
         cls, table_chain: Sequence[PreparedTableSchema], sql_client: SqlClientBase[Any]
     ) -> list[str]:
-        """Lock the tables, and merge what is staged."""
+        """Return SQL that locks the tables and merges the staged rows."""
         locks = [
             f"LOCK TABLE {sql_client.make_qualified_table_name(str(table['name']))} "
             "IN SHARE ROW EXCLUSIVE MODE"
@@ -44,7 +45,7 @@ class _Client(WithComments, PostgresClient):
         "LEFT JOIN pg_attribute ON attrelid = pg_class.oid AND attnum = objsubid AND attnum > 0 "
         "WHERE relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = %s)"
     )
-    # A user who may write to a table and does not own it cannot comment it.
+    # A user who may write to a table but does not own it cannot comment on it.
     others_query = (
         "SELECT relname FROM pg_class WHERE NOT pg_has_role(relowner, 'USAGE') "
         "AND relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = %s)"
@@ -52,9 +53,9 @@ class _Client(WithComments, PostgresClient):
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Wait for other runs that change the dataset's tables, and keep them out."""
+        """Wait for other runs that change the dataset's tables, and lock them out in the block."""
         client = self.sql_client
-        # A connection of its own: an error resets dlt's, and gives up every lock that it holds.
+        # Use a separate connection: an error resets dlt's connection and releases its locks.
         opened = Psycopg2SqlClient(
             client.dataset_name,
             client.staging_dataset_name,
@@ -66,12 +67,12 @@ class _Client(WithComments, PostgresClient):
             yield
 
     def initialize_storage(self, *args: Any, **settings: Any) -> None:
-        """Make the dataset that is not there."""
+        """Create the dataset, one run at a time."""
         with self.alone():
             super().initialize_storage(*args, **settings)
 
     def update_stored_schema(self, *args: Any, **settings: Any) -> TSchemaTables | None:
-        """Make and alter tables."""
+        """Create and alter tables, one run at a time."""
         with self.alone():
             return super().update_stored_schema(*args, **settings)
 
@@ -82,9 +83,9 @@ class _Client(WithComments, PostgresClient):
 
 
 class postgres(dlt.destinations.postgres):
-    """dlt's own ``postgres`` destination, with what is said above."""
+    """dlt's ``postgres`` destination, with the locks that this module describes."""
 
     @property
     def client_class(self) -> type[PostgresClient]:
-        """The client that does it."""
+        """The client with these locks."""
         return _Client

@@ -1,4 +1,4 @@
-"""Rows that are in the destination already, read back to be marked, deleted or resolved."""
+"""Read rows back from the destination, to mark, delete or resolve them."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from sqlglot.expressions import Condition, Select
 
 from textlift.windows import SECOND, Window
 
-#: Rows that are read at a time.
+#: Rows read at a time.
 STORED_ROWS = 10_000
-#: Which rows are wanted, in SQL: given how the destination writes the names of columns.
+#: Takes a function that writes column names as the destination does; returns a condition on rows.
 Wanted = Callable[[Callable[[str], str]], Condition]
 
 
 @dataclass(frozen=True)
 class Covered:
-    """Which rows of a table somebody has asked the service for.
+    """Which rows of a table were requested from the service.
 
     Attributes:
-        before: The rows have been loaded in packages with smaller ids.
+        before: Load id; the rows were loaded in packages with smaller ids.
         cursor: Column with the time of a row.
-        window: The time that was asked for; ``None`` if it does not matter.
-        undated: Whether rows without a time are among those of the window.
-        values: Column → values that it has in them.
+        window: The window that was requested; ``None`` for any time.
+        undated: Whether rows without a time belong to the window.
+        values: Column → values that it can have in these rows.
     """
 
     before: str
@@ -46,7 +46,7 @@ class Covered:
     values: Mapping[str, Sequence[int | str]] = field(default_factory=dict)
 
     def condition(self, fold: Callable[[str], str]) -> Condition:
-        """The same in SQL, where ``fold`` says how names of columns are written."""
+        """Return the SQL condition; ``fold`` writes column names as the destination does."""
         load_id, time = _column(fold(C_DLT_LOAD_ID)), _column(fold(self.cursor))
         terms: list[Condition] = [load_id < exp.Literal.string(self.before)]
         if self.window:
@@ -60,7 +60,7 @@ class Covered:
 
 
 def having(column: str, value: str) -> Wanted:
-    """The rows that have a value in a column."""
+    """Return a condition for the rows that have a value in a column."""
     return lambda fold: _column(fold(column)).eq(value)
 
 
@@ -73,7 +73,7 @@ def _moment(time: Any) -> exp.Cast:
 
 
 def current_load_id() -> str | None:
-    """Id of the load package that is being filled; ``None`` outside of a pipeline."""
+    """Return the id of the load package that is being filled; ``None`` outside a pipeline."""
     try:
         return load_package_state()["load_id"]
     except CurrentLoadPackageStateNotAvailable:
@@ -81,19 +81,19 @@ def current_load_id() -> str | None:
 
 
 def stored_rows(table: str, key: Sequence[str], wanted: Wanted) -> Iterator[pa.Table]:
-    """Rows of the destination of the pipeline that is running, as it has them, some thousands at a time.
+    """Yield rows from the running pipeline's destination in its types, some thousands at a time.
 
     Args:
-        table: Name of the table; one that is not there has no rows.
-        key: Columns that tell its rows apart.
-        wanted: Which rows.
+        table: Name of the table; a missing table has no rows.
+        key: Columns that identify a row.
+        wanted: Condition that the rows meet.
     """
     schema = dlt.current.source_schema()
     known = schema.tables.get(table, {}).get("columns", {})
     if C_DLT_LOAD_ID not in known:
         return
     pipeline = dlt.current.pipeline()
-    # A pipeline that never ran has no schema yet, though the dataset can have tables of others.
+    # A pipeline that never ran has no schema, but other pipelines can have created tables.
     stored_as: Any = schema.name if schema.name in pipeline.schema_names else None
     try:
         with pipeline.destination_client(stored_as) as client:
@@ -123,7 +123,7 @@ def _of_database(
     name = exp.maybe_parse(client.make_qualified_table_name(table), into=exp.Table, dialect=dialect)
     query = select("*").from_(name)
     if appends or not client.capabilities.supported_merge_strategies:
-        # Rows that were loaded again are there again, and the last ones count.
+        # Each load of a row is stored here as another row, and the last one counts.
         number = exp.Window(
             this=exp.RowNumber(),
             partition_by=[_column(fold(column)) for column in key],
@@ -132,7 +132,7 @@ def _of_database(
         numbered = select("*", number.as_("_version")).from_(name).subquery("versions")
         query = select("*").from_(numbered).where(exp.column("_version").eq(1))
     query = query.where(wanted(fold))
-    # Of one query, PostgreSQL's client would keep all rows.
+    # Read in several queries: PostgreSQL's client keeps all rows of a query in memory.
     query = query.order_by(*(_column(fold(column)) for column in key)).limit(STORED_ROWS)
     for page in count():
         rows = 0
@@ -147,7 +147,7 @@ def _of_database(
 
 
 def open_batches(client: SupportsOpenTables, table: str) -> pa.RecordBatchReader | None:
-    """All rows of a table in a lake; ``None`` if it is none."""
+    """Return all rows of a Delta or Iceberg table; ``None`` if it is neither."""
     if client.is_open_table("delta", table):
         rows = client.load_open_table("delta", table).to_pyarrow_dataset()
         return pa.RecordBatchReader.from_batches(rows.schema, rows.to_batches())

@@ -1,4 +1,4 @@
-"""The cursors that a dataset holds: which there are, and how to forget one."""
+"""List and delete the cursors that a dataset holds."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from textlift.extract.state import forget_partition, parts_of_accounts
 
 @dataclass(frozen=True)
 class Cursor:
-    """Up to where a partition of a resource has been read.
+    """How far a partition of a resource has been read.
 
     Attributes:
         resource: The resource.
         partition: Id of the partition; empty for the account.
         time: Time of the newest row, ISO 8601.
-        read_completely_at: When all rows were last read, ISO 8601; ``None`` where this is not done.
-        pipeline: The pipeline that goes on from here: the command's, or that of a scheduled task.
+        read_completely_at: When all rows were last read, ISO 8601; ``None`` without complete reads.
+        pipeline: The pipeline that continues from here: the command's or a scheduled task's.
     """
 
     resource: str
@@ -34,11 +34,11 @@ class Cursor:
 
 
 def stored_cursors(client: Any, pipeline: str, source: str) -> list[Cursor]:
-    """The cursors of a pipeline that the destination holds, by resource and partition.
+    """Return the cursors of a pipeline in the destination, sorted by resource and partition.
 
     Args:
-        client: A client of the destination, opened.
-        pipeline: Name of the pipeline; it may never have run here.
+        client: An open client of the destination.
+        pipeline: Name of the pipeline; it need not have run on this machine.
         source: Name of the source.
     """
     try:
@@ -57,13 +57,13 @@ def stored_cursors(client: Any, pipeline: str, source: str) -> list[Cursor]:
 def forget_cursors(
     pipeline: Pipeline, source: str, resources: Iterable[str], partition: str | None = None
 ) -> None:
-    """Forget cursors in the destination; the next load reads from the start date.
+    """Delete cursors in the destination, so that the next load reads from the start date.
 
     Args:
-        pipeline: The pipeline whose cursors they are.
+        pipeline: The pipeline of the cursors.
         source: Name of the source.
         resources: Resources that have cursors.
-        partition: The only partition to forget; all of them if ``None``.
+        partition: The partition whose cursors are deleted; ``None`` for all.
     """
     pipeline.sync_destination()
     with pipeline.managed_state(extract_state=True) as state:
@@ -78,6 +78,6 @@ def forget_cursors(
 
 
 def resource_states(state: TPipelineState | Mapping[str, Any], source: str) -> dict[str, Any]:
-    """Resource → its state, within the state of a pipeline."""
+    """Return resource → its state, from the state of a pipeline."""
     found: dict[str, Any] = state.get("sources", {}).get(source, {}).get("resources", {})
     return found

@@ -1,4 +1,4 @@
-"""Puts the data dictionary into a dlt schema; destinations write comments from there."""
+"""Put the data dictionary into a dlt schema, from which destinations write comments."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from textlift.dictionary import LOAD_ID, Table
 
 
 def describe(schema: Schema, tables: Iterable[Table]) -> None:
-    """Add the meaning of each table and column to the schema, as its description."""
+    """Add the meaning of each table and column to the schema as its description."""
     for table in tables:
         known = schema.tables.get(table.name, {"columns": {}})
-        # An update is slow, and most runs need none. dlt describes its own column.
+        # Update only what differs: an update is slow. dlt describes its own column.
         columns: dict[str, TColumnSchema] = {
             name: {"name": name, "description": column.meaning}
             for name, column in table.columns.items()

@@ -1,4 +1,4 @@
-"""What a load would read, without loading anything."""
+"""Plan what a load would read, without loading anything."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def plan_load(
     resources: Sequence[str] | None = None,
     is_full_refresh: bool = False,
 ) -> list[StreamPlan]:
-    """What :func:`textlift.load.loading.load` with the same arguments would read.
+    """Return what :func:`textlift.load.loading.load` would read with the same arguments.
 
-    Only the lists of partitions are requested from the service. The cursors are those that the
-    destination holds; neither it nor the local state is changed.
+    Only the lists of partitions are requested from the service. The cursors come from the
+    destination. Neither the destination nor the local state is changed.
 
     Returns:
         A plan for each resource, in the order of the source.
@@ -38,7 +38,7 @@ def plan_load(
     for resource in source.resources.values():
         resource.selected = resources is None or resource.name in resources
     refreshing = full_refresh() if is_full_refresh else nullcontext()
-    # An open pipeline lends its state to a source that is read.
+    # A source uses the state of the active pipeline, which is the twin here.
     with twin(pipeline, pipeline.pipeline_name) as read_only, planning(), refreshing:
         with checked(read_only):
             read_only.sync_destination()
@@ -48,11 +48,11 @@ def plan_load(
 
 @contextmanager
 def twin(pipeline: Pipeline, name: str) -> Iterator[Pipeline]:
-    """A pipeline for the same dataset, with no files of its own after the block.
+    """Yield a pipeline for the same dataset; its local files are deleted after the block.
 
     Args:
-        pipeline: The pipeline that has the dataset.
-        name: Name of the twin, which decides on whose cursors it has.
+        pipeline: The pipeline of the dataset.
+        name: Name of the twin. It decides which pipeline's cursors the twin has.
     """
     with TemporaryDirectory() as folder:
         made = dlt.pipeline(

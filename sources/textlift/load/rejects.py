@@ -1,8 +1,8 @@
-"""Rows of ``rejected_records``: what could not be loaded as it should, until it could.
+"""Rows of ``rejected_records``: values and records that could not be loaded as they should be.
 
-A reject that comes again stays as it was first noted. One whose record was read again without it gets
-``resolved_at``. Which rejects there are is asked of the destination: they hold what people wrote, and
-that is kept nowhere else.
+A reject that occurs again keeps its first row. A reject gets ``resolved_at`` when its record is
+read again without it. Earlier rejects are read from the destination: they hold personal data, which
+is stored nowhere else.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ class Rejections:
     """The rejects of one resource in one load package.
 
     Args:
-        endpoint: Whose records are rejected.
+        endpoint: The endpoint of the records.
         now: The time of the run.
         may_be_open: Whether there can be unresolved rejects of earlier packages.
-        read: Gives all rows that the destination has of this resource.
+        read: Returns all rejects of this resource in the destination.
 
     Attributes:
-        keys: Keys of what is rejected in this package.
+        keys: Keys of the rejects in this package.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Rejections:
         self._read = read
         self._stored: dict[str, Row] | None = None
         self._waiting: dict[str, Row] = {}
-        #: Rejects that a record's key resolves: whether all of it was rejected, and its key.
+        #: Whether a whole record was rejected, and its key → rejects that loading it resolves.
         self._by_record: dict[tuple[bool, str], list[str]] = {}
         self._again: set[tuple[str | None, str | None]] = set()
         self._loaded: set[str] = set()
@@ -78,14 +78,14 @@ class Rejections:
 
     @property
     def any_open(self) -> bool:
-        """Whether something stays unresolved when this package is loaded."""
+        """Whether a reject stays unresolved after this package is loaded."""
         stored = (self._stored or {}).items()
         return bool(self.keys) or any(
             row["resolved_at"] is None and key not in self._waiting for key, row in stored
         )
 
     def add(self, page: Page, slice_: Slice) -> None:
-        """Note the rejects of rows that were read; of equal ones each."""
+        """Note the rejects of a page; equal rejects are counted one by one."""
         met: Counter[tuple[Any, ...]] = Counter()
         for reject in page.rejects:
             what = (self._row_key(reject, slice_, page.table), _column(reject), reject.payload)
@@ -93,11 +93,11 @@ class Rejections:
             met[what] += 1
 
     def add_gap(self, row_key: str | None, reason: str, window: Window) -> None:
-        """Note rows that nobody can read any more."""
+        """Note a window whose rows can no longer be read."""
         self._note(row_key, None, reason, None, window)
 
     def add_loaded(self, page: Page, slice_: Slice, is_last: bool) -> None:
-        """Note which records go into the package, and, with the last of them, what was read."""
+        """Note the records that go into the package; the last piece notes its slice as read."""
         prefix = _prefix(slice_)
         if not is_last:
             pass
@@ -120,7 +120,7 @@ class Rejections:
                 self._loaded.update(self._by_record.get(place, ()))
 
     def take(self, last: bool) -> pa.Table:
-        """The rows to load since this was last asked; in the end also those that are resolved."""
+        """Return the rows added since the last call; the last call adds the resolved rejects."""
         if last and self._stored:
             for key, row in self._stored.items():
                 if row["resolved_at"] is None and self._is_resolved(key, row):
@@ -138,7 +138,7 @@ class Rejections:
         return any(self._was_read_again(row, prefix) for prefix in {*self._undated, *self._spans})
 
     def _was_read_again(self, row: Row, prefix: str) -> bool:
-        """Whether all was read where an unreadable record was, and it was not met again."""
+        """Return whether all rows were read again where the unreadable record was."""
         row_key = row["row_key"] or ""
         inside = row["column_name"] is None and (not prefix or row_key.startswith(f"{prefix}/"))
         if row_key != prefix and not inside:
@@ -203,7 +203,7 @@ def _column(reject: Reject) -> str | None:
 
 
 def _extend(spans: list[Window], window: Window) -> None:
-    """Add a window that begins where the one before it ends, or anywhere else."""
+    """Add a window, joined with the last one if it begins inside it or at its end."""
     if spans and spans[-1].start <= window.start <= spans[-1].end:
         window = Window(spans[-1].start, max(spans[-1].end, window.end))
         spans.pop()
@@ -211,22 +211,22 @@ def _extend(spans: list[Window], window: Window) -> None:
 
 
 def stored_rejects(resource: str) -> Sequence[Row]:
-    """The rejects of a resource that the destination has; none if it cannot be asked."""
+    """Return the rejects of a resource in the destination; none if they cannot be read."""
     table = dlt.current.source_schema().tables.get(REJECTED_RECORDS)
     if table is None or not has_table_seen_data(table):
         return []
     try:
         tables = stored_rows(REJECTED_RECORDS, ["rejection_key"], having("resource", resource))
         rows = [row for table in tables for row in table.to_pylist()]
-    except Exception as error:  # noqa: BLE001 - each destination has its own
-        # Not the text: it can hold what somebody wrote.
+    except Exception as error:  # noqa: BLE001 - each destination has its own errors
+        # Do not log the text: it can hold personal data.
         logger.warning(f"{REJECTED_RECORDS} cannot be read: {type(error).__name__}")
         return []
     return [{name: row.get(name) for name in SCHEMA.names} for row in rows]
 
 
 def disposition(strategies: Iterable[str]) -> Any:
-    """How rejects are merged: a row that is there is replaced, by whatever strategy there is."""
+    """Return the write disposition of rejects: a merge that replaces a stored row."""
     for strategy in ("delete-insert", "upsert"):
         if strategy in strategies:
             return {"disposition": "merge", "strategy": strategy}

@@ -1,8 +1,8 @@
-"""Endpoints to dlt resources: batches, tables and hints.
+"""Build dlt resources from endpoints: batches, tables and hints.
 
-A resource yields a :class:`Batch` for some thousands of rows, table by table: the rows, the entries
-of their lists and what was rejected. Then the cursor moves in the resource's state, so that dlt
-commits both in the same package or neither.
+A resource yields rows in batches of some thousands. A :class:`Batch` holds the rows, the entries of
+their lists and the rejects. Its tables are yielded one by one. Then the cursor moves in the
+resource's state, so dlt commits both in the same package or neither.
 """
 
 from __future__ import annotations
@@ -52,14 +52,14 @@ from textlift.load.describe import describe
 from textlift.load.rejects import REJECTED_RECORDS, SCHEMA, Rejections, disposition, stored_rejects
 from textlift.load.report import StreamReport, set_report
 
-#: A package is committed after so many seconds also if it is not full: a crash costs no more.
+#: Seconds after which a package is committed even if it is not full, so a crash costs no more.
 PACKAGE_SECONDS = 60
-#: Modes of a schema contract that leave out what is new.
+#: Modes of a schema contract that discard new tables, columns or rows.
 DISCARDS = ("discard_row", "discard_value")
-#: Rows of all tables handed to dlt at a time; handing over costs a millisecond for each table.
+#: Rows of all tables in one batch; each table of a batch costs a millisecond in dlt.
 BATCH_ROWS = 50_000
-#: In the source's state, for each resource, because dlt clears that of a snapshot: whether there are
-#: rejects that were not resolved.
+#: Key in the source's state: resource → whether it has unresolved rejects. The resource's own state
+#: cannot hold it, because dlt clears the state of a snapshot.
 _OPEN_REJECTS = "open_rejects"
 
 
@@ -68,10 +68,10 @@ class Batch:
     """Rows that go to dlt together.
 
     Attributes:
-        endpoint: Whose rows they are.
+        endpoint: The endpoint of the rows.
         page: The rows and the entries of their lists.
         rejected: Rows of ``rejected_records``, if there are any.
-        deletes: Whether the rows are keys only, of rows that go with the entries of their lists.
+        deletes: Whether the rows hold only keys, of rows to delete with the entries of their lists.
     """
 
     endpoint: Endpoint
@@ -81,7 +81,7 @@ class Batch:
 
 
 class _Package:
-    """The part of a load that goes into one load package."""
+    """The part of one resource in a load package."""
 
     def __init__(self, load: StreamSync, rejections: Rejections, until: datetime) -> None:
         self.rows = 0
@@ -99,17 +99,20 @@ class _Package:
 
     @property
     def has_batch(self) -> bool:
-        """Whether there is enough for a batch."""
+        """Whether enough rows wait for a batch."""
         return self._waiting >= BATCH_ROWS
 
     def is_full(self, limit: int | None) -> bool:
-        """Whether a package of ``limit`` rows should be committed before more is read."""
+        """Return whether to commit the package before more is read.
+
+        It is full at ``limit`` rows or after ``PACKAGE_SECONDS``. Without a limit it is never full.
+        """
         if limit is None:
             return False
         return self.rows >= limit or time.monotonic() - self._started >= PACKAGE_SECONDS
 
     def add(self, rows: SliceRows) -> None:
-        """Take rows that were read; each key goes into a package once."""
+        """Add rows that were read; each key goes into a package once."""
         load = self._load
         rows = replace(rows, page=load.new_columns.admit(rows.page))
         page = rows.page
@@ -122,13 +125,13 @@ class _Package:
         self.rejections.add(rows.page, rows.slice_)
         if rows.not_found is None:
             self.rejections.add_loaded(rows.page, rows.slice_, rows.is_last)
-        # Each with tables of its own: a slice of a table keeps all of it.
+        # Spool the parts one by one: a slice of a table keeps the whole table in memory.
         self._pages += map(self._spool.put, split_page(page, BATCH_ROWS))
         self.rows += page.table.num_rows
         self._waiting += page.num_rows
 
     def _take_gaps(self) -> None:
-        """Note the holes that were found, in the package that moves the cursor past them."""
+        """Note the retention gaps in the package that moves the cursor past them."""
         for gap in self._load.gaps:
             reason = "the service dropped these rows before they were read"
             self.rejections.add_gap(gap.partition.name or None, reason, gap.window)
@@ -136,10 +139,12 @@ class _Package:
         self._load.gaps.clear()
 
     def _unseen(self, page: Page, key: Sequence[str], cursor: str) -> tuple[Page, datetime | None]:
-        """Without the rows this package has already, and the time to come back to.
+        """Return the page without rows of this package, and the time that the cursor may not pass.
 
-        Neighbouring windows share a second, so the same row comes twice. A row that comes back
-        changed cannot go into the same package: the entries of its lists would be there twice.
+        Neighbouring windows share a second, so a row can come twice. If it has changed in between,
+        it cannot go into the same package: the entries of its lists would be stored twice. The
+        cursor stays at its time, so the next load reads it again. The time is ``None`` if no row
+        has changed.
         """
         times = page.table[cursor].cast(pa.int64())
         new, changed = self._seen.add(packed_keys(page.table, key), times)
@@ -149,7 +154,7 @@ class _Package:
         return (page if new.all() else filter_page(page, new.tolist())), hold
 
     def not_seen(self, table: pa.Table) -> pa.Table:
-        """Return those rows of the destination that are not in this package."""
+        """Return the stored rows in ``table`` that are not in this package."""
         keys = packed_keys(table, self._load.endpoint.key)
         return table.filter(pa.array(~self._seen.contains(keys)))
 
@@ -157,11 +162,13 @@ class _Package:
         self.table_rows[name] = self.table_rows.get(name, 0) + table.num_rows
 
     def batches(self, empty: Page, last: bool = True) -> Iterator[Batch]:
-        """What was added since the last batch, so many rows at a time; one batch at least.
+        """Yield batches of the rows added since the last call; at least one.
+
+        A batch has about ``BATCH_ROWS`` rows.
 
         Args:
             empty: A page with all known columns and lists.
-            last: Whether nothing more comes; the last batch has the rejects that are resolved.
+            last: Whether no more rows follow; the last batch also has the resolved rejects.
         """
         pages, self._pages, self._waiting = self._pages, [], 0
         together: list[Page] = []
@@ -184,10 +191,10 @@ class _Package:
 
 
 def build_resource(run: SyncContext, endpoint: Endpoint) -> DltResource:
-    """The dlt resource of an endpoint.
+    """Return the dlt resource of an endpoint.
 
-    It yields Arrow tables, one for the endpoint's rows and one for each of their lists, named
-    ``<resource>__<list>``; and one for ``rejected_records``. What it did is in its report, see
+    It yields Arrow tables: one for the endpoint's rows, one for each of their lists, named
+    ``<resource>__<list>``, and one for ``rejected_records``. Its report states what it did, see
     :func:`textlift.load.report.report_of`.
 
     Raises, when extracted:
@@ -224,18 +231,18 @@ def build_resource(run: SyncContext, endpoint: Endpoint) -> DltResource:
             while not load.finished:
                 found = load.poll()
                 if found is None:
-                    # Nothing is there yet: dlt asks the other resources and comes back.
+                    # No rows are ready: dlt turns to the other resources and comes back.
                     yield None
                     continue
                 package.add(found)
-                # A snapshot goes into one package, and only when it is complete; so does a window.
+                # A snapshot goes into one package, and only when it is complete. So does a window.
                 if not endpoint.incremental or not found.is_last:
                     continue
                 if package.is_full(run.settings.package_rows) and not load.finished:
                     break
                 if package.has_batch:
                     yield from _batch_tables(package, empty, last=False)
-                    # Saved when dlt has taken all of the batch, and not where a limit cuts it.
+                    # Save only after dlt took the whole batch: a limit can cut it.
                     load.save(state)
             yield from _batch_tables(package, empty)
             if load.complete and load.finished:
@@ -243,7 +250,7 @@ def build_resource(run: SyncContext, endpoint: Endpoint) -> DltResource:
             load.save(state)
             load.end_package(state)
             open_rejects[endpoint.name] = rejections.any_open
-            # What is free now would else be kept beside what the destination needs.
+            # Arrow keeps freed memory otherwise, and the destination needs memory next.
             pa.default_memory_pool().release_unused()
             unfinished = not load.finished
             set_report(this_resource, _filled(begun, load, package, unfinished))
@@ -256,17 +263,17 @@ def build_resource(run: SyncContext, endpoint: Endpoint) -> DltResource:
             if isinstance(error, ServiceError):
                 failed = str(error)
             else:
-                # Where, but not the text: it can hold what somebody wrote.
+                # Log the place and not the text: the text can hold personal data.
                 frames = "".join(traceback.format_tb(error.__traceback__))
                 logger.error(f"{endpoint.name}: unexpected {type(error).__name__}\n{frames}")
                 failed = f"{endpoint.name}: unexpected {type(error).__name__}, see the log"
             if endpoint.incremental:
-                # The windows before the one that failed are complete.
+                # The windows before the failed one are complete.
                 yield from _batch_tables(package, empty)
                 load.save(state)
                 open_rejects[endpoint.name] = rejections.any_open
             else:
-                # dlt empties the table of a snapshot that brought nothing, if it was selected.
+                # dlt empties the table of a selected snapshot that yields nothing.
                 this_resource.selected = False
                 package.table_rows.clear()
             report = _filled(begun, load, package, unfinished=False)
@@ -286,8 +293,8 @@ def build_resource(run: SyncContext, endpoint: Endpoint) -> DltResource:
 
 
 def _plan(run: SyncContext, endpoint: Endpoint, state: Mapping[str, Any]) -> Iterator[Any]:
-    """The plan of a load that starts now, and no rows."""
-    # Outside of a load package there is no id that could show whether a complete read is due.
+    """Yield the plan of a load that starts now, and no rows."""
+    # No load package is open. The time replaces its id, to find whether a complete read is due.
     load = run.enter(endpoint, state, str(run.now.timestamp()))
     try:
         while (plan := load.plan()) is None:
@@ -298,7 +305,7 @@ def _plan(run: SyncContext, endpoint: Endpoint, state: Mapping[str, Any]) -> Ite
 
 
 def _not_returned(load: StreamSync, package: _Package, empty: Page) -> Iterator[Any]:
-    """Rows of the destination that a complete read did not return, marked as removed or deleted."""
+    """Yield stored rows that a complete read did not return, marked as removed or deleted."""
     endpoint, covered = load.endpoint, load.covered()
     assert load.complete
     if covered is None:
@@ -325,9 +332,9 @@ def _not_returned(load: StreamSync, package: _Package, empty: Page) -> Iterator[
 
 
 def _as_loaded(table: pa.Table, declared: pa.Schema) -> pa.Table:
-    """Rows as they come out of a destination, in the types in which they went in."""
+    """Return rows read from the destination, in the types in which they were loaded."""
     if DELETED in table.column_names:
-        # Where rows are only ever added, one that removes others is there as well.
+        # An append-only destination also stores the rows that delete others.
         table = table.filter(pc.invert(pc.fill_null(table[DELETED], False)))
     kept = table.select([name for name in table.column_names if not name.startswith("_")])
     fields = [
@@ -340,7 +347,7 @@ def _as_loaded(table: pa.Table, declared: pa.Schema) -> pa.Table:
 def _filled(
     begun: StreamReport, load: StreamSync, package: _Package, unfinished: bool
 ) -> StreamReport:
-    """The report of a resource that has filled its part of a package."""
+    """Return the report of a resource that has filled its part of a package."""
     return replace(
         begun,
         rows=package.table_rows,
@@ -356,31 +363,32 @@ def _filled(
 
 
 def _from(first: datetime, page: Page, cursor: str) -> Page:
-    """The rows from a time on, and those without one."""
+    """Return the page with the rows from a time on, and the rows without a time."""
     times = page.table[cursor]
     wanted = pc.fill_null(pc.greater_equal(times, pa.scalar(first, times.type)), True)
     return page if pc.all(wanted).as_py() is not False else filter_page(page, wanted.to_pylist())
 
 
 def _known_lists(endpoint: Endpoint) -> list[str]:
-    """Lists seen in earlier runs: their old entries must go also if no record has any now."""
+    """Return lists of earlier runs: old entries are deleted even if no record has entries now."""
     prefix = f"{endpoint.name}__"
     tables = dlt.current.source_schema().tables
     return [name.removeprefix(prefix) for name in tables if name.startswith(prefix)]
 
 
 def _contract(resource: DltResource) -> tuple[str, TSchemaContractDict]:
-    """The name of a resource's table, and the contract of that and the tables of its lists."""
+    """Return the name of a resource's table, and the schema contract of it and its list tables."""
     own = resource.compute_table_schema()
     name = str(own["name"])
     return name, dlt.current.source_schema().resolve_contract_settings_for_table(name, own)
 
 
 def _declare(resource: DltResource, endpoint: Endpoint) -> None:
-    """Add to the schema what the endpoint declares.
+    """Add the declarations of the endpoint to the schema.
 
-    These are the meanings of tables and columns, and the columns themselves if a contract would not
-    let them in. A contract is about undeclared tables and columns, also in the first load.
+    These are the meanings of tables and columns. The columns themselves are added if a contract
+    would reject them: a contract applies to undeclared tables and columns only, also in the first
+    load.
     """
     tables = [*dictionary.tables_of(endpoint), dictionary.REJECTED_RECORDS]
     describe(dlt.current.source_schema(), tables)
@@ -406,16 +414,17 @@ def _declare(resource: DltResource, endpoint: Endpoint) -> None:
 
 
 def _known_columns(table: str) -> set[str]:
-    """Columns that the schema has of a table; none if there is no such table."""
+    """Return the columns that a table has in the schema; none for an unknown table."""
     found = dlt.current.source_schema().tables.get(table)
     columns = found["columns"] if found else {}
     return {name for name, column in columns.items() if is_complete_column(column)}
 
 
 def _within_contract(endpoint: Endpoint, page: Page) -> Page:
-    """The page without what a schema contract discards.
+    """Return the page without what a schema contract discards.
 
-    dlt would look in the tables of lists, too, for the columns that it discards in their records.
+    dlt does not do this, because it would search the list tables for the discarded columns of their
+    records.
     """
     root, contract = _contract(dlt.current.resource())
     tables, columns = contract["tables"], contract["columns"]
@@ -437,7 +446,10 @@ def _within_contract(endpoint: Endpoint, page: Page) -> Page:
 
 
 def _without_new(table: pa.Table, name: str, mode: str) -> tuple[list[bool] | None, pa.Table]:
-    """The table without columns that the schema has not; which rows have none, if others go."""
+    """Return which rows to keep, ``None`` for all, and the table without new columns.
+
+    A column is new if it is not in the schema. ``discard_row`` keeps rows that have none of them.
+    """
     known = _known_columns(name)
     new = [column for column in table.column_names if known and column not in known | {ROW}]
     keep = None
@@ -447,7 +459,7 @@ def _without_new(table: pa.Table, name: str, mode: str) -> tuple[list[bool] | No
 
 
 def _with_lists(page: Page, lists: Iterable[str]) -> Page:
-    """The page with at least an empty table for each of ``lists``."""
+    """Return the page with at least an empty table for each of ``lists``."""
     nothing = pa.table({ROW: pa.array([], pa.int64())})
     return replace(page, children={**dict.fromkeys(lists, nothing), **page.children})
 
@@ -458,7 +470,7 @@ def _batch_tables(package: _Package, empty: Page, last: bool = True) -> Iterator
 
 
 def _tables(batch: Batch) -> Iterator[Any]:
-    """The Arrow tables of a batch, each with the name and the hints of its dlt table."""
+    """Yield the Arrow tables of a batch, each with the name and the hints of its dlt table."""
     endpoint, page = batch.endpoint, batch.page
     yield _root_item(batch)
     for suffix, entries in page.children.items():
@@ -474,7 +486,7 @@ def _tables(batch: Batch) -> Iterator[Any]:
 
 
 def _merge_strategies() -> Sequence[str]:
-    """How the destination can merge."""
+    """Return the merge strategies of the destination."""
     container = Container()
     if DestinationCapabilitiesContext not in container:
         return ()
@@ -488,27 +500,27 @@ def _root_item(batch: Batch) -> Any:
         columns.append({"name": DELETED, "data_type": "bool", "hard_delete": True})
         table = table.append_column(DELETED, pa.repeat(pa.scalar(True), table.num_rows))
     if endpoint.full_read_every and endpoint.parent:
-        # Version 0.1.0 replaced the rows of each parent as a set, and left that in the schema.
+        # Version 0.1.0 replaced the rows of each parent as a set; its schema has the merge key.
         columns.append({"name": endpoint.parent.column, "merge_key": False})
     if not columns:
         return table
-    # A variant of its own: hints of the resource itself would go to the tables of its lists too.
+    # Use a table variant: hints on the resource itself would also apply to its list tables.
     hints = dlt.mark.make_hints(
         table_name=endpoint.name,
         write_disposition="merge",
         primary_key=list(endpoint.key),
         columns=columns,
-        # What marks a row belongs to the loading, and the service does not send it.
+        # The column that marks deletions is ours, so a contract must not discard it.
         schema_contract="evolve" if batch.deletes else None,
     )
     return dlt.mark.with_hints(table, hints, create_table_variant=True)
 
 
 def _child_item(endpoint: Endpoint, suffix: str, roots: pa.Table, entries: pa.Table) -> Any:
-    """The entries of a list with the keys of their records.
+    """Return the entries of a list with the keys of their records.
 
-    Entries are replaced as a set for each record. A record without entries gets a row that removes
-    the ones it had.
+    Entries are replaced as a set for each record. A record without entries gets a row that deletes
+    its earlier entries.
     """
     merge = endpoint.incremental is not None
     keys = {
@@ -529,7 +541,7 @@ def _child_item(endpoint: Endpoint, suffix: str, roots: pa.Table, entries: pa.Ta
     hints = dlt.mark.make_hints(
         table_name=f"{endpoint.name}__{suffix}",
         write_disposition="merge" if merge else "replace",
-        # dlt can load a file twice after a crash, and drops the second copy by its primary key.
+        # After a crash dlt can load a file twice; it drops the second copy by the primary key.
         primary_key=[*keys, LIST_INDEX],
         merge_key=list(keys) if merge else (),
         columns=[{"name": DELETED, "data_type": "bool", "hard_delete": True}] if merge else None,
@@ -539,7 +551,7 @@ def _child_item(endpoint: Endpoint, suffix: str, roots: pa.Table, entries: pa.Ta
 
 
 def _positions(rows: pa.ChunkedArray) -> pa.Array:
-    """The position of each entry in the list of its record."""
+    """Return the position of each entry in the list of its record."""
     numbers = rows.to_numpy()
     count = np.arange(len(numbers))
     starts = np.concatenate([[True], numbers[1:] != numbers[:-1]])[: len(numbers)]
@@ -547,7 +559,7 @@ def _positions(rows: pa.ChunkedArray) -> pa.Array:
 
 
 def _conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The table with the columns of ``schema``, NULL where it has none."""
+    """Return the table with the columns of ``schema``; missing columns are NULL."""
     arrays = [
         table[field.name].cast(field.type)
         if field.name in table.schema.names
@@ -558,7 +570,7 @@ def _conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
 
 
 def _require(table: pa.Table, names: Iterable[str]) -> pa.Table:
-    """The table with the columns ``names`` declared as never NULL, as dlt declares keys."""
+    """Return the table with the columns ``names`` not nullable, as dlt declares keys."""
     fields = [
         field.with_nullable(False) if field.name in set(names) else field for field in table.schema
     ]
