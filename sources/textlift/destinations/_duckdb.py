@@ -186,7 +186,7 @@ def _remove_unfinished(file: Path) -> bool:
         start = opened.read(_HEADERS)
     unfinished = len(start) < _HEADERS and (not start or start[8:12] == _MARK)
     if unfinished:
-        logger.warning(f"{file} was never finished; making it anew")
+        logger.warning(f"{file} was never finished; creating it again")
         file.unlink()
     return unfinished
 

@@ -83,13 +83,13 @@ class Batch:
 class _Package:
     """The part of one resource in a load package."""
 
-    def __init__(self, load: StreamSync, rejections: Rejections, until: datetime) -> None:
+    def __init__(self, sync: StreamSync, rejections: Rejections, until: datetime) -> None:
         self.rows = 0
         self.table_rows: dict[str, int] = {}
         self.rejections = rejections
         self.gaps: list[str] = []
         self.removed = 0
-        self._load = load
+        self._sync = sync
         self.until = until
         self._seen = SeenKeys()
         self._spool = Spool()
@@ -113,15 +113,15 @@ class _Package:
 
     def add(self, rows: SliceRows) -> None:
         """Add rows that were read; each key goes into a package once."""
-        load = self._load
-        rows = replace(rows, page=load.new_columns.admit(rows.page))
+        sync = self._sync
+        rows = replace(rows, page=sync.new_columns.admit(rows.page))
         page = rows.page
         hold = None
-        if load.endpoint.incremental:
-            if rows.slice_.window is None and load.unwindowed_since:
-                page = _from(load.unwindowed_since, page, load.endpoint.incremental.cursor)
-            page, hold = self._unseen(page, load.endpoint.key, load.endpoint.incremental.cursor)
-        load.advance(rows, hold)
+        if sync.endpoint.incremental:
+            if rows.slice_.window is None and sync.unwindowed_since:
+                page = _from(sync.unwindowed_since, page, sync.endpoint.incremental.cursor)
+            page, hold = self._unseen(page, sync.endpoint.key, sync.endpoint.incremental.cursor)
+        sync.advance(rows, hold)
         self.rejections.add(rows.page, rows.slice_)
         if rows.not_found is None:
             self.rejections.add_loaded(rows.page, rows.slice_, rows.is_last)
@@ -132,11 +132,11 @@ class _Package:
 
     def _take_gaps(self) -> None:
         """Note the retention gaps in the package that moves the cursor past them."""
-        for gap in self._load.gaps:
+        for gap in self._sync.gaps:
             reason = "the service dropped these rows before they were read"
             self.rejections.add_gap(gap.partition.name or None, reason, gap.window)
             self.gaps.append(str(gap))
-        self._load.gaps.clear()
+        self._sync.gaps.clear()
 
     def _unseen(self, page: Page, key: Sequence[str], cursor: str) -> tuple[Page, datetime | None]:
         """Return the page without rows of this package, and the time that the cursor may not pass.
@@ -155,7 +155,7 @@ class _Package:
 
     def not_seen(self, table: pa.Table) -> pa.Table:
         """Return the stored rows in ``table`` that are not in this package."""
-        keys = packed_keys(table, self._load.endpoint.key)
+        keys = packed_keys(table, self._sync.endpoint.key)
         return table.filter(pa.array(~self._seen.contains(keys)))
 
     def _count(self, name: str, table: pa.Table) -> None:
@@ -181,16 +181,16 @@ class _Package:
         yield self._batch([empty, *together], last)
 
     def _batch(self, pages: Sequence[Page], last: bool) -> Batch:
-        load = self._load
+        sync = self._sync
         self._take_gaps()
-        page = _within_contract(load.endpoint, concat_pages(pages))
-        self._count(load.endpoint.name, page.table)
+        page = _within_contract(sync.endpoint, concat_pages(pages))
+        self._count(sync.endpoint.name, page.table)
         for suffix, entries in page.children.items():
-            self._count(f"{load.endpoint.name}__{suffix}", entries)
-        return Batch(load.endpoint, page, self.rejections.take(last))
+            self._count(f"{sync.endpoint.name}__{suffix}", entries)
+        return Batch(sync.endpoint, page, self.rejections.take(last))
 
 
-def build_resource(run: SyncContext, endpoint: Endpoint) -> DltResource:
+def build_resource(context: SyncContext, endpoint: Endpoint) -> DltResource:
     """Return the dlt resource of an endpoint.
 
     It yields Arrow tables: one for the endpoint's rows, one for each of their lists, named
@@ -202,34 +202,34 @@ def build_resource(run: SyncContext, endpoint: Endpoint) -> DltResource:
         ServiceError: The service could not be read.
     """
 
-    unset = None if run.settings.configured.get(endpoint.name) else endpoint.setting
+    unset = None if context.settings.configured.get(endpoint.name) else endpoint.setting
 
     def rows() -> Iterator[Any]:
         state = dlt.current.resource_state()
         if endpoint.incremental:
-            state = account_state(state, run.settings.account)
+            state = account_state(state, context.settings.account)
         this_resource = dlt.current.resource()
         lists = _known_lists(endpoint)
         _declare(this_resource, endpoint)
         if is_planning():
-            yield from _plan(run, endpoint, state)
+            yield from _plan(context, endpoint, state)
             return
-        load = run.enter(endpoint, state, current_load_id())
-        begun = StreamReport(unset=unset, progress=load.progress)
+        sync = context.enter(endpoint, state, current_load_id())
+        begun = StreamReport(unset=unset, progress=sync.progress)
         set_report(this_resource, begun)
         open_rejects = dlt.current.source_state().setdefault(_OPEN_REJECTS, {})
         rejections = Rejections(
             endpoint,
-            run.now,
+            context.now,
             open_rejects.get(endpoint.name, True),
             lambda: stored_rejects(endpoint.name),
         )
-        package = _Package(load, rejections, run.now)
+        package = _Package(sync, rejections, context.now)
         empty = _with_lists(empty_page(endpoint), lists)
         unfinished, wait = False, True
         try:
-            while not load.finished:
-                found = load.poll()
+            while not sync.finished:
+                found = sync.poll()
                 if found is None:
                     # No rows are ready: dlt turns to the other resources and comes back.
                     yield None
@@ -238,27 +238,27 @@ def build_resource(run: SyncContext, endpoint: Endpoint) -> DltResource:
                 # A snapshot goes into one package, and only when it is complete. So does a window.
                 if not endpoint.incremental or not found.is_last:
                     continue
-                if package.is_full(run.settings.package_rows) and not load.finished:
+                if package.is_full(context.settings.package_rows) and not sync.finished:
                     break
                 if package.has_batch:
                     yield from _batch_tables(package, empty, last=False)
                     # Save only after dlt took the whole batch: a limit can cut it.
-                    load.save(state)
+                    sync.save(state)
             yield from _batch_tables(package, empty)
-            if load.complete and load.finished:
-                yield from _not_returned(load, package, empty)
-            load.save(state)
-            load.end_package(state)
+            if sync.complete and sync.finished:
+                yield from _not_returned(sync, package, empty)
+            sync.save(state)
+            sync.end_package(state)
             open_rejects[endpoint.name] = rejections.any_open
             # Arrow keeps freed memory otherwise, and the destination needs memory next.
             pa.default_memory_pool().release_unused()
-            unfinished = not load.finished
-            set_report(this_resource, _filled(begun, load, package, unfinished))
+            unfinished = not sync.finished
+            set_report(this_resource, _filled(begun, sync, package, unfinished))
         except (GeneratorExit, KeyboardInterrupt):
             wait = False
             raise
         except Exception as error:
-            if not run.settings.isolate_failures or isinstance(error, ConfigurationError):
+            if not context.settings.isolate_failures or isinstance(error, ConfigurationError):
                 raise
             if isinstance(error, ServiceError):
                 failed = str(error)
@@ -270,16 +270,16 @@ def build_resource(run: SyncContext, endpoint: Endpoint) -> DltResource:
             if endpoint.incremental:
                 # The windows before the failed one are complete.
                 yield from _batch_tables(package, empty)
-                load.save(state)
+                sync.save(state)
                 open_rejects[endpoint.name] = rejections.any_open
             else:
                 # dlt empties the table of a selected snapshot that yields nothing.
                 this_resource.selected = False
                 package.table_rows.clear()
-            report = _filled(begun, load, package, unfinished=False)
+            report = _filled(begun, sync, package, unfinished=False)
             set_report(this_resource, replace(report, failed=failed))
         finally:
-            run.leave(load, unfinished, wait)
+            context.leave(sync, unfinished, wait)
 
     resource: DltResource = dlt.resource(
         rows,
@@ -288,35 +288,35 @@ def build_resource(run: SyncContext, endpoint: Endpoint) -> DltResource:
         write_disposition="merge" if endpoint.incremental else "replace",
     )
     set_report(resource, StreamReport(unset=unset))
-    resource.apply_hints(additional_table_hints={ACCOUNT_HINT: run.settings.account})
+    resource.apply_hints(additional_table_hints={ACCOUNT_HINT: context.settings.account})
     return resource
 
 
-def _plan(run: SyncContext, endpoint: Endpoint, state: Mapping[str, Any]) -> Iterator[Any]:
+def _plan(context: SyncContext, endpoint: Endpoint, state: Mapping[str, Any]) -> Iterator[Any]:
     """Yield the plan of a load that starts now, and no rows."""
     # No load package is open. The time replaces its id, to find whether a complete read is due.
-    load = run.enter(endpoint, state, str(run.now.timestamp()))
+    sync = context.enter(endpoint, state, str(context.now.timestamp()))
     try:
-        while (plan := load.plan()) is None:
+        while (plan := sync.plan()) is None:
             yield None
         yield plan
     finally:
-        run.leave(load, unfinished=False, wait=True)
+        context.leave(sync, unfinished=False, wait=True)
 
 
-def _not_returned(load: StreamSync, package: _Package, empty: Page) -> Iterator[Any]:
+def _not_returned(sync: StreamSync, package: _Package, empty: Page) -> Iterator[Any]:
     """Yield stored rows that a complete read did not return, marked as removed or deleted."""
-    endpoint, covered = load.endpoint, load.covered()
-    assert load.complete
+    endpoint, covered = sync.endpoint, sync.covered()
+    assert sync.complete
     if covered is None:
         return
-    if load.complete.unreadable:
+    if sync.complete.unreadable:
         logger.warning(
-            f"{endpoint.name}: what is gone at the service stays as it is, because records that "
-            "could not be read may be among it"
+            f"{endpoint.name}: no row is marked as removed, because records that could not be "
+            "read may be among the rows that were not returned"
         )
         return
-    mark = None if load.refresh else endpoint.removed_column
+    mark = None if sync.refresh else endpoint.removed_column
     for found in stored_rows(endpoint.name, endpoint.key, covered.condition):
         table = package.not_seen(_as_loaded(found, empty.table.schema))
         if mark:
@@ -345,7 +345,7 @@ def _as_loaded(table: pa.Table, declared: pa.Schema) -> pa.Table:
 
 
 def _filled(
-    begun: StreamReport, load: StreamSync, package: _Package, unfinished: bool
+    begun: StreamReport, sync: StreamSync, package: _Package, unfinished: bool
 ) -> StreamReport:
     """Return the report of a resource that has filled its part of a package."""
     return replace(
@@ -353,12 +353,12 @@ def _filled(
         rows=package.table_rows,
         rejected=len(package.rejections.keys),
         removed=package.removed,
-        window=load.window,
+        window=sync.window,
         unfinished=unfinished,
         gaps=package.gaps,
-        missing=[f"{where}: {reason}" for where, reason in load.missing.items()],
-        envelope_columns=load.envelope_columns,
-        note=load.note,
+        missing=[f"{where}: {reason}" for where, reason in sync.missing.items()],
+        envelope_columns=sync.envelope_columns,
+        note=sync.note,
     )
 
 

@@ -144,8 +144,8 @@ def mcommons_source(
         concurrency=concurrency,
         retries=runtime_retries(),
     )
-    run = SyncContext(Service(client, partial(XmlCodec, dialect=DIALECT)), settings, ENDPOINTS)
-    resources = [build_resource(run, endpoint) for endpoint in ENDPOINTS]
+    context = SyncContext(Service(client, partial(XmlCodec, dialect=DIALECT)), settings, ENDPOINTS)
+    resources = [build_resource(context, endpoint) for endpoint in ENDPOINTS]
     if schema_contract is not None:
         apply_contract(resources, schema_contract)
     return resources

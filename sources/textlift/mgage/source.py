@@ -132,8 +132,8 @@ def mgage_source(
     )
     codec = partial(JsonCodec, dialect=DIALECT)
     service = Service(client, codec, limit_param="pageSize", time_format="%Y-%m-%dT%H:%M:%S")
-    run = SyncContext(service, settings, ENDPOINTS)
-    resources = [build_resource(run, endpoint) for endpoint in ENDPOINTS]
+    context = SyncContext(service, settings, ENDPOINTS)
+    resources = [build_resource(context, endpoint) for endpoint in ENDPOINTS]
     if schema_contract is not None:
         apply_contract(resources, schema_contract)
     return resources
