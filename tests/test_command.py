@@ -327,7 +327,7 @@ def test_a_load_reports_plain_lines_to_a_log_and_everything_is_there(account: Op
     assert "\x1b" not in ended.out
     *lines, total = ended.out.splitlines()
     assert re.fullmatch(
-        rf"[\d,]+ rows, {len(warehouse.box.requests)} requests, 1 packages, [\d.]+ s; "
+        rf"[\d,]+ rows, {len(warehouse.box.requests)} requests, 1 package, [\d.]+ s; "
         rf"dataset mcommons in .*{re.escape(warehouse.file.name)}",
         total,
     )

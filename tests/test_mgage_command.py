@@ -73,7 +73,7 @@ def test_a_load_reports_plain_lines_and_everything_is_there(export: Open, slash:
     first, last = ended.out.splitlines()
     assert re.fullmatch(rf"messages: {count:,} rows, {time} to {time}", first)
     assert re.fullmatch(
-        rf"{count:,} rows, {len(warehouse.box.requests)} requests, 1 packages, [\d.]+ s; "
+        rf"{count:,} rows, {len(warehouse.box.requests)} requests, 1 package, [\d.]+ s; "
         rf"dataset mgage in .*{re.escape(warehouse.file.name)}",
         last,
     )

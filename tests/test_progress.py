@@ -71,7 +71,7 @@ def test_lines_say_what_is_being_read(
         load(pipeline, source, ["profiles"])
     start, *progress, end = capsys.readouterr().out.splitlines()
     assert all(DATED.match(line) for line in (start, *progress, end))
-    assert start.endswith("mcommons: loading 1 resources")
+    assert start.endswith("mcommons: loading 1 resource")
     assert re.search(r"mcommons: ended after [\d.]+ s$", end)
     assert any("; profiles 0%, " in line for line in progress)
     assert any(" mcommons: load, 1 of 1 resources read, " in line for line in progress)

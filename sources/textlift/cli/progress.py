@@ -22,6 +22,7 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from textlift import clock
+from textlift.cli.report import counted
 from textlift.load.report import StreamReport, report_of
 from textlift.windows import format_time
 
@@ -132,7 +133,7 @@ def _lines(run: _Run) -> Iterator[None]:
 
     ended = Event()
     resources = list(run.reports())
-    start = f"{run.service}: loading {len(resources)} resources"
+    start = f"{run.service}: loading {counted(len(resources), 'resource')}"
     emit("start", start, {"service": run.service, "resources": resources})
     Thread(target=tick_until_ended, name="textlift-progress", daemon=True).start()
     outcome = "failed"
