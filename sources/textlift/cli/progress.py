@@ -22,7 +22,6 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from textlift import clock
-from textlift.cli.report import counted
 from textlift.load.report import StreamReport, report_of
 from textlift.windows import format_time
 
@@ -99,6 +98,11 @@ class _Run(NullCollector):
             for name, report in self.reports().items()
             if report.progress.slices and not _is_done(report)
         }
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number and its noun, such as ``1 row`` and ``2,190 rows``."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def _is_done(report: StreamReport) -> bool:

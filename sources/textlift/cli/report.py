@@ -80,8 +80,8 @@ def _total(summary: Summary, pipeline: Pipeline) -> str:
     with pipeline.destination_client() as client:
         where = str(client.config)
     return (
-        f"{counted(sum(summary.rows.values()), 'row')}, {counted(summary.requests, 'request')}, "
-        f"{counted(summary.packages, 'package')}, {summary.seconds:,.1f} s; "
+        f"{progress.counted(sum(summary.rows.values()), 'row')}, {progress.counted(summary.requests, 'request')}, "
+        f"{progress.counted(summary.packages, 'package')}, {summary.seconds:,.1f} s; "
         f"dataset {pipeline.dataset_name} in {where}"
     )
 
@@ -103,11 +103,6 @@ def _rejected(summary: Summary) -> list[str]:
         return []
     where = _counts(summary.rejections)
     return [f"{summary.rejected:,} values or records were rejected ({where}): see rejected_records"]
-
-
-def counted(number: int, noun: str) -> str:
-    """Return a number and its noun, such as ``1 row`` and ``2,190 rows``."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def _counts(rows: Mapping[str, int]) -> str:
