@@ -11,7 +11,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-# What a server needs: nothing for tests.
+# Install for a server, without the test dependencies.
 install:
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
@@ -24,7 +24,7 @@ SUITE := -m pytest -n 2 --ignore tests/chaos --ignore tests/schedulers
 test: check
 	$(BIN)/python $(SUITE) -m "not slow"
 
-# Every kind of what the faster suites try one or two of.
+# Run all cases. The faster suites run only one or two cases of each kind.
 test-all: check test-schedulers
 	$(BIN)/python $(SUITE)
 	$(BIN)/python -m pytest -n 2 tests/chaos
@@ -32,7 +32,7 @@ test-all: check test-schedulers
 test-chaos: $(STAMP)
 	$(BIN)/python -m pytest -n 2 -m "not slow" tests/chaos
 
-# Each scheduler has an environment of its own: what they need does not go together.
+# Each scheduler has its own environment, because their dependencies conflict.
 test-schedulers: $(STAMP) .venv-airflow/.installed .venv-dagster/.installed
 	$(BIN)/python -m pytest tests/schedulers
 

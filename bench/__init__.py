@@ -1,1 +1,1 @@
-"""Speed and memory beside those of other ways to load the same data: ``make bench``."""
+"""Benchmarks that compare textlift with other ways to load the same data: ``make bench``."""

@@ -1,6 +1,7 @@
-"""Measures: ``python -m bench`` everything, for docs/benchmarks.md; ``python -m bench NAME...`` some.
+"""Run the benchmarks: ``python -m bench`` for all, or ``python -m bench NAME...`` for some.
 
-This process stays small, because the peak memory of a process that it starts is at least its own.
+A run of all benchmarks writes docs/benchmarks.md. This process must use little memory, because the
+peak memory of a child process is at least that of its parent.
 """
 
 from __future__ import annotations
@@ -25,23 +26,23 @@ Figures = dict[str, Any]
 SIZES = (20_000, 200_000)
 MANY = 2_000_000
 CROWD = 500_000
-#: Profiles of the account in which nothing new happens: those of ``make demo``.
+#: Profiles of the account for runs with nothing new, as many as in ``make demo``.
 LIVING = 2_000
 LATENCIES = (0.0, 0.3)
-#: Of textlift and lxml, which are quick; the others run once.
+#: Number of runs of textlift and lxml, which are fast. The other ways run once.
 TIMES = 5
-#: Seconds after which a way is given up, and how many times what textlift takes it may take.
+#: Time limit of a way: in seconds, and as a multiple of the time of textlift.
 TIMEOUT = 1800
 MOST_TIMES = 16
-#: The exit code of a way that took more memory than there is, and so was not let finish either.
+#: Exit code of a way that was killed because it used too much memory. It also means unfinished.
 KILLED = -signal.SIGKILL
 
 
 def compare(kind: str, size: int) -> Figures:
-    """Each way, with the same rows, at each latency."""
+    """Run each way on the same rows, at each latency, and return the figures."""
     results = []
     with Server(kind, size) as server:
-        # Asks for what is asked below, so that the sandbox has it ready.
+        # These two runs send all requests of the later runs, so their responses are in memory.
         rows = run("survey", kind, server)["rows"]
         run("textlift", kind, server)
         only = {kind: rows[kind]}
@@ -58,7 +59,7 @@ def compare(kind: str, size: int) -> Figures:
 
 
 def many() -> Figures:
-    """As many profiles as no memory should depend on."""
+    """Load very many profiles, to show that memory does not depend on the number of rows."""
     with Server("profiles", MANY) as server:
         run("textlift", "profiles", server)
         figures = measure("textlift", "profiles", server, 0.0, None)
@@ -68,7 +69,7 @@ def many() -> Figures:
 
 
 def nothing_new() -> Figures:
-    """The command line, all resources, when all there is has been loaded."""
+    """Run the command line for all resources, after a first load of the same account."""
     runs = []
     with Server("living", LIVING) as server, tempfile.TemporaryDirectory() as folder:
         environment = {
@@ -101,20 +102,20 @@ def nothing_new() -> Figures:
 
 
 def empty_years() -> Figures:
-    """A first load over 15 years of an account with parents and nothing else."""
+    """Load 15 years of an account that has parents and no other rows."""
     with Server("empty", 1) as server:
         return run("textlift_long", "all", server)
 
 
 def crowded_day() -> Figures:
-    """A first load over 15 quiet years with one crowded day."""
+    """Load 15 years of an account whose rows are all in one day."""
     with Server("crowded", CROWD) as server:
         figures = run("textlift_long", "outgoing_messages", server)
     check("textlift", figures, {"outgoing_messages": CROWD})
     return figures
 
 
-#: The short ones first: what is broken shows early.
+#: Short scenarios first, so that failures show early.
 SCENARIOS: dict[str, Callable[[], Figures]] = {
     "nothing-new": nothing_new,
     "empty-years": empty_years,
@@ -131,9 +132,9 @@ SCENARIOS: dict[str, Callable[[], Figures]] = {
 def best(
     ways: Mapping[str, Figures], kind: str, server: Server, latency: float
 ) -> Iterator[Figures]:
-    """For each way and its rows, the fastest of some runs, with the most memory that any took.
+    """Yield the fastest run of each way, with the peak memory of all its runs.
 
-    The ways take turns: a machine that others use as well changes its speed within minutes.
+    The ways take turns, because the speed of a shared machine changes within minutes.
     """
     turns = [
         [measure(way, kind, server, latency, rows) for way, rows in ways.items()]
@@ -152,7 +153,7 @@ def measure(
     rows: Figures | None,
     timeout: float = TIMEOUT,
 ) -> Figures:
-    """One run that finds all its answers ready and loads those rows."""
+    """Return the figures of a run whose responses are all ready, and check its rows."""
     for _ in range(3):
         figures = run(way, kind, server, latency, timeout)
         if figures["unfinished"]:
@@ -166,7 +167,7 @@ def measure(
 
 
 def check(way: str, figures: Figures, rows: Figures) -> None:
-    """Exit if something else was loaded."""
+    """Exit if the loaded rows differ from the expected rows."""
     loaded = {table: count for table, count in figures["rows"].items() if count}
     if loaded != {table: count for table, count in rows.items() if count}:
         sys.exit(f"{way} loaded {loaded}, and not {rows}")
@@ -175,7 +176,7 @@ def check(way: str, figures: Figures, rows: Figures) -> None:
 def run(
     way: str, kind: str, server: Server, latency: float = 0.0, timeout: float = TIMEOUT
 ) -> Figures:
-    """One run of a way in a process and a folder of its own; exit if it fails."""
+    """Run a way once, in its own process and folder, and return the figures. Exit if it fails."""
     figures: Figures = {"way": way, "latency": latency, "unfinished": False}
     with tempfile.TemporaryDirectory() as folder:
         server.begin(latency)
@@ -209,19 +210,19 @@ def run(
 
 
 def clean_environment() -> dict[str, str]:
-    """The environment without the settings of whoever measures."""
+    """Return the environment without the settings of the user."""
     settings = ("SOURCES__", "DESTINATION__", "RUNTIME__", "DLT_", "PIPELINES_DIR")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(settings)}
     return {**kept, "PYTHONPATH": str(PROJECT / "sources"), "RUNTIME__DLTHUB_TELEMETRY": "false"}
 
 
 def say(line: str) -> None:
-    """Show how it goes."""
+    """Print a line of progress."""
     print(line, file=sys.stderr, flush=True)
 
 
 def main(names: Sequence[str]) -> None:
-    """Run the scenarios of these names, or all of them, and write what they showed."""
+    """Run the scenarios with these names, or all of them, and write the figures."""
     unknown = set(names) - set(SCENARIOS)
     if unknown:
         sys.exit(f"no {', '.join(sorted(unknown))}; there are {', '.join(SCENARIOS)}")
@@ -230,7 +231,7 @@ def main(names: Sequence[str]) -> None:
         say(name)
         figures[name] = SCENARIOS[name]()
         if not names:
-            # After each: it takes long, and what is known is known.
+            # All scenarios take long, so write the figures after each one.
             DOCUMENT.parent.mkdir(exist_ok=True)
             DOCUMENT.write_text(render(figures), encoding="utf-8")
     say(render(figures) if names else f"written to {DOCUMENT.relative_to(PROJECT)}")

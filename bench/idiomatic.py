@@ -1,4 +1,4 @@
-"""A connector as dlt's own pages teach it: requests, xmltodict, dictionaries, dlt's defaults."""
+"""A connector in the style of dlt's documentation: requests, xmltodict, dictionaries, defaults."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LISTS = {
 
 
 def read(session: requests.Session, url: str, items: Iterable[str], **params: str | int) -> Any:
-    """One answer as a dictionary, in which these elements are lists."""
+    """Return a response as a dictionary, in which these elements are lists."""
     response = session.get(url, params=params)
     response.raise_for_status()
     answer = xmltodict.parse(
@@ -30,7 +30,7 @@ def read(session: requests.Session, url: str, items: Iterable[str], **params: st
 
 @dlt.resource(primary_key="id", write_disposition="merge")
 def profiles(session: requests.Session, url: str) -> Iterator[Any]:
-    """All profiles, with lists that dlt makes child tables of."""
+    """Yield all profiles. dlt loads their lists into child tables."""
     for page in count(1):
         items = ("profile", *LISTS.values())
         answer = read(session, f"{url}profiles", items, limit=1000, page=page)["profiles"]
@@ -44,7 +44,7 @@ def profiles(session: requests.Session, url: str) -> Iterator[Any]:
 
 @dlt.resource(primary_key="id", write_disposition="merge")
 def outgoing_messages(session: requests.Session, url: str) -> Iterator[Any]:
-    """All messages that were sent."""
+    """Yield all outgoing messages."""
     for page in count(1):
         params: dict[str, Any] = {"include_profile": "false", "limit": 1000, "page": page}
         answer = read(session, f"{url}sent_messages", ["message"], **params)["messages"]

@@ -1,4 +1,4 @@
-"""Where the time of a load goes, part by part, by timers around the functions that do them."""
+"""Measure the time of each part of a load, with timers around functions."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 
 
 class Parts:
-    """Seconds by part; of functions that call one another each has its own time only.
+    """Seconds by part. The time of a function excludes that of the timed functions it calls.
 
     Attributes:
-        busy: Part → seconds of a core, of all threads together.
-        idle: Part → seconds that threads stood still, of all threads together.
+        busy: Part → seconds of CPU time, of all threads together.
+        idle: Part → seconds of waiting, of all threads together.
     """
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ class Parts:
 
 
 def watch_textlift() -> Parts:
-    """Timers around the parts of the pipeline that run before dlt has the rows."""
+    """Add timers to the parts of the pipeline before dlt, and return their times."""
     from textlift.arrow import tables
     from textlift.codec import xml, xml_columns
     from textlift.extract import fetch

@@ -1,4 +1,4 @@
-"""What was measured, as the text of docs/benchmarks.md."""
+"""Render the figures as the text of docs/benchmarks.md."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ and mData. The crowded day has its messages evenly over 24 hours, and is read wi
 
 @dataclass(frozen=True)
 class Target:
-    """What should come out: a ratio or a number, and on which side of which bound."""
+    """An expected result: a ratio or a number, and its bound."""
 
     what: str
     bound: str
@@ -85,7 +85,7 @@ class Target:
 
 
 def render(figures: Figures) -> str:
-    """The document, with what there is to say of these scenarios."""
+    """Return the document, with the sections for which there are figures."""
     sections = [_head(), _targets(figures)]
     sections += [_comparison(found) for found in figures.values() if "results" in found]
     sections += [_parts(figures), _steps(figures), _others(figures), METHOD.format(columns=COLUMNS)]
@@ -125,7 +125,7 @@ def _targets(figures: Figures) -> str:
 
 
 def _result(figures: Figures, name: str, way: str, latency: float) -> Figures | None:
-    """How a way did in a comparison, if that was made."""
+    """Return the figures of a way in a comparison, or ``None``."""
     for result in figures.get(name, {}).get("results", ()):
         if result["way"] == way and result["latency"] == latency:
             found: Figures = result
@@ -136,7 +136,7 @@ def _result(figures: Figures, name: str, way: str, latency: float) -> Figures | 
 def _times_faster(
     name: str, way: str, latency: float, least: float
 ) -> Callable[[Figures], tuple[str, bool] | None]:
-    """How many times faster textlift is than another way."""
+    """Return a function for the ratio of the time of another way to that of textlift."""
 
     def measured(figures: Figures) -> tuple[str, bool] | None:
         ours = _result(figures, name, "textlift", latency)
@@ -144,14 +144,14 @@ def _times_faster(
         if not ours or not theirs:
             return None
         ratio = theirs["seconds"] / ours["seconds"]
-        # One that was given up would have taken longer still.
+        # If the other way was stopped, its real ratio is even higher.
         return f"{_more(theirs)}{_short(ratio)}", ratio >= least and not ours["unfinished"]
 
     return measured
 
 
 def _of_many(key: str, most: float) -> Callable[[Figures], tuple[str, bool] | None]:
-    """How many times more of something 2,000,000 profiles take than 200,000."""
+    """Return a function for the ratio of a figure for 2,000,000 profiles to that for 200,000."""
 
     def measured(figures: Figures) -> tuple[str, bool] | None:
         few = _result(figures, "profiles-200000", "textlift", 0.0)
@@ -169,7 +169,7 @@ def _of_many(key: str, most: float) -> Callable[[Figures], tuple[str, bool] | No
 def _number(
     name: str, of: Callable[[Figures], float], unit: str, fits: Callable[[Figures], bool]
 ) -> Callable[[Figures], tuple[str, bool] | None]:
-    """A number of one scenario."""
+    """Return a function for a figure of one scenario."""
 
     def measured(figures: Figures) -> tuple[str, bool] | None:
         found = figures.get(name)
@@ -271,7 +271,7 @@ TARGETS = (
 
 
 def _comparison(found: Figures) -> str:
-    """All ways with the same rows; lxml, which waits for nobody, is beside those at no latency."""
+    """Return the table of all ways with the same rows. lxml is only measured without latency."""
     kind, rows = found["kind"], found["rows"][found["kind"]]
     ours = {result["latency"]: result for result in found["results"] if result["way"] == "textlift"}
     lines = []
@@ -295,7 +295,7 @@ def _comparison(found: Figures) -> str:
 
 
 def _parts(figures: Figures) -> str:
-    """Seconds of a core by part, and what the threads that ask waited."""
+    """Return the table of CPU seconds by part, with the time that request threads waited."""
     lines = []
     for name, found in figures.items():
         for result in found.get("parts", ()):
@@ -355,7 +355,7 @@ def _more(result: Figures) -> str:
 
 
 def _section(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A heading and a table; nothing if there are no rows."""
+    """Return a heading and a table, or nothing without rows."""
     lines = ["| " + " | ".join(row) + " |" for row in rows]
     if not lines:
         return ""

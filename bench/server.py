@@ -1,8 +1,8 @@
-"""A sandbox in a process of its own that answers from memory.
+"""A sandbox in a separate process that serves responses from memory.
 
-What is asked a second time is answered with the compressed bytes of the first: making a page of
-profiles takes the sandbox longer than loading it should. Its process takes lines of JSON on its
-standard input and answers each with one, see `Server`.
+A repeated request gets the compressed bytes of the first response, because the sandbox takes longer
+to create a page of profiles than textlift should take to load it. The process reads lines of JSON
+from standard input, and replies to each with a line of JSON, see `Server`.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ if TYPE_CHECKING:
 
 PROJECT = Path(__file__).resolve().parents[1]
 COMPANY, TOKEN = "COSANDBOX00000000000000000000000001", "sandbox-token"
-#: Of the accounts whose clock stands still: their first year, to its last second.
+#: First and last second of the accounts with a fixed clock: one year.
 START, NOW = "2024-01-01T00:00:00Z", "2024-12-30T23:59:59Z"
 COLUMNS = 8
-#: Of the account in which little happens.
+#: Start and end of the accounts with few rows.
 EMPTY_START, EMPTY_NOW = "2010-01-01T00:00:00Z", "2025-01-01T00:00:00Z"
 CROWDED_DAY = "2018-06-05T00:00:00Z"
 SECOND = timedelta(seconds=1)
-#: Profiles of the small account.
+#: Profiles of the account that sample rows come from.
 SAMPLES = 1000
-#: Rows on a page, where nobody says so.
+#: Rows on a page of a request without a limit.
 PAGE_ROWS = 1000
-#: Parameters that say which part of a list is wanted.
+#: Parameters that select a part of a list.
 _PLACE = frozenset({"page", "from", "to", "start_time", "end_time"})
 
 
 class Remembered:
-    """A service whose answers are made and compressed once. Its clock has to stand still."""
+    """A service that creates and compresses each response once. Its clock must be fixed."""
 
     prefix = MobileCommons.prefix
     damage = MobileCommons.damage
@@ -57,7 +57,7 @@ class Remembered:
         self._answers: dict[tuple[Any, ...], Response] = {}
 
     def answer(self, request: Request) -> Response:
-        """Answer one call."""
+        """Return the response to a request."""
         question = (request.endpoint, *sorted(request.query))
         response = self._answers.get(question)
         if response is None:
@@ -74,14 +74,14 @@ class Remembered:
 
 
 class Even(MobileCommons):
-    """An account with so many rows of one list, evenly in time, and nothing else.
+    """An account with only one list, whose rows are spread evenly over time.
 
-    The rows are those of a small account, over and over, each with an id and a time of its own, so
-    no size of the account costs memory.
+    The rows repeat those of a small account, each with its own id and time. So the memory does not
+    depend on the number of rows.
     """
 
     def __init__(self, endpoint: str, count: int, begin: str, seconds: int) -> None:
-        """`count` rows in so many seconds, the first one at `begin`."""
+        """Create `count` rows spread over `seconds`, the first one at `begin`."""
         small = MobileCommons(profiles=SAMPLES, columns=COLUMNS, start=START, now=NOW)
         listed = LISTS[endpoint]
         self._total, self._seconds = count, seconds
@@ -100,7 +100,7 @@ class Even(MobileCommons):
         since: datetime | None = None,
         until: datetime | None = None,
     ) -> Any:
-        """The numbers of the rows in a window."""
+        """Return the numbers of the rows in a window."""
         first = self._before(since) if since else 0
         return range(first, self._before(until + SECOND) if until else self._total)
 
@@ -108,13 +108,13 @@ class Even(MobileCommons):
         return self._begin + timedelta(seconds=number * self._seconds // self._total)
 
     def _before(self, time: datetime) -> int:
-        """How many rows there are before a time."""
+        """Return the number of rows before a time."""
         elapsed = min(max(int((time - self._begin).total_seconds()), 0), self._seconds)
         return -(-elapsed * self._total // self._seconds)
 
 
 class _Samples(Element):
-    """Prints a row by its number: a sample, with another id and another time."""
+    """An element that prints a row by its number: a sample row with a new id and time."""
 
     def __init__(
         self, rows: list[Row], element: Element, cursor: str, time: Callable[[int], datetime]
@@ -123,12 +123,12 @@ class _Samples(Element):
         self._time = time
         self._parts: list[list[str]] = []
         for row in rows:
-            # Blanks that no text contains stand for the id and the time, whose order is known.
+            # No text contains \x01, so it marks the id and the time. Their order is fixed.
             printed = element({**row, "id": "\x01", cursor: "\x01"}).replace(MARK, "")
             self._parts.append(printed.split("\x01"))
 
     def __call__(self, number: Any) -> str:
-        """The lines of a row."""
+        """Return the text of a row."""
         start, middle, end = self._parts[number % len(self._parts)]
         return f"{start}{1 + number}{middle}{text(self._time(number))}{end}"
 
@@ -142,12 +142,15 @@ def _messages(count: int) -> Service:
 
 
 def _crowded(count: int) -> Service:
-    """So many messages sent on one day, and nothing else in 15 years."""
+    """Return an account with `count` messages on one day, and no other rows in 15 years."""
     return Even("sent_messages", count, CROWDED_DAY, DAY)
 
 
 def _empty(count: int) -> Service:
-    """An account with so many campaigns, groups, mConnects, tiny URLs and mDatas, and no more."""
+    """Return an account with `count` campaigns, groups, mConnects, tiny URLs and mDatas each.
+
+    It has no other rows.
+    """
     service = MobileCommons(empty=True, start=EMPTY_START, now=EMPTY_NOW)
     for kind in ("campaigns", "groups", "mconnects", "tinyurls", "mdatas"):
         for number in range(count):
@@ -156,7 +159,7 @@ def _empty(count: int) -> Service:
 
 
 def _living(count: int) -> Service:
-    """An account that was in use until now."""
+    """Return an account with rows up to now."""
     now = datetime.now(timezone.utc).isoformat()
     return Remembered(MobileCommons(profiles=count, start=START, now=now))
 
@@ -171,10 +174,10 @@ ACCOUNTS: dict[str, Callable[[int], Service]] = {
 
 
 class Server:
-    """The process of a sandbox, as the one that measures sees it. A context manager."""
+    """A client for the process of a sandbox. It is a context manager."""
 
     def __init__(self, account: str, size: int) -> None:
-        """Start to serve one of `ACCOUNTS`."""
+        """Start a process that serves one of `ACCOUNTS`."""
         self._process = subprocess.Popen(
             [sys.executable, "-m", "bench.server", account, str(size)],
             cwd=PROJECT,
@@ -185,15 +188,15 @@ class Server:
         self.url: str = self._receive()
 
     def begin(self, latency: float) -> None:
-        """Let each call take so many seconds, and count calls anew."""
+        """Set the latency of each request in seconds, and reset the counts of requests."""
         self._ask(latency)
 
     def calls(self) -> dict[str, Any]:
-        """The calls since `begin`.
+        """Return the counts since `begin`.
 
-        `requests` by endpoint, `questions` by endpoint (requests that differ in more than window
-        and page), the `deepest` page of 1,000 rows, and how many answers were `made` and not
-        remembered.
+        These are `requests` by endpoint, `questions` by endpoint (distinct requests, ignoring
+        window and page), the `deepest` page of 1,000 rows, and the number of responses that were
+        `made` and not served from memory.
         """
         answer: dict[str, Any] = self._ask(None)
         return answer
@@ -254,7 +257,7 @@ def _calls(requests: list[Request]) -> dict[str, Any]:
 
 
 def _depth(request: Request) -> int:
-    """The page of 1,000 rows that the last row which was asked for would be on."""
+    """Return the number of the page of 1,000 rows that contains the last requested row."""
     page, limit = int(request.params.get("page", 1)), int(request.params.get("limit", PAGE_ROWS))
     return -(-page * limit // PAGE_ROWS)
 

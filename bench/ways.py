@@ -1,7 +1,7 @@
-"""The ways that are measured: ``python -m bench.ways WAY KIND URL`` runs one and prints JSON.
+"""The measured ways to load: ``python -m bench.ways WAY KIND URL`` runs one and prints JSON.
 
-Each works in the current directory, which has to be empty, and in a process of its own, so that its
-memory is its own.
+Each way uses the current directory, which must be empty. Each way runs in its own process, so that
+its memory can be measured.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from bench.server import COLUMNS, COMPANY, EMPTY_NOW, EMPTY_START, NOW, PROJECT,
 FILE = "bench.duckdb"
 DATASET = "mcommons"
 PATHS = {"profiles": "profiles", "outgoing_messages": "sent_messages"}
-#: What the idiomatic connector and Parsons ask for, beside the page.
+#: Request parameters of the idiomatic connector and of Parsons, without the page.
 QUESTIONS = {
     "idiomatic": {
         "profiles": {"limit": "1000"},
@@ -46,21 +46,21 @@ Figures = dict[str, Any]
 _PAGE_COUNT = re.compile(rb'page_count="(\d+)"')
 
 
-# --- what is measured ----------------------------------------------------------------------------
+# --- measured ways -------------------------------------------------------------------------------
 
 
 def textlift(kind: str, url: str) -> Figures:
-    """The whole pipeline, as its command line runs it."""
+    """Run the whole pipeline, as the command line does."""
     return _textlift([kind], url, START, NOW)
 
 
 def textlift_long(kind: str, url: str) -> Figures:
-    """The same over 15 years; of everything if ``kind`` is ``all``."""
+    """Run the whole pipeline over 15 years, for all resources if ``kind`` is ``all``."""
     return _textlift(None if kind == "all" else [kind], url, EMPTY_START, EMPTY_NOW)
 
 
 def parts(kind: str, url: str) -> Figures:
-    """The same as ``textlift``, with timers around its parts."""
+    """Run ``textlift`` with timers around its parts."""
     from bench.parts import watch_textlift
 
     found = watch_textlift()
@@ -69,7 +69,7 @@ def parts(kind: str, url: str) -> Figures:
 
 
 def _textlift(kinds: list[str] | None, url: str, start: str, until: str) -> Figures:
-    # The project's own settings, as on the command line; the other ways have dlt's.
+    # Use the settings of the project, as on the command line. The other ways use dlt's defaults.
     os.environ["DLT_PROJECT_DIR"] = str(PROJECT)
     import dlt
     from dlt.common.runtime.collector import NullCollector
@@ -81,7 +81,7 @@ def _textlift(kinds: list[str] | None, url: str, start: str, until: str) -> Figu
     steps: Counter[str] = Counter()
 
     class Steps(NullCollector):
-        """Adds up what the steps of all packages took."""
+        """A collector that adds up the time of each step over all load packages."""
 
         def on_end_trace_step(
             self, trace: Any, step: Any, pipeline: Any, step_info: Any, send_state: bool
@@ -113,7 +113,7 @@ def _textlift(kinds: list[str] | None, url: str, start: str, until: str) -> Figu
 
 
 def idiomatic(kind: str, url: str) -> Figures:
-    """A dlt connector of dictionaries."""
+    """Run a dlt connector that uses dictionaries."""
     import dlt
 
     from bench.idiomatic import RESOURCES
@@ -130,7 +130,7 @@ def idiomatic(kind: str, url: str) -> Figures:
 
 
 def parsons(kind: str, url: str) -> Figures:
-    """Parsons' ``get_profiles``, whose table goes into the file as Parsons' databases take one."""
+    """Run Parsons' ``get_profiles``, and load its table through CSV as Parsons' databases do."""
     import duckdb
     from parsons.mobilecommons import mobilecommons
 
@@ -151,7 +151,7 @@ def parsons(kind: str, url: str) -> Figures:
 
 
 def lxml(kind: str, url: str) -> Figures:
-    """The tree of each page, built from bytes in memory, and nothing else: the floor."""
+    """Build only the tree of each page, from bytes in memory. This is the lower bound."""
     from lxml import etree
 
     elapsed, rows = 0.0, 0
@@ -164,11 +164,11 @@ def lxml(kind: str, url: str) -> Figures:
     return {"seconds": elapsed, "rows": {kind: rows}}
 
 
-# --- what is not ---------------------------------------------------------------------------------
+# --- not measured --------------------------------------------------------------------------------
 
 
 def survey(kind: str, url: str) -> Figures:
-    """Ask for every page that the other ways will, count the rows, and look at what they are."""
+    """Request every page that the other ways request, count the rows, and check their lists."""
     rows: Counter[str] = Counter()
     for body in pages(kind, url):
         records = body.split(_end(kind))[:-1]
@@ -194,7 +194,7 @@ def survey(kind: str, url: str) -> Figures:
 
 
 def pages(kind: str, url: str, asker: str = "idiomatic") -> Iterator[bytes]:
-    """The pages that one of the others reads, one by one, to the last with rows."""
+    """Yield the pages that another way reads, up to the last page with rows."""
     session = _session()
     for number in count(1):
         page = {} if asker == "parsons" and number == 1 else {"page": str(number)}
@@ -220,7 +220,7 @@ def _end(kind: str) -> bytes:
 
 
 def count_rows(kind: str) -> dict[str, int]:
-    """Rows of the tables of a kind in the file."""
+    """Return the number of rows of each table of a kind in the file."""
     import duckdb
 
     with duckdb.connect(FILE, read_only=True) as connection:
@@ -244,7 +244,7 @@ WAYS: dict[str, Callable[[str, str], Figures]] = {
 def main(way: str, kind: str, url: str) -> None:
     """Run a way and print its figures."""
     figures = WAYS[way](kind, url)
-    # Before the rows are counted, which takes memory as well.
+    # Read this before counting the rows, because counting uses memory too.
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     figures["megabytes"] = peak * (1 if sys.platform == "darwin" else 1024) // 10**6
     figures.setdefault("rows", {})

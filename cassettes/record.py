@@ -1,9 +1,9 @@
 """Record the cassettes: ``python cassettes/record.py --help``.
 
-A cassette holds what goes over the wire when a resource is loaded: each request (method, address,
-headers) and its answer. They are recorded against the sandboxes, from accounts with a few rows of
-each kind, so that recording again changes nothing unless the wire has changed. README.md says how
-to record against a live service, and what to look at before such a cassette leaves the machine.
+A cassette holds the HTTP traffic of loading a resource: each request (method, URL, headers) and its
+response. Cassettes are recorded from the sandboxes, with a few rows of each kind. Recording again
+changes a cassette only if the traffic has changed. README.md says how to record a live service, and
+what to check before sharing such a cassette.
 """
 
 from __future__ import annotations
@@ -40,23 +40,23 @@ from textlift.sandbox import Response, Sandbox
 from textlift.sandbox.mcommons import MobileCommons
 from textlift.sandbox.mgage import MGage, failure
 
-#: When the clock of the sandboxes stands still.
+#: The fixed time of the sandboxes.
 NOW = datetime(2025, 6, 1, 12, tzinfo=timezone.utc)
 LOGIN = {"username": "sandbox@example.org", "password": "sandbox-password"}
-#: What every request to Mobile Commons is sent with; the answers would differ without.
+#: Settings for all resources of Mobile Commons. Without them, the responses would change.
 SETTINGS: dict[str, Any] = {"start_date": "2024-01-01", "until": "2025-06-01T12:00:00Z"}
-#: What a resource is read with beside that.
+#: Additional settings of a resource.
 FURTHER: dict[str, dict[str, Any]] = {
-    # Only a range has a window: a first load reads each campaign whole.
+    # A first load reads each campaign completely. Only a load with a range has windows.
     "campaign_subscribers": {"since": "2024-01-01"},
     "donation_summaries": {"fundraising_ids": [501]},
     "mdata_entries": {"mdata_entries": [{"mdata_id": 4667, "input": "94401"}]},
 }
-#: The rows of the small account by table, and who is in its groups.
+#: The rows of the small account by table, and the members of its groups.
 ACCOUNT = HERE / "account.yaml"
 COMPANY = "COSANDBOX00000000000000000000000001"
 FILTERED = "FILTERED"
-#: The only headers kept of a request, and of an answer.
+#: The only headers that are kept, of a request and of a response.
 REQUEST_HEADERS = {"accept", "accept-encoding"}
 RESPONSE_HEADERS = {"content-type"}
 
@@ -77,7 +77,7 @@ MESSAGES: dict[int, list[dict[str, Any]]] = {
             "date": "2025-02-03T08:00:00Z",
             "network": "T-Mobile",
         },
-        # One after the other in the same second, to the same person.
+        # Three messages to the same person in the same second.
         *[
             {
                 "type": "MT",
@@ -104,14 +104,14 @@ MESSAGES: dict[int, list[dict[str, Any]]] = {
 
 @dataclass(frozen=True)
 class Tape:
-    """What is on a cassette.
+    """The content of a cassette.
 
     Attributes:
-        make_source: The source.
-        root: Where its service really is.
-        resource: Name of the resource that is loaded.
-        open_sandbox: Opens a sandbox and gives its URL.
-        credentials: Whom the sandbox lets in.
+        make_source: Return the source.
+        root: Base URL of the real service.
+        resource: Name of the loaded resource.
+        open_sandbox: Open a sandbox and yield its URL.
+        credentials: Credentials that the sandbox accepts.
         settings: Further arguments of the source.
     """
 
@@ -124,21 +124,21 @@ class Tape:
 
 
 class Readable:
-    """Cassettes as YAML with one line for each line of a body, as vcrpy wants a serializer."""
+    """A vcrpy serializer that writes YAML, with one line for each line of a body."""
 
     @staticmethod
     def serialize(cassette: dict[str, Any]) -> str:
-        """The text of a cassette."""
+        """Return the text of a cassette."""
         return yaml.dump(cassette, Dumper=_Dumper, allow_unicode=True, sort_keys=False, width=10**6)
 
     @staticmethod
     def deserialize(text: str) -> Any:
-        """What :meth:`serialize` was given."""
+        """Return the cassette from its text."""
         return yaml.safe_load(text)
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes text of several lines line by line."""
+    """A dumper that writes text of several lines line by line."""
 
 
 def _write_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
@@ -150,23 +150,23 @@ _Dumper.add_representer(str, _write_text)
 
 
 def cassette_file(name: str) -> Path:
-    """Where a cassette is."""
+    """Return the path of a cassette."""
     return HERE / f"{name}.yaml"
 
 
 @contextmanager
 def stopped_clock() -> Iterator[None]:
-    """It is :data:`NOW`: what is asked for depends on the time where a service keeps one year."""
+    """Set the time to :data:`NOW`. With a retention, the requests depend on the time."""
     with mock.patch.object(SyncContext, "now", NOW):
         yield
 
 
 def recorder(root: str, base_url: str | None = None) -> vcr.VCR:
-    """What records and plays back.
+    """Return the recorder, which also plays back.
 
     Args:
-        root: Where the service really is.
-        base_url: Where it is while recording, if it is elsewhere.
+        root: Base URL of the real service.
+        base_url: Base URL while recording, if it differs.
     """
     here = base_url or root
     tape = vcr.VCR(
@@ -181,7 +181,7 @@ def recorder(root: str, base_url: str | None = None) -> vcr.VCR:
 
 
 def _without_secrets(request: Request, here: str, root: str) -> Request:
-    """The request as it would go to the vendor, without whose it is."""
+    """Return the request with the URL of the vendor, without credentials and company."""
     parts = urlsplit(request.uri.replace(here, root, 1))
     query = [
         (name, FILTERED if name == "company" else value)
@@ -195,7 +195,7 @@ def _without_secrets(request: Request, here: str, root: str) -> Request:
 
 
 def _without_people(response: dict[str, Any]) -> dict[str, Any]:
-    """The answer with every phone number replaced by an invented one, and few headers."""
+    """Return the response with invented phone numbers and few headers."""
     headers = response["headers"]
     response["headers"] = {
         name: values for name, values in headers.items() if name.lower() in RESPONSE_HEADERS
@@ -208,7 +208,7 @@ def _without_people(response: dict[str, Any]) -> dict[str, Any]:
 
 
 def _moved(response: dict[str, Any], here: str, root: str) -> dict[str, Any]:
-    """The answer with the service's own URL in it as the vendor would print it."""
+    """Return the response, with the base URL replaced by that of the vendor."""
     body = response["body"]["string"]
     if isinstance(body, bytes):
         response["body"]["string"] = body.replace(here.encode(), root.encode())
@@ -224,7 +224,7 @@ def _invented(found: re.Match[str]) -> str:
 
 @contextmanager
 def small_account() -> Iterator[str]:
-    """A sandbox with two or three rows of each kind; gives its URL."""
+    """Yield the URL of a sandbox with two or three rows of each kind."""
     service = MobileCommons(empty=True, now=NOW)
     tables = yaml.safe_load(ACCOUNT.read_text(encoding="utf-8"))
     members = tables.pop("group_members")
@@ -234,7 +234,7 @@ def small_account() -> Iterator[str]:
     for group, profiles in members.items():
         for profile in profiles:
             service.add_member(group, profile)
-    # Not sent yet: a broadcast that is put without a time gets one.
+    # Put adds a missing time. Remove it again: this broadcast is not sent yet.
     service.update("broadcasts", 200001, delivery_time=None)
     with Sandbox(service) as box:
         yield box.url
@@ -242,10 +242,10 @@ def small_account() -> Iterator[str]:
 
 @contextmanager
 def small_export(*failures: Response) -> Iterator[str]:
-    """A sandbox with two programs and a handful of messages; gives its URL.
+    """Yield the URL of a sandbox with two programs and a few messages.
 
     Args:
-        failures: What the first questions are answered with.
+        failures: Responses to the first requests.
     """
     service = MGage(empty=True, now=NOW)
     service.add_program(121811, "Default Campaign", "Members & Friends", "Text to Join")
@@ -281,7 +281,7 @@ def _mgage(*failures: Response, **settings: Any) -> Tape:
     )
 
 
-#: Every cassette by its name.
+#: All cassettes, by name.
 TAPES = {
     **{endpoint.name: _mcommons(endpoint.name) for endpoint in ENDPOINTS},
     "mgage_messages": _mgage(
@@ -299,14 +299,14 @@ TAPES = {
 
 
 def record(name: str, base_url: str, **settings: Any) -> Path:
-    """Load one resource into a warehouse that is thrown away, and keep what went over the wire."""
+    """Load one resource into a temporary warehouse, and return the file with the HTTP traffic."""
     file, tape = cassette_file(name), TAPES[name]
     file.unlink(missing_ok=True)
     with (
         tempfile.TemporaryDirectory() as folder,
         recorder(tape.root, base_url).use_cassette(str(file), record_mode="once"),
     ):
-        # One question at a time, so that they are on the cassette in order.
+        # One request at a time keeps the cassette in order.
         source = tape.make_source(base_url=base_url, concurrency=1, **settings)
         pipeline = dlt.pipeline(
             "cassettes",
@@ -318,14 +318,14 @@ def record(name: str, base_url: str, **settings: Any) -> Path:
 
 
 def record_sandbox(name: str) -> Path:
-    """Record a cassette against a sandbox."""
+    """Record a cassette from a sandbox, and return its file."""
     tape = TAPES[name]
     with stopped_clock(), tape.open_sandbox() as url:
         return record(name, url, credentials=tape.credentials, **tape.settings)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Record as the command line says. Returns the exit code."""
+    """Record the cassettes that the command line names, and return the exit code."""
     parser = argparse.ArgumentParser(prog="python cassettes/record.py", description=__doc__)
     parser.add_argument("cassettes", nargs="*", metavar="CASSETTE", help="all of them if none")
     parser.add_argument(

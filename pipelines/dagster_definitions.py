@@ -1,4 +1,4 @@
-"""What Dagster reads: assets of all services, loaded each hour."""
+"""Dagster definitions: the assets of all services, loaded each hour."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Load Mobile Commons, from any directory: the same as ``textlift load mcommons``."""
+"""Load Mobile Commons from any directory, like ``textlift load mcommons``."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Load mGage, from any directory: the same as ``textlift load mgage``."""
+"""Load mGage from any directory, like ``textlift load mgage``."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A sandbox, a DuckDB file and a pipeline between them, all real, for each test that asks."""
+"""Fixtures with a real sandbox, a real DuckDB file, and a real pipeline between them."""
 
 from __future__ import annotations
 
@@ -34,15 +34,18 @@ USERNAME = "sandbox@example.org"
 PASSWORD = "sandbox-password"
 TOKEN = "sandbox-token"
 BASIC = b64encode(f"{USERNAME}:{PASSWORD}".encode()).decode()
-#: Numbers of the sandboxes' people. Times in seconds since 1970 are shorter.
+#: Phone numbers in the sandboxes. Times in seconds since 1970 have fewer digits.
 PHONE = re.compile(r"(?<!\d)(?:1|44)[2-9]\d\d555\d{4}(?!\d)")
 PROJECT = Path(__file__).resolve().parents[1]
-#: When the tests take place, whatever the real date is. The accounts of Mobile Commons end a year before.
+#: The fixed time of the tests. The accounts of Mobile Commons end a year before it.
 TODAY = datetime(2026, 6, 1, 12, tzinfo=timezone.utc)
 
 
 def slow_but(fast: slice, cases: Sequence[Any]) -> list[Any]:
-    """Values of a parameter, or tuples of several; all but the ``fast`` ones are marked as slow."""
+    """Return the cases of a parametrized test, with all but the ``fast`` ones marked as slow.
+
+    A case is a value, or a tuple of values for several parameters.
+    """
     kept = range(len(cases))[fast]
     return [
         case
@@ -53,9 +56,9 @@ def slow_but(fast: slice, cases: Sequence[Any]) -> list[Any]:
 
 
 class Warehouse:
-    """A DuckDB file that ``load`` fills from ``box``.
+    """A DuckDB file that ``load`` loads from ``box``.
 
-    ``state`` can be changed to another folder: a machine that has never run before.
+    Set ``state`` to another folder to simulate a machine without earlier runs.
     """
 
     def __init__(
@@ -91,7 +94,7 @@ class Warehouse:
         package_rows: int = 10**6,
         **settings: Any,
     ) -> Summary:
-        """Run the pipeline as the command line does."""
+        """Run the pipeline as the command line does, and return the summary."""
         return load(
             self.pipeline(),
             self.source(package_rows=package_rows, isolate_failures=True, **settings),
@@ -101,7 +104,7 @@ class Warehouse:
 
     @contextmanager
     def reading(self) -> Iterator[Any]:
-        """The file, open for all queries within; opening it takes longer than most of them."""
+        """Yield a connection for all queries in the block. Opening is slower than most queries."""
         if self._opened:
             yield self._opened
             return
@@ -120,14 +123,14 @@ class Warehouse:
         return {name: kind for name, kind, *_ in self.query(f"DESCRIBE {table}")}
 
     def tables(self) -> set[str]:
-        """Names of the tables that hold data of the service; ``load_runs`` is of the runs."""
+        """Return the names of the tables with data of the service, so without ``load_runs``."""
         rows = self.query(
             f"SELECT table_name FROM information_schema.tables WHERE table_schema = '{self.name}'"
         )
         return {name for (name,) in rows if not name.startswith("_dlt")} - {LOAD_RUNS}
 
     def content(self, table: str) -> list[tuple[Any, ...]]:
-        """All rows of a table in a stable order, without what dlt notes beside them."""
+        """Return all rows of a table in a stable order, without the columns that dlt adds."""
         with self.reading():
             columns = sorted(name for name in self.columns(table) if not name.startswith("_"))
             names = ", ".join(f'"{name}"' for name in columns)
@@ -140,14 +143,14 @@ class Warehouse:
 
 @pytest.fixture
 def clock(request: pytest.FixtureRequest) -> Clock:
-    """The time of the pipelines: ``TODAY``, or the real one where tests start processes."""
+    """Return the clock of the pipelines: ``TODAY``, or real time for tests that start processes."""
     return Clock(None if request.node.get_closest_marker("real_clock") else TODAY)
 
 
 @pytest.fixture(autouse=True)
 def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, clock: Clock) -> None:
-    """Settings of the project alone, whatever the machine's environment says."""
-    # A source outside a pipeline would read from the cursors of the one that ran last.
+    """Use only the settings of the project, and ignore those of the environment."""
+    # A source outside a pipeline would use the cursors of the last active pipeline.
     Container()[PipelineContext].deactivate()
     for name in list(os.environ):
         if name.startswith(("SOURCES__", "DESTINATION__", "RUNTIME__", "DLT_")):
@@ -164,18 +167,18 @@ def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, clock: Clock) -> N
 
 
 def leaks(text: str, *more: str) -> list[str]:
-    """What stands in a text that should not: credentials, and numbers of the sandboxes' people."""
+    """Return the credentials and the phone numbers of the sandboxes that a text contains."""
     secrets = [PASSWORD, TOKEN, BASIC, *more]
     return [*(secret for secret in secrets if secret in text), *PHONE.findall(text)]
 
 
 def readable_by_others(folder: Path) -> list[Path]:
-    """Files and folders below that not only their owner can read."""
+    """Return the files and folders below a folder that others than the owner can access."""
     return [path for path in folder.rglob("*") if path.stat().st_mode & 0o077]
 
 
 class _Ours(logging.Filter):
-    """Leaves out what other clients in the tests and the tools around them log."""
+    """A filter that drops the log lines of other clients in the tests and of test tools."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         name = record.name.partition(".")[0]
@@ -186,8 +189,8 @@ class _Ours(logging.Filter):
 
 @pytest.fixture(scope="session", autouse=True)
 def logged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Whatever is logged in the whole suite, at any level, says nothing that it should not."""
-    dlt.current.run_context()  # sets up dlt's logger, which keeps its lines to itself
+    """Check that the log of all tests, at all levels, contains no credentials or phone numbers."""
+    dlt.current.run_context()  # sets up dlt's logger, which does not propagate
     file = tmp_path_factory.mktemp("log") / "debug.log"
     handler = logging.FileHandler(file, encoding="utf-8", errors="backslashreplace")
     handler.addFilter(_Ours())
@@ -211,8 +214,8 @@ Open = Callable[..., Warehouse]
 def log(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> pytest.LogCaptureFixture:
-    """All that is logged; dlt's own logger keeps its lines to itself."""
-    dlt.current.run_context()  # sets up dlt's logger, which it does once
+    """Return the captured log, including the lines of dlt, whose own logger does not propagate."""
+    dlt.current.run_context()  # sets up dlt's logger; dlt does this only once
     monkeypatch.setattr(logger, "LOGGER", logging.getLogger("textlift.test"))
     caplog.set_level(logging.DEBUG, "textlift.test")
     return caplog
@@ -220,7 +223,7 @@ def log(
 
 @pytest.fixture
 def boxes() -> Iterator[list[Sandbox]]:
-    """Sandboxes to close in the end."""
+    """Yield a list of sandboxes, and close them after the test."""
     opened: list[Sandbox] = []
     yield opened
     for box in opened:
@@ -229,7 +232,7 @@ def boxes() -> Iterator[list[Sandbox]]:
 
 @pytest.fixture
 def account(tmp_path: Path, boxes: list[Sandbox]) -> Open:
-    """Opens a Mobile Commons account in a sandbox, and an empty warehouse for it."""
+    """Return a function that opens a Mobile Commons sandbox and an empty warehouse for it."""
 
     def open_account(**options: Any) -> Warehouse:
         options.setdefault("now", "2025-06-01T12:00:00Z")
@@ -243,10 +246,10 @@ def account(tmp_path: Path, boxes: list[Sandbox]) -> Open:
 
 @pytest.fixture
 def export(tmp_path: Path, boxes: list[Sandbox], clock: Clock) -> Open:
-    """Opens an mGage account in a sandbox, and an empty warehouse for it."""
+    """Return a function that opens an mGage sandbox and an empty warehouse for it."""
 
     def open_export(**options: Any) -> Warehouse:
-        # The year that is served ends today, by the clock of whoever asks.
+        # The year of retention ends at the current time of the pipeline.
         options.setdefault("now", clock.now())
         options.setdefault("as_of", TODAY)
         options.setdefault("messages", 3000)
@@ -259,5 +262,5 @@ def export(tmp_path: Path, boxes: list[Sandbox], clock: Clock) -> Open:
 
 @pytest.fixture
 def opened(account: Open, export: Open) -> Open:
-    """Opens an account of the service with that name, and an empty warehouse for it."""
+    """Return a function that opens a sandbox of the named service and an empty warehouse for it."""
     return lambda service, **options: {"mcommons": account, "mgage": export}[service](**options)

@@ -1,4 +1,4 @@
-"""Lists that change while a plan reads them: no network, no clock."""
+"""Lists that change while a plan reads them, without network and clock."""
 
 from __future__ import annotations
 
@@ -16,39 +16,40 @@ from textlift.windows import Window
 
 #: How a list can be sorted: by its cursor or by its ids, ascending or descending.
 ORDERS = ("cursor", "-cursor", "id", "-id")
-#: The endpoints that hand out pages.
+#: The endpoints with pages.
 PAGED = [each for each in (*MCOMMONS, *MGAGE) if each.paging is not Paging.SINGLE]
 _START = datetime(2025, 1, 1, tzinfo=timezone.utc)
-#: Pages are shorter than the services', so that many more readings can be tried.
+#: Pages are shorter than at the services, so that tests can try many more readings.
 _LIMIT, _MOST_ROWS = 50, 420
-#: More answers than any reading of the short lists below can need.
+#: More responses than a reading of the short lists below can need.
 FAR_TOO_MANY = 5000
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row; its cursor is a number of seconds, and ``None`` stands for no time."""
+    """A row. Its cursor is a number of seconds, or ``None`` for a row without a time."""
 
     id: int
     cursor: int | None
 
     @property
     def digest(self) -> int:
-        """What a plan compares rows by."""
+        """The value by which a plan compares rows."""
         return hash((self.id, self.cursor))
 
 
 @dataclass
 class Listing:
-    """A list of rows, sorted, served in pages.
+    """A sorted list of rows, served in pages.
 
     Attributes:
         rows: The rows of the window, sorted.
-        order: How they are sorted.
-        counted: Whether each page says how many there are; ``linked``: what comes next.
-        own_size: Rows on a page, whatever is asked for.
-        cap: Most rows on a page, if more are asked for.
-        hidden: Ids of rows that are taken out of a page after it was cut out of the list.
+        order: The sort order.
+        counted: Whether each page states the number of pages.
+        linked: Whether each page names the next page.
+        own_size: Rows on a page, if the list ignores the requested limit.
+        cap: Maximum number of rows on a page.
+        hidden: Ids of rows that are removed from a page after the list is cut into pages.
     """
 
     rows: list[Row]
@@ -74,7 +75,7 @@ class Listing:
         self.rows.sort(key=key, reverse=self.order.startswith("-"))
 
     def answer(self, request: PageRequest, place: int) -> PageMetadata:
-        """A page as it is now."""
+        """Return the metadata of a page in its current state."""
         self.answers.append(request)
         limit = self._limit(request)
         pages = -(-len(self.rows) // limit)
@@ -88,7 +89,7 @@ class Listing:
         )
 
     def shown(self, request: PageRequest) -> list[Row]:
-        """The rows on a page as it is now."""
+        """Return the rows of a page in its current state."""
         limit = self._limit(request)
         rows = self.rows[(request.number - 1) * limit : request.number * limit]
         return [row for row in rows if row.id not in self.hidden]
@@ -97,27 +98,27 @@ class Listing:
         return self.own_size or min(request.limit or 20, self.cap or 10**9)
 
     def leave(self, random: Random) -> None:
-        """A row goes: it was deleted, or its cursor moved past the end of the window."""
+        """Remove a row, as if it was deleted or its cursor moved past the end of the window."""
         if self.rows:
             self.changed.add(self.rows.pop(random.randrange(len(self.rows))))
 
     def arrive(self, random: Random) -> None:
-        """A row comes: a new one at the end, or one with a cursor that lies somewhere between."""
+        """Add a row, either with the newest cursor or with any cursor."""
         self._born += 1
         newest = max((row.cursor or 0 for row in self.rows), default=0) + 1
         cursor = newest if random.random() < 0.5 else random.randrange(newest + 1)
-        # Its id is new, or that of an old row whose cursor had been outside of the window.
+        # The id is new, or that of an old row whose cursor was outside of the window.
         row_id = self._born if random.random() < 0.5 else random.randrange(10**6, 10**9)
         self.put(Row(row_id, cursor))
 
     def put(self, row: Row) -> None:
-        """Put a row where it belongs."""
+        """Add a row in its sorted position."""
         self.changed.add(row)
         self.rows.append(row)
         self._sort()
 
     def move(self, random: Random) -> None:
-        """A row gets another cursor: the newest, or any."""
+        """Give a row the newest cursor, or any cursor."""
         if self.rows:
             row = self.rows.pop(random.randrange(len(self.rows)))
             self.changed.add(row)
@@ -127,12 +128,12 @@ class Listing:
 
 
 Change = Callable[[Listing, Random], None]
-#: What can happen to a list; to one that only grows, the last.
+#: The changes of a list. A list that only grows has only the last one.
 CHANGES: Sequence[Change] = (Listing.leave, Listing.move, Listing.arrive)
 
 
 def describe(rows: Sequence[Row], place: int = 0, **known: object) -> PageMetadata:
-    """A page of these rows."""
+    """Return the metadata of a page with these rows."""
     digests = tuple(row.digest for row in rows)
     page = PageMetadata(
         place=place,
@@ -147,11 +148,11 @@ def describe(rows: Sequence[Row], place: int = 0, **known: object) -> PageMetada
 
 @dataclass
 class Reading:
-    """What came of reading a list."""
+    """The result of reading a list."""
 
     plan: Plan
     size: PageSize
-    #: The rows that were handed out, in their order.
+    #: The rows that the plan kept, in order.
     found: list[Row]
 
 
@@ -162,7 +163,7 @@ def read(
     random: Random | None = None,
     change: Callable[[int], None] = lambda answers: None,
 ) -> Reading:
-    """Read a list to its end: questions are answered in any order, with ``change`` before each."""
+    """Read a list to its end. Responses come in random order, with ``change`` before each."""
     plan, asked, pages = make_plan(), [], []  # type: ignore[var-annotated]
     asked += plan.first
     while not (plan.done or plan.parts):
@@ -183,11 +184,11 @@ def read(
 
 
 def readings_that_lose_a_row(endpoint: Endpoint, order: str, readings: int) -> list[int]:
-    """Read lists as an endpoint declares them, while one to four things happen to each.
+    """Read lists as an endpoint declares them, with one to four changes during each reading.
 
     Returns:
-        The numbers of the readings in which a row was lost, or doubled where it has no key,
-        although nothing happened to it.
+        The numbers of the readings that lost a row that did not change, or that doubled such a row
+        without a key.
     """
     bad = []
     for seed in range(readings):
@@ -216,11 +217,11 @@ def readings_that_lose_a_row(endpoint: Endpoint, order: str, readings: int) -> l
 def _read_while_it_moves(
     endpoint: Endpoint, listing: Listing, window: Window | None, random: Random
 ) -> Reading | None:
-    """What came of it; nothing where the list moved so much that the resource fails."""
+    """Return the result, or ``None`` if the list changed so much that the resource fails."""
     size = PageSize(_LIMIT if endpoint.page_limit else None)
     answers = 2 + 2 * len(listing.rows) // _LIMIT
     moments = sorted(random.randrange(answers) for _ in range(random.randrange(1, 5)))
-    # A message that was sent keeps its date, and a click its place: both lists only grow.
+    # A sent message keeps its date, and a click its place, so both lists only grow.
     only_grows = endpoint.settled or endpoint.paging is Paging.LINKED
     kinds = CHANGES[2:] if only_grows else CHANGES
 

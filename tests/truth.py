@@ -1,6 +1,7 @@
-"""What the warehouse has to hold, from what the sandbox holds: the contract in a second hand.
+"""Compute the rows that the warehouse must have from the rows of the sandbox.
 
-Nothing here is taken from the sources; the names and types follow the contract's tables.
+This is a second, independent implementation. It uses nothing of the sources. The names and types
+follow the documented tables.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ FOREIGN_KEYS = {
 
 
 def flatten(value: Mapping[str, Any], prefix: str = "") -> Row:
-    """Nested objects joined with ``__``; lists left out; empty is NULL."""
+    """Return a row with nested objects joined by ``__``, without lists. Empty text is NULL."""
     row: Row = {}
     for name, item in value.items():
         path = prefix + name.lstrip("@")
@@ -41,7 +42,7 @@ def flatten(value: Mapping[str, Any], prefix: str = "") -> Row:
 def _flatten_all(rows: Iterable[Row]) -> list[Row]:
     rows = list(rows)
     objects = {name for row in rows for name, value in row.items() if isinstance(value, Mapping)}
-    # An object that is not there is no column of its own.
+    # A missing object has no column.
     return [
         flatten({k: v for k, v in row.items() if v is not None or k not in objects}) for row in rows
     ]
@@ -56,7 +57,7 @@ def _children(rows: Iterable[Row], name: str, key: str) -> list[Row]:
 
 
 def _columns(rows: Iterable[Row], key: str = "") -> list[Row]:
-    """Custom columns, without the blanks that their values are printed between."""
+    """Return the custom columns, without the blanks around their values."""
     return [
         {
             **flatten({**column, "value": (column["value"] or "").strip()}),
@@ -93,7 +94,7 @@ def _members(service: MobileCommons) -> list[Row]:
 
 
 def expected(service: MobileCommons, *tables: str) -> dict[str, list[Row]]:
-    """Table → its rows, apart from the computed keys of rows without an id; of all, or of some."""
+    """Return table → rows, of all tables or of some. Computed keys of rows are left out."""
     rows = cache(service.rows)
 
     def queries() -> list[Row]:
@@ -141,7 +142,7 @@ def expected(service: MobileCommons, *tables: str) -> dict[str, list[Row]]:
 
 
 def comparable(rows: Iterable[Mapping[str, Any]], columns: Iterable[str]) -> list[tuple[str, ...]]:
-    """Rows as sorted tuples of text, so that NULL, numbers and times have one order and form."""
+    """Return rows as sorted tuples of text, so that NULL, numbers and times can be compared."""
     return sorted(tuple(_plain(row.get(name)) for name in columns) for row in rows)
 
 
@@ -154,7 +155,7 @@ def _plain(value: Any) -> str:
 
 
 def expected_messages(service: MGage) -> list[Row]:
-    """The rows of mGage's one table, apart from their computed keys."""
+    """Return the rows of the table of mGage, without their computed keys."""
     return [
         {"program_id": id, **_snake_case(info), **_snake_case(message)}
         for id, info in service.programs.items()
@@ -170,5 +171,5 @@ def _snake_case(value: Mapping[str, Any]) -> Row:
 
 
 def _text(value: Any) -> Any:
-    """Times as they are; what was printed without quotes is text as well."""
+    """Return booleans and numbers as text, and other values unchanged."""
     return json.dumps(value) if isinstance(value, (bool, int, float)) else value

@@ -1,4 +1,4 @@
-"""``python -m textlift`` runs the command ``textlift``."""
+"""Run the command ``textlift``, for ``python -m textlift``."""
 
 from textlift.cli import run
 

@@ -1,16 +1,17 @@
-"""Airflow 3: each service a task group, each of its resources that is read by time a task.
+"""Airflow 3 DAGs: a task group for each service, a task for each resource with windows.
 
     from textlift.airflow import textlift_dag
 
     textlift = textlift_dag(services=["mcommons"], schedule="15 * * * *", destination="postgres")
 
-in a file among your DAGs makes one of your own; ``pipelines/airflow_dag.py`` loads all services. Each service
-needs a pool of its name, whose slots are the calls that all workers together may have under way:
+Put this into a file in your DAGs folder to define your own DAG. ``pipelines/airflow_dag.py`` loads
+all services. Each service needs a pool with its name. The slots of the pool limit the concurrent
+requests of all workers together:
 
     airflow pools set mcommons 80 "calls to Mobile Commons"
 
-A scheduled run brings what is new since the last one. A run that was cleared or belongs to a backfill,
-or is triggered with ``since`` and ``until``, loads exactly that interval and leaves the cursors alone.
+A scheduled run continues from the cursors. A cleared run, a backfill run, and a run triggered with
+``since`` and ``until`` load exactly their interval and do not change the cursors.
 """
 
 from __future__ import annotations
@@ -37,20 +38,20 @@ def textlift_dag(
     exact: bool = False,
     **settings: Any,
 ) -> DAG:
-    """A DAG that loads services into a warehouse.
+    """Return a DAG that loads services into a warehouse.
 
     Args:
-        dag_id: Its name.
+        dag_id: Name of the DAG.
         services: Names of the services to load.
-        schedule: When, in cron's words and UTC. A run's data interval ends with it.
+        schedule: Cron expression, in UTC. The data interval of a run ends at the scheduled time.
         destination: Name of the destination, as on the command line.
-        concurrency: Calls under way at a time in one task, which takes as many slots of its pool.
-        exact: Whether each run loads exactly its data interval, also when it is scheduled.
+        concurrency: Concurrent requests of one task, and the pool slots that it takes.
+        exact: Whether scheduled runs also load exactly their data interval.
         settings: Other arguments of the DAG.
     """
     when: dict[str, Any] = {"type": ["null", "string"], "format": "date-time"}
     settings = {
-        # Scheduled runs go on from one another; exact ones are strangers.
+        # Scheduled runs continue from each other. Exact runs are independent.
         "max_active_runs": 16 if exact else 1,
         "tags": ["textlift"],
         "doc_md": __doc__,
@@ -66,7 +67,7 @@ def textlift_dag(
         schedule=CronDataIntervalTimetable(schedule, timezone="UTC"),
         start_date=datetime(2005, 1, 1, tzinfo=timezone.utc),
         catchup=False,
-        # An import of this module is not meant to bring its own DAGs along.
+        # Importing a module that calls this must not register its DAGs.
         auto_register=False,
         params={
             "since": Param(None, description="First second to load", **when),
@@ -95,7 +96,7 @@ def load_task(
     exact: bool,
     **context: Any,
 ) -> dict[str, Any]:
-    """Load one task's resources, and return what was loaded."""
+    """Load the resources of one task, and return the counts of the run."""
     from textlift.cli import report
     from textlift.errors import ConfigurationError
     from textlift.scheduled import run_task
@@ -113,7 +114,7 @@ def load_task(
             concurrency=concurrency,
         )
     except ConfigurationError as error:
-        # Trying again cannot help.
+        # A retry cannot help.
         raise AirflowFailException(str(error)) from error
     problems = report.problems(summary)
     if problems:
@@ -130,7 +131,7 @@ def load_task(
 
 
 def _interval(exact: bool, context: Any) -> tuple[str | None, str | None]:
-    """First and last second to load; ``None`` each where the cursors say it."""
+    """Return the first and the last second to load. ``None`` means: use the cursors or now."""
     params, run = context["params"], context["dag_run"]
     if params["since"] or params["until"]:
         return params["since"], params["until"]

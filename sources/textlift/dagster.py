@@ -1,14 +1,17 @@
-"""Dagster: each table an asset, those that are read by time in daily partitions.
+"""Dagster definitions: an asset for each table, with daily partitions for resources with windows.
 
     from textlift.dagster import textlift_definitions
 
     defs = textlift_definitions(services=["mcommons"], destination="postgres")
 
-makes definitions of your own; ``pipelines/dagster_definitions.py`` loads all services. The schedule brings what is new
-since its last run and marks the partition of the day. Any other run loads exactly the days of its
-partitions and leaves the cursors alone; a backfill of assets takes up to a month in each run, one of the
-job ``<service>_history`` a day. Each service has a pool of its name, whose slots times ``concurrency``
-are the calls that may be under way:
+This makes your own definitions. ``pipelines/dagster_definitions.py`` loads all services.
+
+A scheduled run continues from the cursors and marks the partition of its day. Any other run loads
+exactly the days of its partitions and does not change the cursors. A backfill of assets loads up to
+a month in each run. A backfill of the job ``<service>_history`` loads a day in each run.
+
+Each service has a pool with its name. Its slots times ``concurrency`` limit the concurrent
+requests:
 
     dagster instance concurrency set mcommons 5
 """
@@ -66,7 +69,7 @@ ENDPOINTS: Mapping[str, Mapping[str, Endpoint]] = {
     service: {endpoint.name: endpoint for endpoint in job_of(service).endpoints}
     for service in SERVICES
 }
-#: Marks the runs that go on from the cursors.
+#: Tag of the runs that continue from the cursors.
 CURRENT = "textlift/current"
 SECOND = timedelta(seconds=1)
 _UNDER_WAY = [
@@ -79,12 +82,12 @@ _UNDER_WAY = [
 
 @dataclass(frozen=True)
 class _Table:
-    """A table and what checks need to know of it.
+    """A table, with the facts that its checks need.
 
     Attributes:
-        resource: The resource that fills it.
-        key: Columns that identify a row; none if the service has no key for the rows.
-        declared: Its meaning and its columns.
+        resource: Name of the resource that loads it.
+        key: Columns that identify a row. Empty if the rows have no key.
+        declared: The meaning and the columns of the table.
     """
 
     resource: str
@@ -93,13 +96,13 @@ class _Table:
 
     @property
     def times(self) -> list[str]:
-        """Columns that hold times."""
+        """The names of the timestamp columns."""
         columns = self.declared.columns.items()
         return [name for name, column in columns if column.type is ColumnType.TIMESTAMP]
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """The columns, as Dagster shows them."""
+        """The columns, as asset metadata."""
         columns = [
             TableColumn(name, column.type.name, _description(column))
             for name, column in self.declared.columns.items()
@@ -116,8 +119,8 @@ def _description(column: Column) -> str:
 
 
 def _tables(endpoint: Endpoint) -> dict[str, _Table]:
-    """The tables of an endpoint's rows and of their declared lists."""
-    # A service can repeat an entry in a list, so only its position is unique.
+    """Return the table of an endpoint and the tables of its declared lists, by name."""
+    # A service can repeat an entry in a list, so only the position is unique.
     entry_key = (*endpoint.foreign_keys.values(), LIST_INDEX)
     return {
         table.name: _Table(
@@ -138,7 +141,7 @@ class _Translator(DagsterDltTranslator):
         }
 
     def get_asset_spec(self, data: DltResourceTranslatorData) -> AssetSpec:
-        """An asset named as its table is, below its service."""
+        """Return an asset with the name of the table, under the service."""
         spec = super().get_asset_spec(data)
         table = self.tables[data.resource.name]
         return spec.replace_attributes(
@@ -160,17 +163,17 @@ def textlift_definitions(
     start: str = "2005-01-01",
     fresh: timedelta = timedelta(hours=3),
 ) -> Definitions:
-    """Definitions that load services into a warehouse.
+    """Return definitions that load services into a warehouse.
 
     Args:
         services: Names of the services to load.
-        schedule: When, in cron's words and UTC.
+        schedule: Cron expression, in UTC.
         destination: Name of the destination, as on the command line.
-        concurrency: Calls under way at a time in one task, which takes one slot of its pool.
+        concurrency: Concurrent requests of one task. A task takes one slot of its pool.
         start: Day of the first partition.
-        fresh: How old a table may be before its freshness fails.
+        fresh: Greatest age of a table before its freshness check fails.
     """
-    # Today's partition is there before the day is over.
+    # Scheduled runs load today's partition before the day is over.
     days = DailyPartitionsDefinition(start, end_offset=1)
     assets: list[AssetsDefinition] = []
     checks: list[AssetChecksDefinition] = []
@@ -200,7 +203,7 @@ def _task_assets(
     destination: str,
     concurrency: int,
 ) -> AssetsDefinition:
-    """The tables of a task, which one step loads."""
+    """Return the assets of a task. One step loads them."""
     tables = {
         name: table
         for resource in TASKS[service][task]
@@ -259,7 +262,7 @@ def _task_assets(
 
 
 def _named(service: str, tables: Mapping[str, _Table]) -> DltSource:
-    """A source with a resource for each table; it gives the assets their names and is never read."""
+    """Return a source with a resource for each table. It names the assets and is never read."""
 
     @dlt.source(name=service)
     def names() -> Any:
@@ -269,9 +272,10 @@ def _named(service: str, tables: Mapping[str, _Table]) -> DltSource:
 
 
 def _named_pipeline(service: str, destination_name: str) -> dlt.Pipeline:
-    """A pipeline that tells Dagster of the destination and is never run.
+    """Return a pipeline that tells Dagster the destination and is never run.
 
-    It has no folder: processes that read these definitions at once would make it twice.
+    Its folder is removed, because processes that read these definitions at the same time would
+    create the same folder.
     """
     with tempfile.TemporaryDirectory() as folder:
         pipeline = dlt.pipeline(
@@ -285,7 +289,7 @@ def _named_pipeline(service: str, destination_name: str) -> dlt.Pipeline:
 
 
 def _interval(context: AssetExecutionContext) -> tuple[str | None, str | None]:
-    """First and last second to load; ``None`` each where the cursors say it."""
+    """Return the first and the last second to load. ``None`` means: use the cursors."""
     if CURRENT in context.run.tags:
         return None, None
     window = context.partition_time_window
@@ -330,7 +334,7 @@ def _rejected(client: SqlClientBase[Any], name: str, table: _Table) -> int:
     return int(rows[0][0]) if rows else 0
 
 
-#: Name of a check → what counts rows that break it.
+#: Name of a check → the function that counts its violations.
 _CHECKS = {
     "keys_are_unique": _doubled_keys,
     "times_are_in_utc": _times_without_zone,
@@ -339,7 +343,7 @@ _CHECKS = {
 
 
 def _contract_checks(service: str, destination: str) -> Any:
-    """What the contract with analysts says of each table."""
+    """Return the checks of the documented guarantees, for all tables of a service."""
     tables = {
         name: table
         for endpoint in ENDPOINTS[service].values()

@@ -1,7 +1,7 @@
-"""What a service declares about its endpoints: data without behaviour.
+"""The types for the declaration of a service: data without behaviour.
 
-A column is named by its path in the record, joined with ``__``. Attributes and elements are the same:
-``<address><city>`` and ``<address city="…">`` are both ``address__city``.
+The name of a column is its path in the record, joined with ``__``. Attributes and elements are
+equivalent: ``<address><city>`` and ``<address city="…">`` are both ``address__city``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from enum import Enum
 
 
 class ColumnType(Enum):
-    """The types of the warehouse contract."""
+    """The type of a column in the warehouse."""
 
     BIGINT = "bigint"
     BOOLEAN = "bool"
@@ -24,7 +24,7 @@ class ColumnType(Enum):
 
 
 class Personal(Enum):
-    """What a column can tell about a person."""
+    """The kind of personal data in a column."""
 
     NAME = "name"
     PHONE = "phone"
@@ -38,12 +38,12 @@ class Personal(Enum):
 
 @dataclass(frozen=True)
 class Column:
-    """One column of a table.
+    """A column of a table.
 
     Attributes:
         type: Type in the warehouse.
-        meaning: What a value says, with its unit and time zone; one sentence for analysts.
-        personal: What the column can tell about a person; ``None`` if nothing.
+        meaning: Meaning of a value, with its unit and time zone. One sentence for analysts.
+        personal: Kind of personal data. ``None`` if the column has none.
     """
 
     type: ColumnType
@@ -55,7 +55,7 @@ Columns = Mapping[str, Column]
 
 
 class Paging(Enum):
-    """How an endpoint returns more rows than fit one response."""
+    """The pagination of an endpoint."""
 
     SINGLE = "one response holds every row"
     COUNTED = "each page states the number of pages"
@@ -65,18 +65,19 @@ class Paging(Enum):
 
 @dataclass(frozen=True)
 class ChildList:
-    """A list inside a record, loaded into a table of its own.
+    """A list inside a record, loaded into its own table.
 
     Attributes:
         item: Name of one entry, in the singular.
-        meaning: What a row of the table is; a sentence or two for analysts.
+        meaning: Meaning of a row of the table. One or two sentences for analysts.
         columns: The declared columns of an entry.
-        key: Columns that identify an entry within its record; empty if only its position does.
+        key: Columns that identify an entry in its record. Empty if only its position does.
         text: Column for the text of an entry, if entries have text.
         padded: Whether the service adds blanks around that text.
         aliases: Path in the entry → column, where the two differ.
-        lists: Path in the entry → list inside the entry. Its table carries ``key``.
-        table: Suffix of the table's name, if it is not the path.
+        lists: Path in the entry → list inside the entry. The table of that list has the columns of
+            ``key``.
+        table: Suffix of the table name, if it is not the path.
     """
 
     item: str
@@ -91,7 +92,7 @@ class ChildList:
 
     @property
     def foreign_keys(self) -> dict[str, str]:
-        """Key column → its name in the tables of this list's own lists."""
+        """Key column → its name in the tables of the lists inside this list."""
         return {column: _foreign_key(self.item, column) for column in self.key}
 
 
@@ -119,7 +120,7 @@ class TimeRange:
     Attributes:
         start: Parameter for the first second of the window.
         end: Parameter for the last second of the window.
-        undated: Parameters of one more request, for rows without a time.
+        undated: Parameters of an additional request, for rows without a time.
     """
 
     start: str
@@ -129,13 +130,13 @@ class TimeRange:
 
 @dataclass(frozen=True)
 class Parent:
-    """The endpoint that lists the partitions of another one.
+    """A parent endpoint, whose rows are the partitions of another endpoint.
 
     Attributes:
-        endpoint: Name of the endpoint that lists the parents.
-        param: Request parameter for the key of the parent.
-        column: Column of the rows for the key of the parent.
-        key: Column of the parent that holds that key.
+        endpoint: Name of the parent endpoint.
+        param: Request parameter for the key of the parent row.
+        column: Column of the child rows that holds the key of the parent row.
+        key: Key column of the parent.
     """
 
     endpoint: str
@@ -146,40 +147,41 @@ class Parent:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """One endpoint of a service, and the table that its rows go to.
+    """An endpoint of a service, with the table of its rows.
 
     Attributes:
         name: Name of the resource and of its table.
-        entity: Name of one row, in the singular. Other tables call its ``id`` ``<entity>_id``.
-        meaning: What a row of the table is; a sentence or two for analysts.
-        path: Path below the service's base URL; ``{column}`` stands for a configured value.
-        rows: Where the rows are in a response, ``container/row``; ``.`` if the response is the row.
-        columns: The declared columns. All others become text.
+        entity: Name of one row, in the singular. Other tables name its ``id`` ``<entity>_id``.
+        meaning: Meaning of a row of the table. One or two sentences for analysts.
+        path: Path below the base URL of the service. ``{column}`` stands for a configured value.
+        rows: Path of the rows in a response, as ``container/row``. ``.`` means that the response is
+            the row.
+        columns: The declared columns. All other columns are text.
         key: Columns that identify a row.
         identity: Columns that never change, for rows without an id. ``key`` is computed from them.
         aliases: Path in the record → column, where the two differ.
         lists: Path in the record → list that becomes a table.
-        content: Elements of which the only record of a response has at least one; without them the
-            response is invalid.
-        skip: Paths that are left out, with all below them.
+        content: Elements, at least one of which a response with a single record must have. A
+            response without them is invalid.
+        skip: Paths to leave out, with everything below them.
         params: Parameters of every request.
-        paging: How further rows are requested.
-        page_limit: Most rows on a page; ``None`` if the service states no limit.
+        paging: The pagination.
+        page_limit: Maximum number of rows on a page. ``None`` if the service states no limit.
         incremental: What is new, by time; ``None`` for a snapshot.
         time_range: How a request selects a window of an incremental endpoint.
         repeats: Whether the service lists a key once for each object that it belongs to. All rows
             with the key are kept.
-        settled: Whether rows never leave a window. If so, a page before an empty one is not read
+        settled: Whether rows never leave a window. If so, the page before an empty page is not read
             again.
-        parent: The endpoint whose rows are the partitions of this one.
-        configured: Columns whose values come from the configuration; each set of values is a
+        parent: The endpoint whose rows are the partitions of this endpoint.
+        configured: Columns whose values come from the configuration. Each set of values is a
             partition.
-        setting: Name of the setting that holds them.
-        not_found_codes: Error codes which say that the requested partition does not exist.
-        full_read_every: How often all rows are read, for changes that no window finds. An endpoint
-            with a parent reads all rows of each partition.
-        removed_column: Column for the time when a complete read no longer returned the row, which
-            then stays. Without this column the row is deleted.
+        setting: Name of the setting that holds these values.
+        not_found_codes: Error codes for a partition that does not exist.
+        full_read_every: Interval at which all rows are read, for changes that no window finds. An
+            endpoint with a parent reads all rows of each partition.
+        removed_column: Column for the time when a complete read no longer returned the row. The row
+            stays in the table. Without this column, the row is deleted.
     """
 
     name: str
@@ -210,13 +212,13 @@ class Endpoint:
 
     @property
     def record_key(self) -> tuple[str, ...]:
-        """The key columns that are in a record; the others come from the partition."""
+        """The key columns that a record contains. The others come from the partition."""
         partition = {*self.configured, *([self.parent.column] if self.parent else ())}
         return () if self.identity else tuple(key for key in self.key if key not in partition)
 
     @property
     def foreign_keys(self) -> dict[str, str]:
-        """Key column → its name in the tables of this endpoint's lists."""
+        """Key column → its name in the tables of the lists of this endpoint."""
         return {column: _foreign_key(self.entity, column) for column in self.key}
 
 

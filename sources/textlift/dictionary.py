@@ -8,11 +8,11 @@ from datetime import timedelta
 
 from textlift.declare import ChildList, Column, Columns, ColumnType, Endpoint, Personal
 
-#: Column with the load package of a row. dlt adds it.
+#: Column with the id of a row's load package. dlt adds it.
 LOAD_ID = "_dlt_load_id"
 #: Column with the position of an entry in its list.
 LIST_INDEX = "_dlt_list_idx"
-#: Column that marks a row which removes the rows with its merge key and is not loaded itself.
+#: Column that marks a delete row: it removes the rows with its merge key and is not loaded.
 DELETED = "_deleted"
 
 
@@ -24,7 +24,7 @@ class Table:
         name: Name of the table.
         meaning: What a row is.
         loaded_by: Which rows a run loads.
-        key: Columns that identify a row; none if the service has no key for the rows.
+        key: Columns that identify a row. Empty if the rows have no key.
         columns: Column name → column.
     """
 
@@ -105,25 +105,25 @@ LOAD_RUNS = Table(
     },
 )
 
-#: The tables of every dataset, whatever its service.
+#: The tables that every dataset has, for all services.
 SHARED_TABLES = (REJECTED_RECORDS, LOAD_RUNS)
 
 
 def all_tables(endpoints: Iterable[Endpoint]) -> list[Table]:
-    """All tables of a service, the shared ones last."""
+    """Return all tables of a service, with the shared tables last."""
     own = [table for endpoint in endpoints for table in tables_of(endpoint)]
     return [*own, *SHARED_TABLES]
 
 
 def tables_of(endpoint: Endpoint) -> list[Table]:
-    """The table of an endpoint, and those of its lists."""
+    """Return the table of an endpoint, followed by the tables of its lists."""
     computed = {name: _computed_key(endpoint) for name in endpoint.key if endpoint.identity}
     columns = {**computed, **endpoint.columns}
     own = Table(
         endpoint.name,
         endpoint.meaning,
         _loaded_by(endpoint),
-        # The same key can be on several rows.
+        # Several rows can have the same key.
         () if endpoint.repeats else endpoint.key,
         {**columns, **_LOAD_ID},
     )
@@ -157,7 +157,7 @@ _DELETED = Column(ColumnType.BOOLEAN, "Always NULL; used while rows are loaded")
 def _foreign_keys(
     table: str, entity: str, names: Mapping[str, str], columns: Columns
 ) -> dict[str, Column]:
-    """The key columns of a table, as the tables of its lists carry them."""
+    """Return the key columns of a table, as foreign keys in the tables of its lists."""
     return {
         name: Column(
             columns[key].type,

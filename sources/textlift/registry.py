@@ -1,7 +1,7 @@
-"""The services, by name: the only list of them.
+"""The registry of the services, by name. It is the only list of services in the project.
 
-A service is a package here with ``endpoints``, a ``job`` and a ``source``, and a sandbox of the same
-name. Nothing of a service is imported before it is needed.
+A service is a package in ``textlift`` with the modules ``endpoints``, ``job`` and ``source``, and a
+sandbox module of the same name. The modules of a service are imported only when they are needed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from textlift.declare import Endpoint
 
 if TYPE_CHECKING:
-    # To import it takes a second.
+    # Importing dlt takes a second.
     from dlt.extract import DltSource
 
     from textlift.sandbox.service import SandboxSpec
@@ -24,17 +24,17 @@ SERVICES = ("mcommons", "mgage")
 
 @dataclass(frozen=True)
 class Job:
-    """One pipeline.
+    """The pipeline of a service.
 
     Attributes:
         name: Name of the pipeline and of its dataset.
-        title: Name of the service.
-        source: The dlt source; takes ``since``, ``until``, ``package_rows``, ``isolate_failures``.
-        sandbox_source: Makes the source for a sandbox, from its URL and the same settings.
-        describe_account: Makes a source, asks it what account it reads, and says so in lines for a
-            person.
-        endpoints: What the source reads.
-        example: A query on its tables in DuckDB, for who tries it out.
+        title: Display name of the service.
+        source: The dlt source. It accepts ``since``, ``until``, ``package_rows`` and
+            ``isolate_failures``.
+        sandbox_source: Return the source for a sandbox, from its URL and the same settings.
+        describe_account: Create a source, read the account, and return lines that describe it.
+        endpoints: The endpoints that the source reads.
+        example: An example query on the tables, for DuckDB.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Job:
 
 
 def endpoints_of(service: str) -> Sequence[Endpoint]:
-    """Return the endpoints of a service. Imports nothing but the declarations."""
+    """Return the endpoints of a service. Import only their declarations."""
     endpoints: Sequence[Endpoint] = import_module(f"textlift.{service}.endpoints").ENDPOINTS
     return endpoints
 

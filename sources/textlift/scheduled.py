@@ -1,8 +1,8 @@
-"""Runs one task of a scheduler: some resources of a service, on any worker, beside other tasks.
+"""Run one scheduler task: a subset of the resources of a service.
 
-All tasks of a service load into the same dataset. Each task has its own pipeline, whose cursors are in
-the destination, so a task can run on any machine. A task with an interval has another pipeline: it loads
-exactly that interval and changes no cursor.
+All tasks of a service load into the same dataset, and can run at the same time. Each task has its
+own pipeline. The destination holds its cursors, so a task can run on any worker. A task with an
+interval uses a separate pipeline: it loads exactly that interval and changes no cursor.
 """
 
 from __future__ import annotations
@@ -49,7 +49,10 @@ _PREFIX = "textlift-"
 
 @contextmanager
 def _plain_errors() -> Iterator[None]:
-    """Raise errors with short messages: the full message of a destination can hold rows."""
+    """Replace errors by ones with short messages.
+
+    The full message of a destination can hold rows.
+    """
     try:
         yield
     except Exception as error:
@@ -62,7 +65,7 @@ def _plain_errors() -> Iterator[None]:
 
 @contextmanager
 def _private_files() -> Iterator[None]:
-    """Create files that only their owner can read."""
+    """Create files in the block that only their owner can read."""
     before = os.umask(PRIVATE)
     try:
         yield
@@ -82,24 +85,24 @@ def run_task(
     destination_name: str = "duckdb",
     concurrency: int | None = None,
 ) -> Summary:
-    """Load the resources of a task, print what was done, and append it to ``load_runs``.
+    """Load the resources of a task, print the report, and append it to ``load_runs``.
 
     Args:
         service: Name of the service.
         task: Name of the task, see :data:`textlift.tasks.TASKS`.
-        since: First second to load, ISO 8601; by default, from the cursors.
-        until: Last second or last day to load; by default, up to now. With ``since``, exactly that
-            range is loaded, and the cursors do not change.
-        resources: Resources of the task to load; by default, all of them.
-        destination_name: As on the command line.
-        concurrency: Limit of concurrent requests; by default, as configured.
+        since: First second to load, in ISO 8601. The default is to continue from the cursors.
+        until: Last second or last day to load. The default is now. With ``since`` and ``until``,
+            exactly that range is loaded and the cursors do not change.
+        resources: Resources of the task to load. The default is all of them.
+        destination_name: Name of the destination, as on the command line.
+        concurrency: Limit of concurrent requests. The default is the configured limit.
 
     Returns:
-        What was done, including what could not be loaded.
+        The summary of the run, including failed resources.
 
     Raises:
-        ConfigurationError: A setting is wrong, or the service refuses the credentials.
-        DestinationFailed: The destination could not be loaded. The next run tries again.
+        ConfigurationError: A setting is wrong, or the service rejects the credentials.
+        DestinationFailed: The load into the destination failed. The next run tries again.
     """
     if task == SNAPSHOTS and (since or until):
         raise ConfigurationError(
@@ -125,7 +128,7 @@ def run_task(
             pipelines_dir=folder,
             destination=warehouse(
                 destination_name,
-                # Concurrent tasks stage the same tables. A hash, because long names are cut.
+                # Concurrent tasks stage the same tables. Long names are cut, so this is a hash.
                 staging_dataset_name_layout=f"%s_staging_{_short_hash(name)}",
             ),
             dataset_name=service,
@@ -137,7 +140,7 @@ def run_task(
         with progress.shown(pipeline, source, names):
             summary = load(pipeline, source, names)
         report.show(pipeline, summary, problems_to=sys.stdout)
-        # After a failed load, the next attempt drops it.
+        # If the load fails, the next attempt drops the staging dataset.
         _drop_staging(pipeline)
         pipeline.deactivate()
     return summary
@@ -147,7 +150,7 @@ def run_task(
 def open_warehouse(
     service: str, *, destination_name: str = "duckdb"
 ) -> Iterator[SqlClientBase[Any]]:
-    """An SQL client for the dataset that the tasks of a service load into."""
+    """Yield an SQL client for the dataset of a service."""
     there = warehouse(destination_name)
     with _private_files(), dlt.dataset(there, service, schema=service) as opened:
         yield opened.sql_client
@@ -155,7 +158,7 @@ def open_warehouse(
 
 @contextmanager
 def _scratch() -> Iterator[str]:
-    """A temporary folder for a pipeline; folders of killed tasks are removed first."""
+    """Yield a temporary folder for a pipeline, after removing the folders of killed tasks."""
     for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}????????"):
         _remove_left(folder)
     made = tempfile.TemporaryDirectory(prefix=_PREFIX)
@@ -165,9 +168,9 @@ def _scratch() -> Iterator[str]:
 
 
 def _remove_left(folder: Path) -> None:
-    """Remove the folder of a task if no process holds its locks."""
+    """Remove the folder of a killed task. Keep it if a process holds one of its locks."""
     locks = [FileLock(path, timeout=0) for path in folder.glob("*.lock")]
-    # A task creates the folder of its pipeline only when it holds the lock.
+    # Without a pipeline folder, a task may have just started and not hold the lock yet.
     if not locks or not any(folder.glob("*/state.json")):
         return
     with ExitStack() as held, suppress(Timeout, OSError):
@@ -183,8 +186,8 @@ def _short_hash(text: str) -> str:
 def _recall_tables(pipeline: dlt.Pipeline, source: DltSource) -> None:
     """Add the tables of all stored schemas of the dataset to the schema of the source.
 
-    dlt restores the newest schema only. Of concurrent pipelines, each may store one without the tables
-    that another has found. Entries of a list are deleted only from tables that the schema knows.
+    dlt restores only the newest schema. A concurrent pipeline may have stored one without tables
+    that another pipeline found. List entries are deleted only from tables in the schema.
     """
     with pipeline.destination_client() as client:
         for text in _stored_schemas(client, source.schema.name):

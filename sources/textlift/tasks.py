@@ -1,6 +1,6 @@
-"""What a scheduler runs: the resources of each service, in tasks that can run at the same time.
+"""The tasks that a scheduler runs: the resources of each service, in groups that run in parallel.
 
-Schedulers import their definitions every few seconds, so this imports declarations only.
+Schedulers import their definitions every few seconds, so this module imports only declarations.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ from collections.abc import Mapping
 
 from textlift.registry import SERVICES, endpoints_of
 
-#: The task of the resources that have no interval.
+#: Name of the task of the resources without windows.
 SNAPSHOTS = "snapshots"
 
 
 def tasks_of(service: str) -> Mapping[str, tuple[str, ...]]:
     """Return the tasks of a service, each with its resources.
 
-    A resource that is read by time has a task of its own, so that it can be retried, cleared and
-    backfilled alone. Lists are short and share one.
+    Each resource with windows has its own task, so it can be retried, cleared and backfilled
+    alone. Resources without windows are short lists and share one task.
     """
     endpoints = endpoints_of(service)
     tasks = {each.name: (each.name,) for each in endpoints if each.incremental}

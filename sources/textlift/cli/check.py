@@ -1,4 +1,4 @@
-"""``textlift check``: test both ends of a load."""
+"""``textlift check``: test the credentials and the destination."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from textlift.cli import command
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run ``textlift load --check``. Returns the exit code."""
+    """Run ``textlift load --check`` and return the exit code."""
     parser = argparse.ArgumentParser(
         prog="textlift check",
         description="Test the credentials and the destination, and describe the account. "

@@ -1,4 +1,4 @@
-"""``textlift load``, the same for every service."""
+"""``textlift load``: load a service into a warehouse."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ FAILED = 1
 UNUSABLE = 2
 REJECTED = 3
 
-#: Folder of the package.
+#: Folder that contains the package.
 _SOURCES = Path(__file__).resolve().parents[2]
-#: Root of the clone; an installed package is in none and finds no settings there.
+#: Root of the clone. An installed package has no clone, and finds no settings there.
 PROJECT = _SOURCES.parent
-#: Name of the DuckDB file of all services.
+#: Name of the DuckDB file for all services, without its suffix.
 WAREHOUSE = "textlift"
-#: DuckDB file of all sandboxes.
+#: DuckDB file for all sandboxes.
 SANDBOX_FILE = f"{WAREHOUSE}_sandbox.duckdb"
 #: The umask of a run: only the owner can read its files.
 PRIVATE = 0o077
@@ -76,7 +76,7 @@ def main(argv: Sequence[str]) -> int:
     job = job_of(options.service)
     os.umask(PRIVATE)
     use_own_settings()
-    # A run that a scheduler stops ends like one that a person stops.
+    # Schedulers stop a run with SIGTERM. Handle it like Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         if not options.sandbox:
@@ -96,15 +96,15 @@ def main(argv: Sequence[str]) -> int:
 def use_own_settings() -> None:
     """Use the settings of the clone in any working directory.
 
-    Settings of a ``.dlt`` folder in the working directory have priority. Call this before a source
-    reads a setting: while it does, dlt cannot add a provider.
+    Settings in a ``.dlt`` folder of the working directory have priority. Call this before a source
+    reads its settings: meanwhile, dlt cannot add a provider.
     """
     own = PROJECT / ".dlt"
     file = own / "config.toml"
     if not Path(".dlt").is_dir() and own.is_dir():
         os.environ.setdefault("DLT_PROJECT_DIR", str(PROJECT))
     set_up_dlt()
-    # dlt looks for each setting in every provider, so the same file must not be there twice.
+    # dlt reads each setting from all providers, so do not register a file twice.
     read = [place for one in dlt.config.config_providers for place in one.present_locations]
     if file.is_file() and file.resolve() not in [Path(place).resolve() for place in read]:
         dlt.config.register_provider(
@@ -119,7 +119,7 @@ def _stop() -> NoReturn:
 
 
 def explain(error: Exception) -> tuple[int, str]:
-    """The exit code for an error and its message; raises an error that is not expected."""
+    """Return the exit code and the message for an error. Raise it again if it is unexpected."""
     cause: BaseException | None = own_error(error) or error
     while cause is not None:
         if isinstance(cause, ConfigurationError):
@@ -234,7 +234,11 @@ def add_target(parser: argparse.ArgumentParser) -> None:
 
 
 def _text(value: str) -> str:
-    """The value of an option; an empty one comes from a variable that is not set."""
+    """Return the value of an option. An empty value usually comes from an unset variable.
+
+    Raises:
+        ArgumentTypeError: The value is empty.
+    """
     if not value.strip():
         raise argparse.ArgumentTypeError("the value is empty")
     return value
@@ -301,10 +305,12 @@ def _run(job: Job, options: argparse.Namespace, source: Callable[..., DltSource]
 
 
 def _confirmed(job: Job, resources: Sequence[str] | None, console: Console) -> bool:
-    """Whether a person agrees to a full refresh of rows that the service keeps only for a time.
+    """Return whether the user confirms a full refresh of resources with a retention.
+
+    Return true without a prompt if no resource has one.
 
     Raises:
-        ConfigurationError: There is no terminal to ask at.
+        ConfigurationError: There is no terminal for the prompt.
     """
     which = ", ".join(
         f"{one.name} for {one.incremental.retention.days} days"
@@ -326,10 +332,10 @@ def _confirmed(job: Job, resources: Sequence[str] | None, console: Console) -> b
 
 
 def _without_range(job: Job, options: argparse.Namespace) -> list[str]:
-    """The resources that ignore a range, if one is given.
+    """Return the resources that ignore the given range, or nothing without a range.
 
     Raises:
-        ConfigurationError: No resource has a range.
+        ConfigurationError: All named resources ignore it.
     """
     if not options.since and not options.until:
         return []
@@ -344,7 +350,7 @@ def _without_range(job: Job, options: argparse.Namespace) -> list[str]:
 
 
 def _require_settings(job: Job, source: DltSource, named: Sequence[str]) -> None:
-    """Raise ConfigurationError if a resource is named and its setting is missing."""
+    """Raise ConfigurationError if a resource named by the user lacks its setting."""
     for name in named:
         resource = source.resources.get(name)
         setting = report_of(resource).unset if resource else None
@@ -357,7 +363,7 @@ def _require_settings(job: Job, source: DltSource, named: Sequence[str]) -> None
 
 
 def open_pipeline(service: str, options: argparse.Namespace) -> dlt.Pipeline:
-    """The pipeline of the command for the target that the options name."""
+    """Return the pipeline for the target that the options name."""
     name = f"{service}_sandbox" if options.sandbox else service
     return dlt.pipeline(
         pipeline_name=name,
@@ -370,22 +376,29 @@ def open_pipeline(service: str, options: argparse.Namespace) -> dlt.Pipeline:
 
 def _target(options: argparse.Namespace) -> Any:
     if options.sandbox:
-        # Named, so that no configured credentials lead to real data.
+        # Explicit, so that configured credentials cannot lead to real data.
         return warehouse("duckdb", credentials=SANDBOX_FILE)
     return warehouse(options.destination or "duckdb")
 
 
 def warehouse(name: str, **settings: Any) -> Any:
-    """The destination of that name; for DuckDB, one file for all services if none is configured."""
+    """Return the destination of that name.
+
+    DuckDB uses one file for all services, unless another file is configured.
+    """
     if name == "duckdb":
         settings["default_name"] = WAREHOUSE
-        # Relative to the working directory; dlt takes that of the first run.
+        # Use the current working directory. dlt would use that of the first run.
         settings["local_dir"] = str(Path(dlt.current.run_context().local_dir).resolve())
     return destination(name, **settings)
 
 
 def _pipelines_dir(pipeline: str) -> str:
-    """The working folder of dlt: beside the settings, so that clones do not share it."""
+    """Return the working folder of dlt. It is beside the settings, so clones do not share it.
+
+    Raises:
+        ConfigurationError: The folder cannot be created.
+    """
     sections = (known_sections.PIPELINES, pipeline)
     configured = resolve_configuration(PipelineConfiguration(), sections=sections).pipelines_dir
     if configured:
@@ -402,7 +415,9 @@ def _pipelines_dir(pipeline: str) -> str:
 
 
 def refuse_earlier_file(pipeline: dlt.Pipeline, service: str) -> None:
-    """Check that no file of an earlier version, with one file per service, waits to be moved.
+    """Check that no file of an earlier version has to be moved first.
+
+    Earlier versions used one file for each service.
 
     Raises:
         ConfigurationError: There is such a file, and the warehouse does not hold its data.
@@ -425,7 +440,10 @@ def _mention_earlier_file(pipeline: dlt.Pipeline, service: str) -> None:
 
 
 def _earlier_file(pipeline: dlt.Pipeline, service: str) -> tuple[Path, Path] | None:
-    """The file of an earlier version and the one that replaces it; ``None`` if nothing is to be moved."""
+    """Return the file of an earlier version and the file that replaces it.
+
+    Return ``None`` if no file has to be moved.
+    """
     if not isinstance(pipeline.destination, duckdb):
         return None
     client: Any = pipeline.destination_client()
@@ -443,7 +461,13 @@ def _earlier_file(pipeline: dlt.Pipeline, service: str) -> tuple[Path, Path] | N
 
 @contextmanager
 def _sandbox(service: str) -> Iterator[str]:
-    """The URL of a sandbox in a separate process, on a free port; it ends with this process."""
+    """Yield the URL of a sandbox in a separate process, on a free port.
+
+    The sandbox ends with this process.
+
+    Raises:
+        ConfigurationError: The sandbox did not start.
+    """
     command = [sys.executable, "-m", "textlift", "sandbox", service]
     command += ["--port", "0", "--exit-with-stdin"]
     process = subprocess.Popen(

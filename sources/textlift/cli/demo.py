@@ -18,7 +18,10 @@ Next steps:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Load the sandbox of every service, run a query on each, and print next steps."""
+    """Load the sandbox of each service, run an example query on each, and print next steps.
+
+    Returns the exit code.
+    """
     argparse.ArgumentParser(
         prog="textlift demo",
         description=f"Load invented data of every service into {command.SANDBOX_FILE}.",

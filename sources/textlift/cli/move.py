@@ -1,7 +1,8 @@
-"""Move a DuckDB file of an earlier version into that of all services: ``textlift move OLD NEW``.
+"""``textlift move OLD NEW``: move a DuckDB file of an earlier version into the shared file.
 
-Cursors move with the data, so the next run continues from them. The move is atomic: either the new file
-holds everything and the old one is removed, or nothing has changed.
+Earlier versions used one file for each service. The cursors move with the data, so the next run
+continues from them. The move is atomic: either the new file holds everything and the old file is
+removed, or nothing changes.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ _DATASETS = "SELECT schema_name FROM duckdb_schemas() WHERE database_name = ? AN
 
 
 def main(argv: Sequence[str]) -> int:
-    """Move the file that the command line names. Returns the exit code."""
+    """Move the file named on the command line and return the exit code."""
     parser = argparse.ArgumentParser(
         prog="textlift move",
         description="Move a DuckDB file of an earlier version into that of all services.",
@@ -37,10 +38,10 @@ def main(argv: Sequence[str]) -> int:
 
 
 def move(old: Path, new: Path) -> list[str]:
-    """Move all datasets of a file into another, which may hold others.
+    """Move all datasets of a file into another file, which may hold other datasets.
 
     Returns:
-        Their names.
+        The names of the moved datasets.
 
     Raises:
         OSError: The old file does not exist.

@@ -1,4 +1,7 @@
-"""How far a run is: bars at a terminal, else dated lines, or JSON lines as dlt's log format has it."""
+"""Show the progress of a run: bars on a terminal, otherwise lines with a time.
+
+The lines are JSON if dlt's log format is JSON.
+"""
 
 from __future__ import annotations
 
@@ -25,17 +28,17 @@ from textlift import clock
 from textlift.load.report import StreamReport, report_of
 from textlift.windows import format_time
 
-#: Seconds between two lines where there is no terminal.
+#: Seconds between two lines without a terminal.
 INTERVAL = 30.0
 
 
 def is_json() -> bool:
-    """Whether lines are to be JSON."""
+    """Return whether lines are JSON."""
     return logger.is_json_logging(resolve_configuration(RuntimeConfiguration()).log_format)
 
 
 def emit(event: str, text: str, facts: Mapping[str, Any]) -> None:
-    """Print a dated line: the text, or in JSON the facts."""
+    """Print a line with the time and the text, or the facts as JSON."""
     now = format_time(clock.now())
     if is_json():
         print(json.dumps({"time": now, "event": event, **facts}), flush=True)
@@ -45,12 +48,12 @@ def emit(event: str, text: str, facts: Mapping[str, Any]) -> None:
 
 @contextmanager
 def shown(pipeline: Pipeline, source: DltSource, names: Sequence[str] | None) -> Iterator[None]:
-    """Show how far the run within the block is, however many packages it takes.
+    """Show the progress of the run in the block, over all its load packages.
 
     Args:
         pipeline: The pipeline that runs.
-        source: What it loads.
-        names: The resources that it loads; all of them if ``None``.
+        source: The source that it loads.
+        names: Names of the resources to load. ``None`` means all of them.
     """
     run = _Run(source, names or list(source.resources))
     pipeline.collector = run
@@ -59,32 +62,32 @@ def shown(pipeline: Pipeline, source: DltSource, names: Sequence[str] | None) ->
 
 
 class _Run(NullCollector):
-    """A run under way. dlt tells the step; what each resource has done is in its report."""
+    """The current run. dlt sets the step. The report of each resource holds its progress."""
 
     def __init__(self, source: DltSource, names: Sequence[str]) -> None:
         self.step = "Start"
         self.service = source.name
         self._source = source
-        # A load refuses names that it does not know.
+        # The load itself raises an error for unknown names.
         self._names = [name for name in names if name in source.resources]
         self._started = time.monotonic()
 
     @property
     def seconds(self) -> float:
-        """Time since the start."""
+        """Seconds since the start."""
         return time.monotonic() - self._started
 
     def reports(self) -> dict[str, StreamReport]:
-        """Resource → its report."""
+        """Return the report of each resource, by name."""
         return {name: report_of(self._source.resources[name]) for name in self._names}
 
     def total(self) -> str:
-        """What the run does, and what has been done in all."""
+        """Return a line with the current step and the totals of the run."""
         reports = self.reports().values()
         done = sum(map(_is_done, reports))
         rows = sum(report.progress.rows for report in reports)
         requests = sum(report.progress.requests for report in reports)
-        # "Normalize mcommons in 1748779200.1"
+        # dlt sets a step such as "Normalize mcommons in 1748779200.1".
         step = self.step.partition(" ")[0].lower()
         return (
             f"{self.service}: {step}, {done} of {len(self._names)} resources read, {rows:,} rows, "
@@ -92,7 +95,7 @@ class _Run(NullCollector):
         )
 
     def reading(self) -> dict[str, StreamReport]:
-        """The resources that are being read."""
+        """Return the reports of the resources that are being read, by name."""
         return {
             name: report
             for name, report in self.reports().items()
@@ -106,12 +109,12 @@ def counted(number: int, noun: str) -> str:
 
 
 def _is_done(report: StreamReport) -> bool:
-    """Whether nothing is left to read of a resource, or nothing was to be read."""
+    """Return whether nothing is left to read of a resource, or it is not read at all."""
     return bool(report.progress.is_done or report.failed or report.note or report.unset)
 
 
 def _described(report: StreamReport) -> str:
-    """What a resource has done, and what remains."""
+    """Return the progress of a resource and the estimated time left."""
     progress = report.progress
     if not progress.rows:
         return f"{progress.share:.0%}, {progress.requests:,} requests"
@@ -165,7 +168,7 @@ class _Bars(Progress):
         }
 
     def get_renderables(self) -> Iterator[RenderableType]:
-        """Look again at what has been done; called for every refresh."""
+        """Update the bars. rich calls this at each refresh."""
         yield self._run.total()
         reading = self._run.reading()
         for name, bar in self._bars.items():
@@ -183,7 +186,7 @@ def _bars(run: _Run) -> Iterator[None]:
     handlers = [one for one in logger.LOGGER.handlers if isinstance(one, logging.StreamHandler)]
     streams = [handler.stream for handler in handlers]
     with _Bars(run):
-        # Now what is written to it appears above the bars.
+        # rich has replaced sys.stderr: log lines now appear above the bars.
         for handler in handlers:
             handler.setStream(sys.stderr)
         try:

@@ -1,4 +1,4 @@
-"""What a run did, in lines for a person or a log."""
+"""Print the summary of a run, for people or for a log."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from textlift.load.loading import Summary
 
 
 def show(pipeline: Pipeline, summary: Summary, problems_to: TextIO) -> None:
-    """Print what was done: a table at a terminal, else a line for each table, or JSON.
+    """Print a summary: a grid on a terminal, otherwise a line for each table, or JSON.
 
     Args:
         pipeline: The pipeline that ran.
-        summary: What it did.
-        problems_to: Where what went wrong is printed.
+        summary: The summary of the run.
+        problems_to: The stream for gaps and failures.
     """
     if progress.is_json():
         progress.emit("summary", "", asdict(summary))
@@ -48,7 +48,7 @@ _Row = tuple[str, str, str, str]
 
 
 def _rows(summary: Summary) -> list[_Row]:
-    """Table, rows loaded, window and new columns, a tuple for each table."""
+    """Return the table name, rows loaded, window and new columns of each table."""
     found = []
     for name, rows in sorted(summary.rows.items()):
         start, end = summary.windows.get(name, ("", ""))
@@ -59,7 +59,7 @@ def _rows(summary: Summary) -> list[_Row]:
 
 
 def _table(rows: Sequence[_Row]) -> Table:
-    """The rows without the columns that are empty in all of them."""
+    """Return a grid of the rows, without the columns that are empty in all rows."""
     table = Table()
     heads = ("table", "rows loaded", "window", "new columns")
     shown = [(head, cells) for head, cells in zip(heads, zip(*rows)) if any(cells)]
@@ -76,7 +76,7 @@ def _line(name: str, rows: str, window: str, columns: str) -> str:
 
 
 def _total(summary: Summary, pipeline: Pipeline) -> str:
-    """What it came to, and where it is."""
+    """Return the totals of the run and the location of the dataset."""
     with pipeline.destination_client() as client:
         where = str(client.config)
     return (
@@ -87,7 +87,7 @@ def _total(summary: Summary, pipeline: Pipeline) -> str:
 
 
 def _removed(summary: Summary) -> list[str]:
-    """What is gone at the service, in a line if anything is."""
+    """Return a line on the rows that the service has deleted, or nothing."""
     if not summary.removed:
         return []
     rows = sum(summary.removed.values())
@@ -98,7 +98,7 @@ def _removed(summary: Summary) -> list[str]:
 
 
 def _rejected(summary: Summary) -> list[str]:
-    """What went to ``rejected_records``, in a line if anything did."""
+    """Return a line on the rejects in ``rejected_records``, or nothing."""
     if not summary.rejected:
         return []
     where = _counts(summary.rejections)
@@ -110,13 +110,13 @@ def _counts(rows: Mapping[str, int]) -> str:
 
 
 def problems(summary: Summary) -> list[str]:
-    """What was not loaded and fails the run, each with what to do."""
+    """Return the reasons why the run failed, each with advice."""
     missing = [f"{one}\nCorrect it in the configuration or take it out." for one in summary.missing]
     return missing + _failures(summary.failed)
 
 
 def _failures(failed: Mapping[str, str]) -> list[str]:
-    """A line for each reason; where resources failed for the same one, it does not say at which page."""
+    """Return a line for each reason. A reason shared by several resources names no page."""
     by_reason: dict[str, list[str]] = {}
     for name, reason in failed.items():
         by_reason.setdefault(reason.partition(": ")[2] or reason, []).append(name)
@@ -130,7 +130,7 @@ def _failures(failed: Mapping[str, str]) -> list[str]:
 
 
 def plans(planned: Sequence[StreamPlan]) -> Iterator[str]:
-    """What a load would read, in aligned lines: a line for each slice."""
+    """Yield the slices that a load would read, one aligned line for each."""
     rows = []
     for plan in planned:
         for each in plan.slices:
@@ -144,7 +144,7 @@ def plans(planned: Sequence[StreamPlan]) -> Iterator[str]:
 
 
 def columns(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Lines with aligned columns; columns that are empty in all rows are left out."""
+    """Yield lines with aligned columns, without the columns that are empty in all rows."""
     shown = [(head, *cells) for head, cells in zip(heads, zip(*rows)) if any(cells)]
     widths = [max(map(len, column)) for column in shown]
     for cells in zip(*shown):

@@ -1,4 +1,7 @@
-"""``textlift state``: the cursors and the recent runs of a service, as the destination holds them."""
+"""``textlift state``: print the cursors and recent runs of a service, or reset a cursor.
+
+Both come from the destination.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +21,12 @@ from textlift.load.runs import FAILED, LoadRun, recent_runs
 from textlift.tasks import TASKS
 from textlift.windows import format_time
 
-#: Runs that are listed.
+#: Number of listed runs.
 RECENT_RUNS = 10
 
 
 def main(argv: Sequence[str]) -> int:
-    """Print the state of a service, or reset a cursor. Returns the exit code."""
+    """Print the state of a service, or reset a cursor, and return the exit code."""
     options = _parse(argv)
     os.umask(command.PRIVATE)
     command.use_own_settings()
@@ -87,10 +90,10 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _chosen(cursors: Sequence[Cursor], resource: str, partition: str | None) -> list[Cursor]:
-    """The cursors to reset.
+    """Return the cursors to reset.
 
     Raises:
-        ConfigurationError: There is none.
+        ConfigurationError: There is no such cursor.
     """
     found = [
         cursor
@@ -107,10 +110,10 @@ def _chosen(cursors: Sequence[Cursor], resource: str, partition: str | None) -> 
 
 
 def _confirmed() -> bool:
-    """Whether a person agrees.
+    """Return whether the user confirms the reset.
 
     Raises:
-        ConfigurationError: There is no terminal to ask at.
+        ConfigurationError: There is no terminal for the prompt.
     """
     if not (sys.stdin and sys.stdin.isatty() and sys.stdout and sys.stdout.isatty()):
         raise ConfigurationError("A reset must be confirmed.\nAdd --yes to do it.")

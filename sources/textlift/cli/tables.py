@@ -1,4 +1,4 @@
-"""``textlift tables``: the data dictionary."""
+"""``textlift tables``: print the data dictionary."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ column, `_deleted`, which is always NULL."""
 
 
 def main(argv: Sequence[str]) -> int:
-    """Print the tables and columns of one service or of all. Returns the exit code."""
+    """Print the tables and columns of one service or of all, and return the exit code."""
     parser = argparse.ArgumentParser(
         prog="textlift tables",
         description="Print the tables of a service with their columns, types, meanings and "
@@ -47,7 +47,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def as_json(tables: Mapping[str, Sequence[Table]]) -> str:
-    """Service → table → meaning, loaded_by, key and columns, as JSON."""
+    """Return JSON: service → table → meaning, loaded_by, key and columns."""
     document = {
         service: {
             table.name: {
@@ -71,7 +71,7 @@ def as_json(tables: Mapping[str, Sequence[Table]]) -> str:
 
 
 def as_markdown(tables: Mapping[str, Sequence[Table]]) -> str:
-    """The page ``docs/tables.md``."""
+    """Return the page ``docs/tables.md``."""
     return "\n".join([_MARKDOWN_HEAD, *_markdown_lines(tables)])
 
 

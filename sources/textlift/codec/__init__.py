@@ -1,1 +1,1 @@
-"""Bytes to text columns: pure functions of a response and the frozen schema of its endpoint."""
+"""Decode bytes to text columns, with pure functions of a response and a frozen schema."""

@@ -1,4 +1,4 @@
-"""How services arrange the records in a response: data, no behaviour."""
+"""Dialects: the layout of the responses of a service, as data without behaviour."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class JsonDialect:
-    """How a service arranges its records.
+    """The layout of the JSON responses of a service.
 
-    ``next_link``, ``page_count`` and ``total`` are paths from the root, such as ``meta/nextPageUrl``.
+    ``next_link``, ``page_count`` and ``total`` are paths from the root, such as
+    ``meta/nextPageUrl``.
 
     Attributes:
-        shared: Keys beside the list of records with values that are columns of all records.
-        next_link: Where the URL of the next page is.
-        page_count: Where the number of pages is.
-        total: Where the number of records on all pages is.
+        shared: Keys beside the list of records. Their values become columns of all records.
+        next_link: Path of the URL of the next page.
+        page_count: Path of the number of pages.
+        total: Path of the number of records on all pages.
     """
 
     shared: frozenset[str] = frozenset()
@@ -26,19 +27,19 @@ class JsonDialect:
 
 @dataclass(frozen=True)
 class XmlDialect:
-    """How a service prints its records.
+    """The layout of the XML responses of a service.
 
     ``count``, ``page_count`` and ``total`` are names of attributes of the element that holds the
     records, or of elements beside the records.
 
     Attributes:
-        envelope: Element around a response; ``None`` if the list is the root.
-        unwrapped: Whether a response can have several roots in the place of the envelope.
-        count: Where the number of records on the page is.
-        page_count: Where the number of pages is.
-        total: Where the number of records on all pages is.
-        described_by: Attributes that describe a value, such as ``type``; they become no columns.
-        padded: Whether all text is printed between blanks.
+        envelope: Root element around the list. ``None`` if the list is the root.
+        unwrapped: Whether a response can have several roots instead of the envelope.
+        count: Name of the number of records on the page.
+        page_count: Name of the number of pages.
+        total: Name of the number of records on all pages.
+        described_by: Attributes that describe a value, such as ``type``. They become no columns.
+        padded: Whether the service adds blanks around all text.
     """
 
     envelope: str | None = None
@@ -51,10 +52,10 @@ class XmlDialect:
 
     @property
     def is_verbatim(self) -> bool:
-        """Whether text and attributes are loaded as they are printed."""
+        """Whether text and attributes are loaded without changes."""
         return not (self.described_by or self.padded)
 
     @property
     def stated(self) -> frozenset[str]:
-        """Names of the attributes or elements that describe the page."""
+        """The names of the attributes or elements that describe the page."""
         return frozenset(filter(None, (self.count, self.page_count, self.total)))

@@ -1,8 +1,8 @@
-"""JSON responses to text columns.
+"""Decode JSON responses to text columns.
 
-Objects become columns named by their path, lists become child tables. What is particular to a service
-is its :class:`~textlift.codec.json_tree.JsonDialect`. A response that is not well-formed is taken apart
-record by record, see :mod:`textlift.codec.json_salvage`.
+Objects become columns named by their path. Lists become child tables. A
+:class:`~textlift.codec.dialects.JsonDialect` describes the service. A malformed response is
+salvaged record by record, see :mod:`textlift.codec.json_salvage`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from textlift.codec.schema import Field, RecordSchema, column_name
 from textlift.declare import Endpoint
 from textlift.http.client import parse_number
 
-#: Objects in objects become columns down to this depth; what lies deeper stays JSON.
+#: Objects and lists down to this depth become columns and tables. Deeper values stay JSON.
 MAX_DEPTH = 8
 
 _NO_TEXT = "characters that no warehouse stores"
@@ -38,11 +38,11 @@ _DOUBLED = "a later value has the same key"
 
 
 class JsonCodec:
-    """Decodes the JSON responses of one endpoint. It is immutable, so threads can share one.
+    """A decoder for the JSON responses of one endpoint. It is immutable, so threads can share it.
 
     Args:
-        endpoint: Whose responses to decode.
-        dialect: How the service arranges them.
+        endpoint: The endpoint.
+        dialect: The layout of the responses of its service.
     """
 
     def __init__(self, endpoint: Endpoint, dialect: JsonDialect) -> None:
@@ -55,12 +55,12 @@ class JsonCodec:
     def decode(self, body: bytes) -> Decoded:
         """Decode a successful response.
 
-        A response that is not well-formed is taken apart: the good records load, each bad one is
-        kept whole in the rejects.
+        A malformed response is salvaged: good records are decoded, and each bad record becomes a
+        reject with its whole text.
 
         Raises:
-            MalformedResponse: The response cannot be taken apart without losing a record, or lacks
-                what the endpoint declares.
+            MalformedResponse: The response cannot be salvaged without losing a record, or lacks the
+                list that the endpoint declares.
         """
         text = body_text(body)
         found, broken = parse(text), list[str]()
@@ -111,7 +111,7 @@ class JsonCodec:
         return shared, rejects
 
     def _shared_column(self, name: str) -> str:
-        # What nobody declared is named by its path: a record can have a key of the same name.
+        # An undeclared member is named by its path, because records can have the same key.
         path = () if name in self._dialect.shared else self._containers
         return "__".join(map(column_name, [*path, name]))
 

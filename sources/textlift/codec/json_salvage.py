@@ -1,4 +1,4 @@
-"""Takes JSON that is not well-formed apart, record by record, so that a lost brace costs one record."""
+"""Salvage malformed JSON record by record, so that a lost brace costs only one record."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from textlift.codec.json_tree import (
 from textlift.declare import Endpoint
 from textlift.errors import MalformedResponse
 
-#: Characters read, over and over, to take one response apart.
+#: Limit of characters read, repeats included, to salvage one response.
 MAX_WORK = 10**8
 
 _TEXT = r'"(?:[^"\\]|\\.)*"'
@@ -36,10 +36,10 @@ _BLANKS = " \t\r\n"
 def salvage(
     text: str, endpoint: Endpoint, dialect: JsonDialect
 ) -> tuple[dict[str, Any], list[str]]:
-    """A response with those of its records that are JSON, and the text of the others.
+    """Return a response with its well-formed records, and the texts of the broken records.
 
     Raises:
-        MalformedResponse: The response is cut short, or broken outside of its records.
+        MalformedResponse: The response is cut short, or malformed outside of its records.
     """
     return _Salvage(text, endpoint, dialect).result()
 
@@ -50,7 +50,7 @@ class _Salvage:
         *self._containers, self._name = endpoint.rows.split("/")
         self._names = record_names(endpoint, dialect)
         self._link = dialect.next_link
-        # What the list stands in, so that what follows it can be read alone.
+        # The beginning of the response up to its list. With it, the text after the list is JSON.
         self._opener = "{" + "".join(f'"{name}":{{' for name in self._containers)
         self._opener += f'"{self._name}":['
         self._work = MAX_WORK
@@ -77,7 +77,7 @@ class _Salvage:
         return self._filled(found, head, records), broken
 
     def _before_list(self, head: str) -> dict[str, Any]:
-        """What the head says of the page, by its first key."""
+        """Return the member with the next link, if it comes before the list."""
         name = self._link.split("/")[0] if self._link else None
         at = re.search(rf'"{re.escape(name)}"\s*:\s*', head) if name else None
         with suppress(ValueError, RecursionError):
@@ -86,7 +86,7 @@ class _Salvage:
         return {}
 
     def _filled(self, found: dict[str, Any], head: str, records: list[Any]) -> dict[str, Any]:
-        """The response with the records, and what stands before them, where they belong."""
+        """Return the response, completed with the records and the members before the list."""
         holders = [found]
         for name in self._containers:
             holders.append(holders[-1][name])
@@ -102,7 +102,7 @@ class _Salvage:
         return found
 
     def _behind_list(self, at: int) -> dict[str, Any] | None:
-        """The response without its records, if their list ends at ``at``."""
+        """Return the response without its records if their list ends at ``at``, else ``None``."""
         if not self._text.startswith("]", at):
             return None
         try:
@@ -118,28 +118,34 @@ class _Salvage:
         return found if isinstance(holder, dict) else None
 
     def _record_at(self, at: int) -> tuple[Any, int]:
-        """The record that begins at ``at``, ``None`` if there is none, and how far that was read."""
+        """Return the record at ``at``, or ``None``, and the position up to which it was read."""
         try:
             record, end = DECODER.raw_decode(self._text, at)
         except json.JSONDecodeError as error:
             return None, error.pos
         except RecursionError:
-            # It was read at least as far as it is deep.
+            # The decoder has read at least one character for each level.
             return None, at + sys.getrecursionlimit()
         names = names_of(record) if isinstance(record, dict) else set()
-        # A stray brace ends a record early, and the rest of it follows.
+        # A stray brace ends a record early. The rest of the record follows it.
         after = _AFTER if names >= self._names else _AFTER_PART
         known = not self._names.isdisjoint(names)
         return (record if known and after.match(self._text, end) else None), end
 
     def _end_of_broken(self, at: int) -> int:
-        """Where the broken record at ``at`` ends: before the next good one, or with the list."""
+        """Return the end of the broken record at ``at``.
+
+        It ends before the next good record, or at the end of the list.
+
+        Raises:
+            MalformedResponse: The response is cut short.
+        """
         text = self._text
         for found in _NEXT.finditer(text, at):
             record, read = self._record_at(found.end())
             if record is not None:
                 return found.start()
-            # An error counts the lines before it, which is quick but not free.
+            # A JSONDecodeError counts all earlier lines. This is fast, but adds up.
             self._work -= read - found.start() + read // 16
             if self._work < 0:
                 break
@@ -152,7 +158,7 @@ class _Salvage:
 
 
 def _members(head: str) -> list[tuple[str, Any]]:
-    """The keys with texts before a list."""
+    """Return the members before a list whose values are texts or null."""
     members = []
     for name, value in _MEMBER.findall(head):
         with suppress(ValueError):

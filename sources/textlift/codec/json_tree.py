@@ -1,4 +1,4 @@
-"""JSON responses as trees: how a service arranges them, and where the records are."""
+"""Parse JSON responses, and locate their records."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from textlift.errors import MalformedResponse, ServiceError
 
 @dataclass(frozen=True)
 class Document:
-    """What a response holds.
+    """The contents of a response.
 
     Attributes:
-        records: The records, as JSON has them.
-        shared: Key → value of what stands beside the list of records.
-        next_link: URL of the next page; ``None`` at the end.
+        records: The records, as JSON values.
+        shared: Key → value of the members beside the list of records.
+        next_link: URL of the next page. ``None`` on the last page.
         page_count: Number of pages, as text.
         total: Number of records on all pages, as text.
-        doubled: Keys and values of ``shared`` that were followed by another value.
+        doubled: Keys and values in ``shared`` that a later value for the key replaced.
     """
 
     records: Sequence[Any]
@@ -36,17 +36,17 @@ class Document:
 
 
 class _Object(dict[str, Any]):
-    """A JSON object that names a key twice.
+    """A JSON object with a duplicate key.
 
     Attributes:
-        doubled: Keys and values that were followed by another value.
+        doubled: Keys and values that a later value for the key replaced.
     """
 
     doubled: Sequence[tuple[str, Any]] = ()
 
 
 def make_object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    """An object; of a key that comes twice the last value counts, and :func:`doubled` has the others."""
+    """Return an object. The last value of a duplicate key wins; :func:`doubled` has the others."""
     found = dict(pairs)
     if len(found) == len(pairs):
         return found
@@ -61,33 +61,33 @@ def make_object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def doubled(value: Any) -> Sequence[tuple[str, Any]]:
-    """Keys and values of an object that were followed by another value for the key."""
+    """Return the keys and values of an object that a later value for the key replaced."""
     return value.doubled if isinstance(value, _Object) else ()
 
 
 def doubled_below(value: Any) -> Iterator[Any]:
-    """The values that were followed by another one, in a value and in all that it holds."""
+    """Yield the values that a later value replaced, in a value and in everything inside it."""
     yield from (earlier for _, earlier in doubled(value))
     if isinstance(value, (dict, list)):
         for item in value.values() if isinstance(value, dict) else value:
             yield from doubled_below(item)
 
 
-#: Numbers stay as they are printed: nothing is computed with them here.
+#: Keeps numbers as text, because nothing is computed with them here.
 DECODER = json.JSONDecoder(
     strict=False, parse_int=str, parse_float=str, parse_constant=str, object_pairs_hook=make_object
 )
-#: Halves of surrogate pairs, also those that stand for bytes that are not UTF-8, and NUL.
+#: NUL and lone surrogates. Some of these represent bytes that are not UTF-8.
 UNFIT = re.compile("[\ud800-\udfff\0]")
 
 
 def body_text(body: bytes) -> str:
-    """The body as text; bytes that are not UTF-8 become halves of surrogate pairs."""
+    """Return the body as text. Bytes that are not UTF-8 become lone surrogates."""
     return body.decode("utf-8-sig", "surrogateescape")
 
 
 def parse(text: str) -> Any:
-    """The value of a JSON text; ``None`` if it is not well-formed."""
+    """Return the value of a JSON text, or ``None`` if it is malformed."""
     try:
         return DECODER.decode(text)
     except (ValueError, RecursionError):
@@ -95,7 +95,7 @@ def parse(text: str) -> Any:
 
 
 def locate(found: Any, endpoint: Endpoint, dialect: JsonDialect) -> Document:
-    """The records of a response, and what is said of all of them.
+    """Return the records of a response, with its shared values and its metadata.
 
     Raises:
         MalformedResponse: The response lacks the list that the endpoint declares, or has it twice.
@@ -125,7 +125,7 @@ def locate(found: Any, endpoint: Endpoint, dialect: JsonDialect) -> Document:
 
 
 def at_path(found: Any, path: str | None) -> Any:
-    """The value at a path from the root; ``None`` if there is none."""
+    """Return the value at a path from the root, or ``None``."""
     if path is None:
         return None
     for name in path.split("/"):
@@ -134,19 +134,19 @@ def at_path(found: Any, path: str | None) -> Any:
 
 
 def record_names(endpoint: Endpoint, dialect: JsonDialect) -> frozenset[str]:
-    """Columns, and first parts of columns, that each record has by itself."""
+    """Return the columns that come from a record, each cut to the first part of its path."""
     elsewhere = {*map(column_name, dialect.shared), *endpoint.configured, endpoint.removed_column}
     elsewhere.add(endpoint.parent.column if endpoint.parent else None)
     return frozenset(name.split("__")[0] for name in endpoint.columns if name not in elsewhere)
 
 
 def names_of(value: Mapping[str, Any]) -> set[str]:
-    """The keys of an object as columns."""
+    """Return the keys of an object as column names."""
     return {*map(column_name, value)}
 
 
 def printable(text: str) -> str:
-    """The text with what no warehouse can hold written as escapes."""
+    """Return the text, with characters that no warehouse can store written as escapes."""
 
     def write_out(found: re.Match[str]) -> str:
         code = ord(found[0])
@@ -158,17 +158,17 @@ def printable(text: str) -> str:
 
 
 def as_text(value: Any) -> str | None:
-    """A value as text: texts and numbers verbatim, all else as JSON."""
+    """Return a value as text: texts and numbers verbatim, all other values as JSON."""
     if value is None or isinstance(value, str):
         return value
     return as_json(value)
 
 
 def as_json(value: Any) -> str:
-    """A value as JSON.
+    """Return a value as JSON.
 
     Raises:
-        ServiceError: It is nested too deeply.
+        ServiceError: The value is nested too deeply.
     """
     try:
         return json.dumps(value, ensure_ascii=False)

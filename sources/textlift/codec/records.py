@@ -1,4 +1,4 @@
-"""Records as text, column by column: what a codec returns."""
+"""The result of a codec: records as columns of text."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from textlift.codec.schema import UNDECLARED, Field, PageFields, RecordSchema
 
 @dataclass(frozen=True)
 class Reject:
-    """A value or a record that cannot be loaded as it should be.
+    """A value or a record that cannot be loaded as declared.
 
     Attributes:
-        row: Number of the record in the page's table, if it is there.
-        row_key: Key of the record, as far as it could be read.
-        column: Column of the value; ``None`` for the whole record.
-        reason: Why, for a person.
+        row: Number of the record in the table of the page, if it is in the table.
+        row_key: Key of the record, as far as it can be read.
+        column: Column of the value. ``None`` for a whole record.
+        reason: The reason, as text for people.
         payload: The original text.
         table: Suffix of the child table, if the value belongs to an entry of a list.
     """
@@ -34,15 +34,15 @@ class Reject:
 
 @dataclass(frozen=True)
 class TextColumns:
-    """The rows of one table as text, column by column.
+    """The rows of one table, as columns of text.
 
     Attributes:
-        schema: The declaration of the table.
-        count: How many rows there are.
-        columns: Column → its values; declared columns can be missing.
-        parents: For each row of a list, the number of the row that it belongs to.
+        schema: The schema of the table.
+        count: Number of rows.
+        columns: Column → its values. Declared columns can be missing.
+        parents: For each row of a list, the number of its parent row.
         lists: Suffix of a child table → its rows.
-        misfits: Row, column, reason and text of values that cannot be loaded.
+        misfits: Row, column, reason and text of each value that cannot be loaded.
     """
 
     schema: RecordSchema
@@ -53,17 +53,17 @@ class TextColumns:
     misfits: Sequence[tuple[int, str, str, str]] = ()
 
     def column(self, name: str) -> pa.Array:
-        """The values of a column, NULL if no row has any."""
+        """Return the values of a column. All are NULL if the column is missing."""
         found = self.columns.get(name)
         return pa.nulls(self.count, pa.string()) if found is None else found
 
 
 class Rows:
-    """The rows of one table while a page is decoded: columns of text, ragged at the end.
+    """A builder for the rows of one table. Columns can be shorter than the number of rows.
 
     Args:
-        schema: The declaration of the table.
-        fields: The fields of the page; all tables of a page share them.
+        schema: The schema of the table.
+        fields: The fields of the page. All tables of a page share them.
     """
 
     def __init__(self, schema: RecordSchema, fields: PageFields | None = None) -> None:
@@ -76,7 +76,7 @@ class Rows:
         self.misfits: list[tuple[int, str, str, str]] = []
 
     def put(self, column: str, value: str | None) -> None:
-        """Set ``column`` of the current row; an empty value only makes the column exist."""
+        """Set ``column`` of the current row. An empty value only creates the column."""
         values = self.columns.get(column)
         if values is None:
             values = self.columns[column] = []
@@ -93,11 +93,11 @@ class Rows:
             self.misfit(column, "a second value for the same column", value)
 
     def misfit(self, column: str, reason: str, payload: str) -> None:
-        """Note that a value of the current row cannot be loaded."""
+        """Record that a value of the current row cannot be loaded."""
         self.misfits.append((self.count, column, reason, payload))
 
     def entry(self, field: Field) -> Rows:
-        """The rows of the list at ``field``, ready for one more entry of the current row."""
+        """Return the rows of the list at ``field``, after adding an entry of the current row."""
         rows = self.lists.get(field.suffix)
         if rows is None:
             schema = self.schema.lists.get(field.suffix, UNDECLARED)
@@ -106,11 +106,11 @@ class Rows:
         return rows
 
     def end_row(self) -> None:
-        """Go on to the next row."""
+        """Move to the next row."""
         self.count += 1
 
     def texts(self) -> TextColumns:
-        """What was walked, column by column."""
+        """Return the rows as columns of equal length."""
         return TextColumns(
             self.schema,
             self.count,
@@ -130,10 +130,10 @@ class Records:
 
     Attributes:
         rows: The records, as text.
-        original: Gives the text of a record in the response, by its number.
-        count: Records that the service put there, unreadable ones included.
-        rejects: What could not be read.
-        too_wide: Numbers of the records with more undeclared fields than a page may bring.
+        original: Return the original text of a record, by its number.
+        count: Number of records in the response, including unreadable ones.
+        rejects: The values and records that cannot be read.
+        too_wide: Numbers of the records that exceed the limit of undeclared fields on a page.
     """
 
     rows: TextColumns
@@ -145,15 +145,15 @@ class Records:
 
 @dataclass(frozen=True)
 class Decoded:
-    """What a response holds.
+    """A decoded response.
 
     Attributes:
-        parts: The records, in their order; a large response has several parts.
-        page_count: Number of pages, where the service states it.
-        total: Number of records on all pages, where the service states it.
-        next_link: URL of the next page, where the service names it.
-        shared: Column → value that the response gives once for all of its records.
-        salvaged: Whether the response is malformed, so that records may not have been counted.
+        parts: The records, in order. A large response has several parts.
+        page_count: Number of pages, if the service states it.
+        total: Number of records on all pages, if the service states it.
+        next_link: URL of the next page, if the service names it.
+        shared: Column → value from the response envelope, constant for all records.
+        salvaged: Whether the response is malformed. If so, the count of records can be too low.
     """
 
     parts: Sequence[Records]
@@ -165,12 +165,12 @@ class Decoded:
 
 
 class Codec(Protocol):
-    """Decodes the responses of one endpoint. It is immutable, so threads can share one."""
+    """A decoder for the responses of one endpoint. It is immutable, so threads can share it."""
 
     def decode(self, body: bytes) -> Decoded:
         """Decode a successful response.
 
         Raises:
-            MalformedResponse: The response cannot be taken apart without losing a record, or lacks
-                what the endpoint declares.
+            MalformedResponse: The response cannot be salvaged without losing a record, or lacks an
+                element that the endpoint declares.
         """

@@ -1,7 +1,7 @@
-"""The fields of an endpoint's records: which column takes what a codec finds in a record.
+"""The fields of the records of an endpoint: the mapping from places in a record to columns.
 
-A :class:`RecordSchema` is compiled once from the declaration and never changes, so threads share it.
-What nobody declared is resolved for each page anew, by :class:`PageFields`.
+A :class:`RecordSchema` is compiled once from the declaration. It is immutable, so threads share it.
+:class:`PageFields` resolves undeclared fields separately for each page.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from dlt.common.normalizers.naming.snake_case import NamingConvention
 
 from textlift.declare import ChildList, ColumnType, Endpoint
 
-#: Undeclared fields on one page; a record that brings more is rejected.
+#: Maximum number of undeclared fields on a page. A record that exceeds it is rejected.
 MAX_NEW_FIELDS = 1000
-#: PostgreSQL has columns of its own with these names in every table.
+#: PostgreSQL has system columns with these names in every table.
 _SYSTEM_COLUMNS = frozenset({"cmax", "cmin", "ctid", "tableoid", "xmax", "xmin"})
 _NAMING = NamingConvention()
 
 
 @lru_cache(maxsize=10_000)
 def column_name(name: str) -> str:
-    """The name of an attribute, element or key in snake_case, as dlt's default naming writes it.
+    """Return the name of an attribute, element or key in snake_case, as in dlt's default naming.
 
     Names with a leading underscore are reserved for dlt and this package, except before a digit.
     """
@@ -39,13 +39,13 @@ class Field:
     """A place in a record: an attribute, element or key.
 
     Attributes:
-        path: Path below the record, joined with ``__``.
-        column: Column for the text found here.
-        list: Declaration, if this is a list with a table of its own.
-        skip: Whether the text found here is left out.
-        skip_below: Whether everything undeclared below is left out.
-        declared: Whether the endpoint declares this field or one below it.
-        fields: Name → field below this one.
+        path: Path in the record, joined with ``__``.
+        column: Column for the text at this place.
+        list: Declaration, if this is a list with its own table.
+        skip: Whether to leave out the text at this place.
+        skip_below: Whether to leave out all undeclared fields below.
+        declared: Whether the endpoint declares this field or a field below it.
+        fields: Name → field below this field.
     """
 
     path: str = ""
@@ -58,11 +58,11 @@ class Field:
 
     @property
     def suffix(self) -> str:
-        """Suffix of the table for the list found here."""
+        """The suffix of the table for the list at this place."""
         return (self.list.table if self.list else None) or self.path
 
     def child_path(self, name: str) -> str:
-        """Path of the field called ``name`` below this one."""
+        """Return the path of the field ``name`` below this field."""
         part = column_name(name)
         return f"{self.path}__{part}" if self.path else part
 
@@ -71,7 +71,7 @@ _SKIPPED = Field(skip=True, skip_below=True)
 
 
 class _Draft:
-    """A field while its schema is compiled."""
+    """A mutable field, used while a schema is compiled."""
 
     def __init__(self, path: str) -> None:
         self.path = self.column = path
@@ -107,12 +107,12 @@ class RecordSchema:
     """The declaration of one table, compiled for decoding.
 
     Attributes:
-        root: The record; its fields are what a record holds.
+        root: The field of the record. The fields of the record are below it.
         columns: Types of the declared columns.
         lists: Suffix of a child table → its schema.
-        text: Column for the text of an entry, where an entry has text.
-        padded: Whether the service prints that text between blanks.
-        foreign_keys: Column of an entry → its name in the tables of the entry's own lists.
+        text: Column for the text of an entry, if entries have text.
+        padded: Whether the service adds blanks around that text.
+        foreign_keys: Column of an entry → its name in the tables of the lists inside the entry.
     """
 
     root: Field
@@ -124,7 +124,7 @@ class RecordSchema:
 
     @classmethod
     def of(cls, declared: Endpoint | ChildList) -> RecordSchema:
-        """Compile an endpoint, or a list of an endpoint."""
+        """Return the compiled schema of an endpoint, or of a list of an endpoint."""
         root = _Draft("")
         if isinstance(declared, Endpoint):
             for path in declared.skip:
@@ -148,15 +148,15 @@ class RecordSchema:
         return cls(frozen, types, lists, declared.text, declared.padded, foreign_keys)
 
 
-#: Schema of a list that no endpoint declares.
+#: Schema of an undeclared list.
 UNDECLARED = RecordSchema.of(ChildList(item="", meaning="", columns={}))
 
 
 class PageFields:
-    """Resolves the fields of one page, those that nobody declared included.
+    """The fields of one page, including undeclared ones.
 
     Attributes:
-        exceeded: Whether a field was one too many; the decoder resets it for each record.
+        exceeded: Whether a field exceeded the limit. The decoder resets it for each record.
     """
 
     def __init__(self) -> None:
@@ -165,7 +165,7 @@ class PageFields:
         self._found: dict[tuple[Field, str], Field] = {}
 
     def find(self, field: Field, name: str) -> Field:
-        """The field called ``name`` below ``field``; an undeclared one becomes a text column."""
+        """Return the field ``name`` below ``field``. An undeclared field becomes a text column."""
         declared = field.fields.get(name)
         if declared is not None:
             return declared

@@ -1,10 +1,13 @@
-"""XML responses to text columns.
+"""Decode XML responses to text columns.
 
-Attributes and elements are not told apart. What is particular to a service is its
-:class:`~textlift.codec.xml_tree.XmlDialect`. There are three ways to decode, with the same result where
-more than one can: column by column for large well-formed pages (:mod:`textlift.codec.xml_columns`),
-element by element for all well-formed pages, and record by record for the others
-(:mod:`textlift.codec.xml_salvage`).
+Attributes and elements are equivalent. An :class:`~textlift.codec.dialects.XmlDialect` describes
+the service. There are three ways to decode:
+
+- column by column, for large well-formed pages (:mod:`textlift.codec.xml_columns`);
+- element by element, for all well-formed pages;
+- record by record, for malformed pages (:mod:`textlift.codec.xml_salvage`).
+
+If more than one way can decode a page, the results are equal.
 """
 
 from __future__ import annotations
@@ -39,9 +42,9 @@ from textlift.declare import Endpoint
 from textlift.errors import MalformedResponse
 from textlift.http.client import parse_number
 
-#: Smaller responses are decoded element by element: columns would gain little.
+#: Smaller responses are decoded element by element, because columns would save little time.
 MIN_BYTES = 32 * 1024
-#: Larger responses are decoded in parts: the arrays take many times the memory of the text.
+#: Larger responses are decoded in parts, because the arrays are many times larger than the text.
 PART_BYTES = 8 * 2**20
 
 _NESTED = "a record inside of another"
@@ -52,11 +55,11 @@ _Found = tuple[list[Records], Mapping[str, str]]
 
 
 class XmlCodec:
-    """Decodes the XML responses of one endpoint. It is immutable, so threads can share one.
+    """A decoder for the XML responses of one endpoint. It is immutable, so threads can share it.
 
     Args:
-        endpoint: Whose responses to decode.
-        dialect: How the service prints them.
+        endpoint: The endpoint.
+        dialect: The layout of the responses of its service.
     """
 
     def __init__(self, endpoint: Endpoint, dialect: XmlDialect) -> None:
@@ -70,12 +73,13 @@ class XmlCodec:
     def decode(self, body: bytes) -> Decoded:
         """Decode a successful response.
 
-        A response that is not well-formed, or that declares entities, is taken apart: the good
-        records load, each bad one is kept whole in the rejects. No entity is ever expanded.
+        A response that is malformed, or that declares entities, is salvaged: good records are
+        decoded, and each bad record becomes a reject with its whole text. Entities are never
+        expanded.
 
         Raises:
-            MalformedResponse: The response cannot be taken apart without losing a record, or lacks
-                what the endpoint declares.
+            MalformedResponse: The response cannot be salvaged without losing a record, or lacks an
+                element that the endpoint declares.
         """
         body = prepare(body, self._dialect)
         found, salvaged = self.by_columns(body), False
@@ -93,7 +97,10 @@ class XmlCodec:
         return Decoded(parts, page_count, total, salvaged=salvaged)
 
     def by_columns(self, body: bytes) -> _Found | None:
-        """What :meth:`by_elements` returns, in less time and memory; ``None`` if it has to decode."""
+        """Return the result of :meth:`by_elements`, in less time and memory.
+
+        Return ``None`` if only :meth:`by_elements` can decode the response.
+        """
         if self._plan is None or len(body) < MIN_BYTES:
             return None
         cuts = list(_cuts(body, self._endpoint))
@@ -101,7 +108,7 @@ class XmlCodec:
         parts: list[Records] = []
         stated: Mapping[str, str] = {}
         for start, end in cuts:
-            # Not kept: each is a copy, and its text is rarely wanted again.
+            # Each part is a copy whose text is rarely needed again, so do not keep it.
             part = partial(_part, body, first, start, end, last)
             found = xml_columns.read(part(), self._plan)
             if found:
@@ -110,14 +117,14 @@ class XmlCodec:
                 continue
             root = parse(part()) if len(cuts) > 1 else None
             if root is None:
-                # A part that is not well-formed was cut elsewhere than between two records.
+                # A malformed part was not cut between two records.
                 return None
             decoded, stated = self.by_elements(part(), root)
             parts += decoded
         return parts, stated
 
     def _originals(self, part: Callable[[], bytes]) -> Callable[[int], str]:
-        """Gives the text of each record of a part; it is parsed once, and only when asked."""
+        """Return a function for the text of a record. Its first call parses the part."""
 
         @cache
         def records() -> list[etree._Element]:
@@ -128,7 +135,7 @@ class XmlCodec:
         return lambda n: text_of(records()[n])
 
     def by_elements(self, body: bytes, root: etree._Element | None) -> _Found:
-        """Decode whatever the records hold; without a root the body is taken apart.
+        """Decode the records element by element. Without a root, salvage the body.
 
         Raises:
             MalformedResponse: As for :meth:`decode`.
@@ -142,7 +149,7 @@ class XmlCodec:
         if root is not None:
             loose = between(records, self._dialect)
             rejects += [Reject(None, None, reason, text) for reason, text in loose]
-        # Without nested records, a full page would pass for the last one.
+        # Count nested records too. Otherwise a full page could look like the last one.
         nested = take_out_nested(records)
         rejects += [Reject(None, None, _NESTED, text_of(record)) for record in nested]
         rows, too_wide = Rows(self._schema), []
@@ -158,12 +165,12 @@ class XmlCodec:
 
 
 def _part(body: bytes, first: int, start: int, end: int, last: int) -> bytes:
-    """The records from start to end, with what stands around all records."""
+    """Return the records from start to end, with the text around the list of records."""
     return body[:first] + body[start:end] + body[last:]
 
 
 def _cuts(body: bytes, endpoint: Endpoint) -> Iterator[tuple[int, int]]:
-    """Starts and ends of the parts of a large body, which lie between records."""
+    """Yield the start and end of each part of a large body. Parts are cut between records."""
     *_, holder, record = endpoint.rows.split("/")
     end_tag = re.compile(rb"</%b\s*>" % re.escape(record.encode()))
     begins = start_tag(record)
@@ -174,7 +181,7 @@ def _cuts(body: bytes, endpoint: Endpoint) -> Iterator[tuple[int, int]]:
         return
     while at < end:
         cut = end_tag.search(body, at + PART_BYTES, end)
-        # What stands behind the last record is no part of its own.
+        # The text after the last record belongs to the last part.
         stop = cut.end() if cut and begins.search(body, cut.end(), end) else end
         yield at, stop
         at = stop
@@ -204,9 +211,9 @@ def _walk(element: etree._Element, field: Field, rows: Rows) -> None:
         elif not inner.skip:
             text = child.text
             if text and text.isspace() and not inner.declared:
-                # Nobody says whether these blanks are text or layout.
+                # In an undeclared field, blanks can be text or layout. Treat them as layout.
                 text = None
-            # An element that can hold others and holds only blanks is an object that is not there.
+            # If an element with declared fields holds only blanks, its object is missing.
             if not inner.fields or (text and not text.isspace()):
                 put(inner.column, text)
         tail = child.tail
@@ -217,10 +224,10 @@ def _walk(element: etree._Element, field: Field, rows: Rows) -> None:
 def _put_attributes(element: etree._Element, field: Field, rows: Rows) -> None:
     attributes = len(element.keys())
     if attributes > MAX_NEW_FIELDS:
-        # lxml would look for each one among all the others.
+        # lxml needs quadratic time for many attributes.
         rows.fields.exceeded = True
     elif attributes:
-        # lxml's types allow bytes here; parsed documents have none.
+        # The types of lxml allow bytes here, but parsed documents have none.
         for name, value in cast("Iterable[tuple[str, str]]", element.items()):
             inner = field.fields.get(name) or rows.fields.find(field, name)
             if not inner.skip:
@@ -228,7 +235,10 @@ def _put_attributes(element: etree._Element, field: Field, rows: Rows) -> None:
 
 
 def _is_list(element: etree._Element) -> bool:
-    """Whether an element nobody declared is a list: of several alike, or named for its one entry."""
+    """Return whether an undeclared element is a list.
+
+    It is a list if it has several children with one name, or one child whose name is its singular.
+    """
     count = len(element)
     if not count:
         return False
@@ -239,7 +249,7 @@ def _is_list(element: etree._Element) -> bool:
 
 
 def _walk_list(element: etree._Element, field: Field, rows: Rows) -> None:
-    """Make a row of each entry; what the list itself carries belongs to the row that holds it."""
+    """Add a row for each entry. Attributes of the list element go to the parent row."""
     _put_attributes(element, field, rows)
     for loose in (element.text, *(child.tail for child in element)):
         if loose and not loose.isspace():
@@ -251,9 +261,9 @@ def _walk_list(element: etree._Element, field: Field, rows: Rows) -> None:
         text = child.text
         if text and schema.padded:
             text = text.strip()
-        # Blanks are text where an entry is nothing else; between elements they are layout.
+        # Blanks are text in an entry without elements. Between elements they are layout.
         bare = schema.text is not None or not child.keys()
         if text and (not text.isspace() or (bare and not len(child))):
-            # Where nobody declared the list, an entry's text has the entry's own name.
+            # In an undeclared list, the name of the entry names the column of its text.
             entries.put(schema.text or column_name(str(child.tag)), text)
         entries.end_row()

@@ -1,15 +1,17 @@
-"""Decodes a page of XML column by column: what decoding by elements returns, in a third of the time.
+"""Decode a page of XML column by column.
 
-The bytes are an array. Where tags begin and end, which element each one is, and which row and
-column its text goes to is computed for all tags at once, and the texts are copied once, from the body
-into Arrow's columns. Little of that holds Python's lock, so threads decode pages side by side.
+The result equals that of decoding element by element, in a third of the time. The bytes are an
+array. For all tags at once, this module computes their start and end, their element, and the row
+and column of their text. Each text is copied once, from the body into an Arrow column. Most of this
+releases Python's lock, so threads decode pages in parallel.
 
-No library does this without loss: xml2arrow takes a third of the time, but ignores undeclared elements
-and text around elements, and accepts control characters, so it cannot tell which pages it reads whole.
+No library does this without loss. xml2arrow takes a third of the time, but ignores undeclared
+elements and text around elements, and accepts control characters. So it cannot tell which pages it
+reads completely.
 
-Only what services send day by day is decoded here: well-formed XML without comments, sections and
-namespaces, declared fields, undeclared ones without elements in them, each column once in a row.
-:func:`read` declines all else, so nothing has to be decided here about what is broken or strange.
+This module decodes only the usual pages: well-formed XML without comments, CDATA sections and
+namespaces. Undeclared fields contain no elements, and each column occurs once in a row.
+:func:`read` declines all other pages, so malformed and rare input needs no rules here.
 """
 
 from __future__ import annotations
@@ -26,9 +28,9 @@ from textlift.codec.records import TextColumns
 from textlift.codec.schema import Field, PageFields
 from textlift.codec.xml_plan import IGNORED, UNDECIDED, UNKNOWN, Numbers, Plan, Table
 
-#: Levels of elements; records have far fewer.
+#: Maximum depth of elements. Records have far fewer levels.
 MAX_DEPTH = 32
-#: Bytes between two tags, and in one tag; libxml2 accepts texts of 10 million and names of 50,000.
+#: Bytes between two tags, and in a tag. libxml2 accepts texts of 10 million and names of 50,000.
 MAX_TEXT = 10_000_000
 MAX_TAG = 50_000
 
@@ -37,7 +39,7 @@ _PROLOG = re.compile(
     rb"""(?:\s+encoding\s*=\s*["']utf-8["'])?\s*\?>)?\s*(?=<[A-Za-z_])""",
     re.IGNORECASE,
 )
-#: A tag without attributes, or a tag up to the value of its first attribute.
+#: A tag without attributes, or the part of a tag before the value of its first attribute.
 _TAG = re.compile(rb"(/?)([A-Za-z_][\w.-]*)(?: +([A-Za-z_][\w.-]*)=| *(/?))", re.ASCII)
 _ATTRIBUTE = re.compile(rb" +([A-Za-z_][\w.-]*)=", re.ASCII)
 _REFERENCE = "&(?:amp|lt|gt|quot|apos|#[0-9]{1,7}|#x[0-9A-Fa-f]{1,6});"
@@ -45,21 +47,21 @@ _WRITTEN = re.compile(_REFERENCE.encode())
 _ANY = re.compile(r"&(?:(\w+)|#([0-9]+)|#x([0-9A-Fa-f]+));")
 _ENTITIES = {"lt": "<", "gt": ">", "quot": '"', "apos": "'", "amp": "&"}
 
-#: First bytes of blanks that are not ASCII, and of references.
+#: First bytes of non-ASCII blanks and of references.
 _RARE_BLANKS = np.frombuffer(b"&\xc2\xe1\xe2\xe3", np.uint8)
-#: Most plans for a page: undeclared elements come first, then their undeclared attributes.
+#: Maximum number of plans for a page. Undeclared elements are found first, then their attributes.
 NEW_LEVELS = 3
 
 
 class _Declined(Exception):
-    """The page has to be decoded element by element."""
+    """The page must be decoded element by element."""
 
 
 class _NewNames(Exception):
-    """The plan lacks names that the page has.
+    """The plan lacks names that the page contains.
 
     Args:
-        found: Field → names that are not known below it.
+        found: Pairs of a field and an unknown name below it.
     """
 
     def __init__(self, found: Iterable[tuple[Field, str]]) -> None:
@@ -67,14 +69,14 @@ class _NewNames(Exception):
 
 
 def read(body: bytes, plan: Plan) -> tuple[TextColumns, dict[str, str]] | None:
-    """The records of a page, and the attributes of the element that holds them.
+    """Return the records of a page, and the attributes of the element that holds them.
 
     Args:
         body: A response.
         plan: The plan of its endpoint.
 
     Returns:
-        What decoding element by element returns, or ``None`` if that has to decode the page.
+        The result of decoding element by element, or ``None`` if the page must be decoded that way.
     """
     fields, new = PageFields(), dict[Field, dict[str, Field]]()
     try:
@@ -98,7 +100,7 @@ def _expect(condition: Any) -> None:
 
 
 class _Reading:
-    """The reading of one page. Its arrays have a value for each tag, element or attribute."""
+    """The arrays of one page, with a value for each tag, element or attribute."""
 
     def __init__(self, body: bytes) -> None:
         self._body = body
@@ -109,7 +111,12 @@ class _Reading:
         self._name_tags()
 
     def result(self, plan: Plan) -> tuple[TextColumns, dict[str, str]]:
-        """The records and the attributes of what holds them. Raises _NewNames if the plan lacks names."""
+        """Return the records and the attributes of the element that holds them.
+
+        Raises:
+            _Declined: The page must be decoded element by element.
+            _NewNames: The plan lacks names.
+        """
         self._plan = plan
         self._new: list[tuple[Field, str]] = []
         self._find_elements()
@@ -119,7 +126,7 @@ class _Reading:
         return self._texts(), self._envelope
 
     def _pieces(self, starts: Numbers, ends: Numbers) -> pa.Array:
-        """The body, cut at the starts and ends; every other piece is a text between the two."""
+        """Return the body, cut at all starts and ends. Even pieces are the texts between them."""
         if not len(starts):
             return pa.array([], pa.string())
         offsets = np.empty(2 * len(starts), np.int32)
@@ -128,18 +135,18 @@ class _Reading:
         return pa.Array.from_buffers(pa.string(), len(offsets) - 1, buffers)
 
     def _encoded(self, starts: Numbers, ends: Numbers) -> tuple[list[bytes], Numbers]:
-        """The distinct texts between starts and ends, and the index of each text among them."""
+        """Return the distinct texts from starts to ends, and the index of each text among them."""
         pieces = self._pieces(starts, ends)
         found = pieces.take(pa.array(np.arange(0, len(pieces), 2))).dictionary_encode()
         return [text.encode() for text in found.dictionary.to_pylist()], found.indices.to_numpy()
 
     def _find_tags(self) -> None:
-        """Find where each tag begins and ends, and whether it opens an element, closes it, or both."""
+        """Find the bounds of each tag, and whether it opens an element, closes it, or both."""
         body, data = self._body, self._bytes
         prolog = _PROLOG.match(body)
         if prolog is None:
             raise _Declined
-        # XML replaces tabs and other line breaks by other characters.
+        # XML parsers replace tabs and other line breaks, so decline them.
         self._breaks = np.flatnonzero(data == ord("\n"))
         _expect(np.count_nonzero(data < ord(" ")) == len(self._breaks))
         if (data == 0xEF).any():
@@ -152,17 +159,17 @@ class _Reading:
         begin = prolog.end()
         starts = (np.flatnonzero(data[begin:] == ord("<")) + begin).astype(np.int32)
         ends = (np.flatnonzero(data[begin:] == ord(">")) + begin).astype(np.int32)
-        # "]]>" may end a CDATA section only.
+        # "]]>" is allowed only at the end of a CDATA section.
         closes = (data[ends - 1] == ord("]")) & (data[ends - 2] == ord("]"))
         _expect(not closes.any())
         if len(starts) != len(ends):
-            # A ">" in a text needs no escape.
+            # Texts may contain an unescaped ">".
             at = np.searchsorted(ends, starts)
             _expect(len(starts) and at[-1] < len(ends))
             ends = ends[at]
         _expect(len(starts) and (starts < ends).all() and (ends[:-1] < starts[1:]).all())
         _expect(not body[ends[-1] + 1 :].strip(b" \n"))
-        # lxml refuses longer ones.
+        # lxml rejects longer texts and tags.
         gaps = np.diff(starts, prepend=0, append=len(body))
         _expect(gaps.max() < MAX_TEXT and (ends - starts).max() < MAX_TAG)
         first, last = data[starts + 1], data[ends - 1]
@@ -171,7 +178,7 @@ class _Reading:
         self._is_empty = (last == ord("/")) & ~self._closes
 
     def _find_attributes(self) -> None:
-        """Find where the value of each attribute begins and ends, and the tag of the attribute."""
+        """Find the start and end of each attribute value, and the tag of the attribute."""
         quotes = np.flatnonzero(self._bytes == ord('"')).astype(np.int32)
         tags = np.searchsorted(self._starts, quotes, "right") - 1
         inside = (tags >= 0) & (quotes < self._ends[tags])
@@ -181,13 +188,13 @@ class _Reading:
         self._opening, self._closing, self._owners = quotes[0::2], quotes[1::2], tags[0::2]
         self._first = np.ones(len(self._owners), np.bool_)
         self._first[1:] = self._owners[1:] != self._owners[:-1]
-        # XML replaces a line break in a value by a blank.
+        # XML parsers replace a line break in a value by a blank, so decline it.
         if len(self._owners):
             values = np.searchsorted(self._opening, self._breaks, "right") - 1
             _expect(not ((values >= 0) & (self._breaks < self._closing[values])).any())
 
     def _name_tags(self) -> None:
-        """Number the names of the tags."""
+        """Assign a number to each tag name."""
         name_ends = self._ends.copy()
         name_ends[self._owners[self._first]] = self._opening[self._first]
         found, indices = self._encoded(self._starts + 1, name_ends)
@@ -208,7 +215,7 @@ class _Reading:
         self._name = np.array(numbers, np.int32)[indices]
 
     def _find_elements(self) -> None:
-        """Find the place of each element, from the root down, and check that tags are nested."""
+        """Find the place of each element, from the root down, and check the nesting of tags."""
         plan = self._plan
         known = np.array([plan.names.get(name, plan.other) for name in self._local], np.int32)
         known_name = known[self._name]
@@ -245,7 +252,7 @@ class _Reading:
         # A response with several lists is malformed.
         _expect(all(len(found) == 1 for found in outer))
         self._holder = elements[outer[-1][0]]
-        # A record inside of a record is rejected.
+        # A record inside a record becomes a reject, so decline the page.
         records = self._name[elements] == self._local.get(plan.record, -1)
         _expect((self._places[records] == plan.tables[0].row).all() and records.any())
         self._tag_places = places
@@ -253,7 +260,7 @@ class _Reading:
     def _note_new(
         self, places: Numbers, names: Sequence[bytes], which: Numbers, unknown: Numbers
     ) -> None:
-        """Note the names of elements or attributes that the plan lacks at these places."""
+        """Record the names of elements or attributes that the plan lacks at these places."""
         pairs = {*zip(places[unknown].tolist(), which[unknown].tolist())}
         for place, name in pairs:
             field = self._plan.fields[place]
@@ -262,7 +269,7 @@ class _Reading:
             self._new.append((field, names[name].decode()))
 
     def _name_attributes(self) -> None:
-        """Find the slot of each attribute, and the attributes of the element that holds the records."""
+        """Find the slot of each attribute, and the attributes of the holder of the records."""
         first, owners = self._first, self._owners
         last = np.ones(len(owners), np.bool_)
         last[:-1] = first[1:]
@@ -297,7 +304,7 @@ class _Reading:
         }
 
     def _texts(self) -> TextColumns:
-        """The columns of all tables."""
+        """Return the records, with the tables of their lists."""
         plan, elements, places = self._plan, self._elements, self._places
         rows_of = [np.flatnonzero(places == table.row) for table in plan.tables]
         row_of = np.zeros(len(elements), np.int32)
@@ -305,7 +312,7 @@ class _Reading:
         for number in range(len(plan.tables)):
             here = np.flatnonzero(tables == number)
             row_of[here] = np.searchsorted(rows_of[number], here, "right") - 1
-        # The last tag closes the root, so a tag follows each element.
+        # The last tag closes the root, so each element is followed by a tag.
         starts, ends = self._ends[elements] + 1, self._starts[elements + 1]
         wanted, exists = self._element_cells(starts, ends)
         slots = self._attribute_slots
@@ -320,7 +327,7 @@ class _Reading:
         rows = np.concatenate([row_of[wanted], row_of[owners]])
         slot_tables = np.array(plan.slot_tables, np.int32)[slots]
         lists: list[dict[str, TextColumns]] = [{} for _ in plan.tables]
-        # The lists of a table have higher numbers.
+        # The lists of a table have higher numbers than the table.
         for number, table in reversed([*enumerate(plan.tables)]):
             here = np.flatnonzero(slot_tables == number)
             count = len(rows_of[number])
@@ -339,16 +346,16 @@ class _Reading:
         return texts
 
     def _element_cells(self, starts: Numbers, ends: Numbers) -> tuple[Numbers, Numbers]:
-        """The elements whose text is a value, and whether each slot becomes a column."""
+        """Return the elements whose text is a value, and for each slot whether it has a column."""
         plan, elements, places = self._plan, self._elements, self._places
         size = np.where(self._is_empty[elements], 0, ends - starts)
         has_elements = ~self._is_empty[elements] & ~self._closes[elements + 1]
         has_attributes = self._owns[elements]
         is_new = plan.is_new[places]
-        # An undeclared element with elements in it can be a list.
+        # An undeclared element that contains elements can be a list.
         _expect(not (is_new & has_elements).any())
         is_entry = plan.is_entry[places]
-        # Blanks are layout where there are elements or could be, and text elsewhere.
+        # Blanks are layout in an element that contains or can contain elements, and text elsewhere.
         is_layout = has_elements | (has_attributes & ~is_entry) | plan.holds[places]
         slots = plan.slots[places]
         self._expect_no_loose_text((slots < 0) & (places != IGNORED))
@@ -358,7 +365,7 @@ class _Reading:
             text = self._body[starts[at] : ends[at]]
             if text.isspace() and (is_layout[at] or is_new[at] or has_attributes[at]):
                 size[at] = 0
-        # Blanks that are not ASCII, or written as references, are rare.
+        # Decline blanks that are not ASCII or are written as references. They are rare.
         doubtful &= (size > 0) & np.isin(self._bytes[starts], _RARE_BLANKS)
         _expect(not doubtful.any() and not (is_bare & (size > 0)).any())
         exists = np.zeros(len(plan.slot_tables), np.bool_)
@@ -369,7 +376,7 @@ class _Reading:
         return wanted, exists
 
     def _expect_no_loose_text(self, textless: Numbers) -> None:
-        """Decline text behind an element, and text in elements that take none."""
+        """Decline pages with text after an element, or in elements without a column."""
         checked = np.ones(len(self._starts), np.bool_)
         checked[self._elements] = textless | self._is_empty[self._elements]
         starts, ends = self._ends[:-1] + 1, self._starts[1:]
@@ -389,14 +396,14 @@ class _Reading:
         values: pa.Array,
         exists: Numbers,
     ) -> dict[str, pa.Array]:
-        """The columns of one table, with each cell in its row."""
+        """Return the columns of one table, with each cell in its row."""
         names = [name for name, slot in table.columns.items() if exists[slot]]
         order = np.zeros(len(exists), np.int32)
         order[[table.columns[name] for name in names]] = np.arange(len(names))
         targets = order[slots] * np.int64(count) + rows
         sources = np.full(len(names) * count, -1, np.int64)
         sources[targets] = cells
-        # A row with two values for a column has a reject.
+        # A second value for a column of a row becomes a reject, so decline the page.
         _expect((sources[targets] == cells).all())
         filled = values.take(pa.array(sources, mask=sources < 0))
         columns = {name: filled.slice(n * count, count) for n, name in enumerate(names)}
@@ -407,7 +414,7 @@ class _Reading:
         return columns
 
     def _values(self, starts: Numbers, ends: Numbers) -> tuple[pa.Array, Numbers]:
-        """An array with the texts from starts to ends, and the position of each text in it."""
+        """Return an array with the texts from starts to ends, and the position of each text."""
         order = np.argsort(starts, kind="stable")
         starts, ends = starts[order], ends[order]
         values = self._pieces(starts, ends)
@@ -419,7 +426,7 @@ class _Reading:
             at = np.searchsorted(starts, references, "right") - 1
             inside = (at >= 0) & (references < ends[at])
             if not inside.all():
-                # References that are skipped can be malformed as well.
+                # References outside of the values must be well-formed too.
                 _expect(len(_WRITTEN.findall(self._body)) == len(references))
                 _ANY.sub(_character, self._body.decode())
             escaped, counts = np.unique(at[inside], return_counts=True)
@@ -430,7 +437,7 @@ class _Reading:
 
 
 def _unescaped(texts: pa.Array, counts: Numbers) -> pa.Array:
-    """The texts with references replaced; ``counts`` has the number of references in each text."""
+    """Return the texts with references replaced. ``counts`` is the number of them in each text."""
     _expect((pc.count_substring_regex(texts, _REFERENCE).to_numpy() == counts).all())
     numbered = pc.match_substring(texts, "&#")
     written = [_ANY.sub(_character, text) for text in texts.filter(numbered).to_pylist()]

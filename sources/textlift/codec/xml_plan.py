@@ -1,4 +1,4 @@
-"""A schema as arrays, for decoding XML column by column."""
+"""Plans: schemas as arrays, for decoding XML column by column."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from textlift.codec.schema import Field, RecordSchema
 
 Numbers = npt.NDArray[Any]
 
-#: Place of what the plan does not know, and of what is skipped.
+#: Place of unknown elements, and of skipped elements.
 UNKNOWN, IGNORED = 0, 1
-#: Slot of what goes to no column, and of attributes that the plan does not know.
+#: Slot of values without a column, and of unknown attributes.
 NO_SLOT, UNDECIDED = -1, -2
 
 
 @dataclass
 class Table:
-    """A table that a page fills.
+    """A table in a page.
 
     Attributes:
-        schema: The declaration of the table.
+        schema: The schema of the table.
         suffix: Suffix of a child table.
-        parent: Number of the table whose rows its rows belong to; -1 for the records.
+        parent: Number of the parent table. -1 for the table of the records.
         columns: Name → slot.
-        padded: Slots of texts that are printed between blanks.
-        row: Place of its rows.
+        padded: Slots of texts with blanks around them.
+        row: Place of the rows.
     """
 
     schema: RecordSchema
@@ -42,15 +42,16 @@ class Table:
 
 
 class Plan:
-    """A schema as arrays, which say what becomes of the elements and attributes at each place.
+    """A schema as arrays: the columns of the elements and attributes at each place.
 
-    A place is a number for a path. ``steps[place, name]`` is the place of an element in another,
-    ``attributes[place, name]`` the slot of an attribute; a slot is a column of a table.
+    A place is the number of a path. A slot is the number of a column of a table.
+    ``steps[place, name]`` is the place of a child element. ``attributes[place, name]`` is the slot
+    of an attribute.
 
     Args:
-        path: Where the records are in a response: names of elements, joined with ``/``.
+        path: Path of the records in a response: names of elements, joined with ``/``.
         schema: The schema of the records.
-        envelope: Name of the root, where that is not the first element of the path.
+        envelope: Name of the root, if it is not the first element of the path.
         new: Field → undeclared fields below it.
     """
 
@@ -76,7 +77,7 @@ class Plan:
         for _ in (UNKNOWN, IGNORED):
             self._place(others=(IGNORED, NO_SLOT))
         *containers, record = path.split("/")
-        #: Places of the root and of the elements between it and the records.
+        #: Places of the root and of the elements between the root and the records.
         self.outer = [self._place(others=(UNKNOWN, NO_SLOT)) for _ in range(len(containers) + 1)]
         for place, name in zip(self.outer, containers):
             self._steps[place][name] = place + 1
@@ -86,7 +87,7 @@ class Plan:
         self._finish()
 
     def extended(self, new: Mapping[Field, Mapping[str, Field]]) -> Plan:
-        """This plan with undeclared fields."""
+        """Return this plan with additional, undeclared fields."""
         return Plan(self._path, self._schema, self.envelope.decode(), new)
 
     def _place(
@@ -163,7 +164,7 @@ class Plan:
         for named in (*self._steps, *self._attributes):
             for name in named:
                 self.names.setdefault(name.encode(), len(self.names))
-        #: Number of all names that the schema does not know.
+        #: The number that all unknown names share.
         self.other = len(self.names)
         shape = (len(self._facts), self.other + 1)
         self.steps = np.empty(shape, np.int16)

@@ -1,4 +1,4 @@
-"""Takes XML that is not well-formed apart, record by record, so that a lost tag costs one record."""
+"""Salvage malformed XML record by record, so that a lost tag costs only one record."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from textlift.declare import Endpoint
 from textlift.errors import MalformedResponse
 from textlift.http.client import parse_number
 
-#: Broken records in one response; a response with more is garbled.
+#: Maximum number of broken records in a response. A response with more is garbled.
 MAX_BROKEN = 10_000
 
 
 def salvage(
     body: bytes, endpoint: Endpoint, dialect: XmlDialect
 ) -> tuple[list[etree._Element], list[Reject], Mapping[str, str]]:
-    """The good records of a response, the broken ones, and what it states about the page.
+    """Return the good records, the broken records, and the facts stated about the page.
 
     Raises:
-        MalformedResponse: Records cannot be told apart, or there is only one.
+        MalformedResponse: The records cannot be separated, or the response is a single record.
     """
     garbled = MalformedResponse(GARBLED, printable(body))
     if "/" not in endpoint.rows:
@@ -56,7 +56,7 @@ def salvage(
 
 @dataclass(frozen=True)
 class _Chunk:
-    """The bytes of one record, or what remains of one that lost its beginning."""
+    """The bytes of one record, or the rest of a record whose beginning is lost."""
 
     body: bytes
     encoding: bytes
@@ -64,7 +64,12 @@ class _Chunk:
     begins: bool = True
 
     def parse(self) -> etree._Element:
-        """The record. Raises XMLSyntaxError, or ValueError if its beginning is lost."""
+        """Return the record.
+
+        Raises:
+            XMLSyntaxError: The record is malformed.
+            ValueError: The beginning of the record is lost.
+        """
         if not self.begins:
             raise ValueError("the beginning of the record is lost")
         declaration = b'<?xml version="1.0" encoding="' + self.encoding + b'"?>'
@@ -82,7 +87,7 @@ class _Chunk:
 
 
 def _chunks(body: bytes, endpoint: Endpoint, dialect: XmlDialect) -> Iterator[_Chunk]:
-    """The body, cut where records begin and end."""
+    """Yield the pieces of the body, cut at the beginnings and ends of records."""
     declared = re.match(rb"""\s*<\?xml[^>]*encoding=["']([\w.-]+)""", body)
     encoding = declared[1] if declared else b"UTF-8"
     *around, name = endpoint.rows.split("/")
@@ -105,19 +110,22 @@ def _chunks(body: bytes, endpoint: Endpoint, dialect: XmlDialect) -> Iterator[_C
 
 
 def _beside(dialect: XmlDialect) -> re.Pattern[bytes]:
-    """A pattern for the elements that describe the page."""
+    """Return a pattern for the elements that describe the page."""
     names = "|".join(map(re.escape, sorted(dialect.stated))).encode()
     return re.compile(rb"<(%b)>([^<]*)</\1>" % names)
 
 
 def _behind_holder(head: bytes, holders: bytes) -> bytes:
-    """What follows the last start tag of an element around the records."""
+    """Return the text after the last start tag of an element around the records."""
     tags = list(re.finditer(rb"<(?:%b)\b[^>]*>" % holders, head))
     return head[tags[-1].end() :] if tags else b""
 
 
 def _before_end_tags(text: bytes, holders: bytes) -> bytes:
-    """The text without the end tags behind it of the elements around the records."""
+    """Return the text without trailing end tags of the elements around the records.
+
+    Return nothing if only a comment remains.
+    """
     end_tag = re.compile(rb"</(?:%b)\s*>" % holders)
     text = text.strip()
     while end_tag.fullmatch(text, max(0, text.rfind(b"<"))):

@@ -1,4 +1,4 @@
-"""XML responses as bytes and as trees: how a service prints them, and where the records are."""
+"""Parse XML responses safely, and locate their records."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _EPILOG = re.compile(rb"(?:\s|<!--(?:(?!-->).)*-->|<\?(?:(?!\?>).)*\?>)*", re.DO
 
 
 def prepare(body: bytes, dialect: XmlDialect) -> bytes:
-    """The response with one root, in UTF-8 if it was UTF-16.
+    """Return the response with one root, and with UTF-16 converted to UTF-8.
 
-    All other encodings write tags as ASCII does.
+    All other encodings write tags like ASCII.
     """
     body = _in_utf8(body).lstrip()
     root = root_tag(body) if dialect.unwrapped and dialect.envelope else None
@@ -42,15 +42,15 @@ def _in_utf8(body: bytes) -> bytes:
         encoding = "utf-16-le" if body[:1] == b"<" else "utf-16-be"
     else:
         return body
-    # Half a surrogate pair costs its record, and half a character is the end of the response.
+    # A lone surrogate makes its record a reject. Half a character at the end is cut off.
     text = body[: len(body) // 2 * 2].decode(encoding, "surrogatepass")
     return _DECLARATION.sub("", text).encode("utf-8", "surrogatepass")
 
 
 def root_tag(body: bytes) -> re.Match[bytes] | None:
-    """The start tag of the root element, past declaration, comments and document type.
+    """Return the start tag of the root element, after declaration, comments and document type.
 
-    Group 1 is the name. The result is ``None`` if the body does not begin like XML.
+    Group 1 is the name. Return ``None`` if the body does not begin like XML.
     """
     at = _skip_space(body, 0)
     while body.startswith((b"<?", b"<!"), at):
@@ -73,8 +73,8 @@ def _skip_space(body: bytes, at: int) -> int:
 
 
 def is_complete(body: bytes, root: re.Match[bytes]) -> bool:
-    """Whether the end tag of the root is there, and nothing but comments behind it."""
-    # Only an empty root closes itself; elsewhere a "/>" at the end is where the body was cut.
+    """Return whether the body has the end tag of the root, followed only by comments."""
+    # Only an empty root ends with "/>". In other bodies, "/>" at the end means that they were cut.
     last = body.rfind(b"</" + root[1])
     end_tag = re.compile(rb"</%b\s*>" % re.escape(root[1]))
     end = root if root[0].endswith(b"/>") else end_tag.match(body, last) if last >= 0 else None
@@ -82,12 +82,12 @@ def is_complete(body: bytes, root: re.Match[bytes]) -> bool:
 
 
 def start_tag(name: str) -> re.Pattern[bytes]:
-    """A pattern for the place where an element begins."""
+    """Return a pattern for the beginning of a start tag."""
     return re.compile(rb"<%b(?=[\s/>])" % re.escape(name.encode()))
 
 
 def parser() -> etree.XMLParser:
-    """A parser that expands no entities, reads nothing else, and drops comments."""
+    """Return a parser that expands no entities, opens no files or URLs, and drops comments."""
     return etree.XMLParser(
         resolve_entities=False,
         no_network=True,
@@ -99,7 +99,7 @@ def parser() -> etree.XMLParser:
 
 
 def parse(body: bytes) -> etree._Element | None:
-    """The root; ``None`` if the body is not well-formed or declares entities of its own."""
+    """Return the root element, or ``None`` if the body is malformed or declares entities."""
     try:
         root = etree.fromstring(body, parser())
     except etree.XMLSyntaxError:
@@ -108,16 +108,16 @@ def parse(body: bytes) -> etree._Element | None:
     prolog = body[: start.start()] if start else b""
     if b"<!DOCTYPE" not in prolog:
         return root
-    # lxml expands entities in attributes in any case, and leaves them out of texts.
+    # lxml always expands entities in attributes, and drops them in texts.
     hostile = b"<!ENTITY" in prolog or next(root.iter(etree.Entity), None) is not None
     return None if hostile else root
 
 
 def expect_list(body: bytes, endpoint: Endpoint, dialect: XmlDialect) -> None:
-    """Check that a response holds what the endpoint declares, as far as it is well-formed.
+    """Check that a response has the list that the endpoint declares. Accept malformed responses.
 
     Raises:
-        MalformedResponse: It does not.
+        MalformedResponse: The response is well-formed and lacks the list.
     """
     *containers, record = endpoint.rows.split("/")
     is_usual = (
@@ -134,10 +134,15 @@ def expect_list(body: bytes, endpoint: Endpoint, dialect: XmlDialect) -> None:
 def locate_all(
     body: bytes, root: etree._Element, endpoint: Endpoint, dialect: XmlDialect
 ) -> tuple[list[etree._Element], dict[str, str]]:
-    """What :func:`locate` returns. Raises also if a comment or an instruction holds a record."""
+    """Return the result of :func:`locate`.
+
+    Raises:
+        MalformedResponse: As for :func:`locate`. Also if a comment or a processing instruction
+            contains a record.
+    """
     record = re.escape(endpoint.rows.split("/")[-1]).encode()
     tag = re.compile(rb"</?%b[\s/>]" % record)
-    # A CDATA section is text that people wrote.
+    # A CDATA section is text written by people, so it may contain tags.
     found = (each[0] for each in _INVISIBLE.finditer(body))
     if any(tag.search(text) for text in found if not text.startswith(b"<![CDATA[")):
         raise MalformedResponse(GARBLED, printable(body))
@@ -147,12 +152,12 @@ def locate_all(
 def locate(
     root: etree._Element, endpoint: Endpoint, dialect: XmlDialect
 ) -> tuple[list[etree._Element], dict[str, str]]:
-    """The records of a response, and what it states about the page.
+    """Return the records of a response, and the attributes or elements that describe the page.
 
-    An empty list is a list too. A response to something else is not, and must not empty a table.
+    An empty list is valid. A response to another request is not, and must not empty a table.
 
     Raises:
-        MalformedResponse: The response lacks what the endpoint declares, or has it twice.
+        MalformedResponse: The response lacks the list that the endpoint declares, or has it twice.
     """
     *containers, record = endpoint.rows.split("/")
     is_rooted = bool(containers) and root.tag == containers[0]
@@ -185,7 +190,7 @@ def _no_answer(element: etree._Element, endpoint: Endpoint) -> MalformedResponse
 
 
 def between(records: Sequence[etree._Element], dialect: XmlDialect) -> Iterator[tuple[str, str]]:
-    """What stands around the records and is neither layout nor stated: the reason and the text."""
+    """Yield a reason and a text for each unexpected text or element between the records."""
     holder = records[0].getparent() if records else None
     if holder is None:
         return
@@ -198,7 +203,7 @@ def between(records: Sequence[etree._Element], dialect: XmlDialect) -> Iterator[
 
 
 def take_out_nested(records: Sequence[etree._Element]) -> list[etree._Element]:
-    """Remove records that stand inside of others, where none has a place, and return them."""
+    """Remove records inside other records, and return them. The declarations allow none there."""
     nested = [
         inner
         for record in records
@@ -213,7 +218,7 @@ def take_out_nested(records: Sequence[etree._Element]) -> list[etree._Element]:
 
 
 def verbatim(record: etree._Element, dialect: XmlDialect) -> etree._Element:
-    """The record without what the dialect leaves out: describing attributes, blanks around text."""
+    """Return the record without describing attributes and padding, as the dialect says."""
     if dialect.is_verbatim:
         return record
     record = deepcopy(record)
@@ -226,17 +231,17 @@ def verbatim(record: etree._Element, dialect: XmlDialect) -> etree._Element:
 
 
 def text_of(element: etree._Element) -> str:
-    """The element as it is printed."""
+    """Return the element as text."""
     return etree.tostring(element, encoding="unicode", with_tail=False).strip()
 
 
 def printable(body: bytes) -> str:
-    """The body as text that any warehouse can hold."""
+    """Return the body as text that any warehouse can store."""
     return body.decode("utf-8", "backslashreplace").replace("\0", "\\x00").strip()
 
 
 def stated_in(tag: bytes) -> dict[str, str]:
-    """The attributes of a start tag, which need not be well-formed."""
+    """Return the attributes of a start tag. The tag can be malformed."""
     found = re.findall(rb"""([\w.-]+)\s*=\s*(?:"([^"]*)"|'([^']*)')""", tag)
     return {
         name.decode(): (double or single).decode("utf-8", "replace")

@@ -1,4 +1,4 @@
-"""Mobile Commons (Upland): profiles, messages, broadcasts, calls, clicks and mData, as dlt resources.
+"""Mobile Commons (Upland): profiles, messages, broadcasts, calls, clicks, mData as dlt resources.
 
 import dlt
 from textlift.mcommons import mcommons_source

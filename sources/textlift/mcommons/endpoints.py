@@ -1,7 +1,7 @@
-"""The endpoints of Mobile Commons, and the tables they fill.
+"""The endpoints of Mobile Commons, and the tables that they load.
 
 Source: the vendor's page "Mobile Commons REST API". The comment above each endpoint begins with the
-title of its section there. Columns that the page does not print were seen in responses.
+title of its section there. Columns that the page does not mention were seen in responses.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ NETWORK_ADDRESS = Personal.NETWORK_ADDRESS
 FREE_TEXT = Personal.FREE_TEXT
 IDENTIFIER = Personal.IDENTIFIER
 
-#: Calls can come without the envelope.
+#: Responses of the calls endpoint can lack the envelope.
 DIALECT = XmlDialect(envelope="response", count="num", page_count="page_count")
 
 INVALID_CAMPAIGN = 1
@@ -52,12 +52,12 @@ INVALID_URL = 20
 
 
 def _below(prefix: str, columns: Columns) -> dict[str, Column]:
-    """The columns of a nested object."""
+    """Return the columns of a nested object, with the prefix of its path."""
     return {f"{prefix}__{name}": column for name, column in columns.items()}
 
 
 def _with_note(note: str, columns: Columns) -> Mapping[str, Column]:
-    """The columns with a note behind each meaning."""
+    """Return the columns with a note after each meaning."""
     return {
         name: replace(column, meaning=f"{column.meaning}; {note}")
         for name, column in columns.items()
@@ -164,7 +164,7 @@ _SUBSCRIPTIONS = ChildList(
         "opt_out_source": Column(TEXT, "How the person opted out, for example Opt-out from API"),
     },
 )
-# The service prints a value between blanks and line breaks, and an empty value without times.
+# The service prints blanks and line breaks around a value, and no times for an empty value.
 _CUSTOM_COLUMNS = ChildList(
     item="custom_column",
     meaning=(
@@ -251,8 +251,8 @@ _MESSAGE_ALIASES = {
 
 ENDPOINTS = (
     # List All Profiles. A change of name, e-mail, address, custom columns or subscription status
-    # moves updated_at, so the window finds it. Other changes do not have to, and a profile that was
-    # merged away or deleted is in no window: all profiles are read again at an interval.
+    # moves updated_at, so a window finds it. Other changes may not move it, and a merged or deleted
+    # profile is in no window. So all profiles are read again at an interval.
     Endpoint(
         name="profiles",
         entity="profile",
@@ -283,8 +283,8 @@ ENDPOINTS = (
         full_read_every=timedelta(days=7),
         removed_column="removed_at",
     ),
-    # List Incoming Messages. A message does not change after it was received; the lookback is for
-    # messages that reach the list late. The nested profile is skipped: profiles has it.
+    # List Incoming Messages. A received message does not change. The lookback is for messages that
+    # reach the list late. The nested profile is skipped, because profiles has it.
     Endpoint(
         name="incoming_messages",
         entity="incoming_message",
@@ -345,8 +345,8 @@ ENDPOINTS = (
         incremental=Incremental("sent_at", lookback=timedelta(days=3)),
         time_range=TimeRange("start_time", "end_time"),
     ),
-    # List Broadcasts. Counts rise for weeks after the delivery. A scheduled broadcast lies in the
-    # future, and a draft can have no time, so drafts are requested beside the window.
+    # List Broadcasts. Counts rise for weeks after the delivery. A scheduled broadcast has a time in
+    # the future. A draft can have no time, so an additional request reads the drafts.
     Endpoint(
         name="broadcasts",
         entity="broadcast",
@@ -385,8 +385,8 @@ ENDPOINTS = (
         ),
         time_range=TimeRange("start_time", "end_time", undated={"status": "draft"}),
     ),
-    # List Calls, for each mConnect. The list is by the end of a call; recordings and transcriptions
-    # follow later.
+    # List Calls, for each mConnect. The window selects by the end of a call. Recordings and
+    # transcriptions arrive later.
     Endpoint(
         name="calls",
         entity="call",
@@ -461,8 +461,8 @@ ENDPOINTS = (
         parent=Parent("tinyurls", param="url_id", column="tinyurl_id"),
         not_found_codes=frozenset({INVALID_URL}),
     ),
-    # List mData Queries, for each mData. Rows have no id. What was asked, when and by whom never
-    # changes; the profile beside it does.
+    # List mData Queries, for each mData. Rows have no id. The input, the time and the person of a
+    # query never change. The nested profile does.
     Endpoint(
         name="mdata_queries",
         entity="mdata_query",
@@ -574,8 +574,8 @@ ENDPOINTS = (
         },
         params={"include_opt_in_paths": "1"},
     ),
-    # List Campaign Subscribers, for each campaign. An opt-out does not move activated_at, so it
-    # does not return to a window: all subscribers of a campaign are read again at an interval.
+    # List Campaign Subscribers, for each campaign. An opt-out does not move activated_at, so no
+    # window finds it. So all subscribers of a campaign are read again at an interval.
     Endpoint(
         name="campaign_subscribers",
         entity="campaign_subscriber",
@@ -602,8 +602,8 @@ ENDPOINTS = (
         not_found_codes=frozenset({INVALID_CAMPAIGN}),
         full_read_every=timedelta(days=7),
     ),
-    # List Group Members, for each group. A member who left is in no window, so each group is read
-    # completely in each run. The lists of a member are skipped: the tables of profiles have them.
+    # List Group Members, for each group. A member who left is in no window, so each run reads each
+    # group completely. The lists of a member are skipped, because the tables of profiles have them.
     Endpoint(
         name="group_members",
         entity="group_member",
@@ -728,7 +728,7 @@ ENDPOINTS = (
             "uuid": Column(TEXT, "Second id of the mData at Mobile Commons"),
         },
     ),
-    # List Tags. The service lists a tag once for each object that has it; all of these rows stay.
+    # List Tags. The service lists a tag once for each object that has it. All these rows are kept.
     Endpoint(
         name="tags",
         entity="tag",

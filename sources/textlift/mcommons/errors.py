@@ -1,7 +1,7 @@
-"""What a response of Mobile Commons means: success, or which failure.
+"""Check the responses of Mobile Commons and map failures to exceptions.
 
-Follows "Errors & Troubleshooting" of the vendor's REST API page, and what clients of the API have
-seen beyond it: failures with HTTP 200, HTML pages, XML that is not well-formed.
+Source: the section "Errors & Troubleshooting" of the vendor's REST API page. Clients of the API
+have also seen failures with HTTP 200, HTML pages, and XML that is not well-formed.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ _ATTRIBUTE = re.compile(rb"""\b(id|message)\s*=\s*(?:"([^"]*)"|'([^']*)')""")
 
 
 def check(response: HttpResponse) -> bytes:
-    """The body of a response that is a success: whole, and with what the endpoint declares.
+    """Return the body of a successful response: complete, with the elements that are declared.
 
     Raises:
-        CredentialsError: The login, token or company is refused.
+        CredentialsError: The service rejects the login, token or company.
         MalformedResponse: The response is cut short.
-        TransientError: A failure that may pass; also a response to something else.
+        TransientError: A retry may succeed. Also a response that belongs to another request.
         WindowTooLarge: Error 17.
         ApiError: Any other error id.
         ServiceError: Any other response without records.
@@ -69,13 +69,13 @@ def check(response: HttpResponse) -> bytes:
         try:
             expect_list(body, endpoint, DIALECT)
         except MalformedResponse as error:
-            # Smaller pages of something else would not help.
+            # The response belongs to another request, so smaller pages cannot help.
             raise TransientError(str(error)) from None
     return response.body
 
 
 def _explained(problem: str, body: bytes) -> str:
-    """The problem, and the reason that a page gives for it."""
+    """Return the problem, followed by the reason in the response if it has one."""
     reason = spoken(body)
     return f"{problem}: {reason}" if reason else problem
 

@@ -1,4 +1,4 @@
-"""Mobile Commons as a pipeline: its source, its sandbox, and what ``check`` says of an account."""
+"""The pipeline of Mobile Commons: its source, sandbox, and account for ``textlift check``."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from textlift.registry import Job
 
 
 def describe_account(source: Callable[..., DltSource]) -> list[str]:
-    """What account the source reads, by asking it for its campaigns.
+    """Return lines that describe the account. This reads its campaigns.
 
     Raises:
-        CredentialsError: The service refuses the credentials or the company.
-        ServiceError: The service could not be read.
+        CredentialsError: The service rejects the credentials or the company.
+        ServiceError: The service cannot be read.
     """
     tables: list[pa.Table] = list(source().campaigns)
     campaigns = tables[0]
@@ -31,10 +31,10 @@ def describe_account(source: Callable[..., DltSource]) -> list[str]:
 
 
 def sandbox_source(url: str, **settings: Any) -> DltSource:
-    """The source for a sandbox with its own credentials, whatever is configured."""
+    """Return the source for a sandbox, with the sandbox credentials instead of configured ones."""
     return mcommons_source(
         base_url=url,
-        # A token goes before a login, also before one that is configured for the real account.
+        # A token has priority over a login, so a configured login of a real account is not used.
         credentials=MobileCommonsCredentials(token="sandbox-token"),
         company="COSANDBOX00000000000000000000000001",
         start_date="2024-01-01",

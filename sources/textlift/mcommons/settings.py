@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 BASE_URL = "https://secure.mcommons.com/api/"
-#: Before the service existed; years without rows cost next to nothing.
+#: Before the service existed. Years without rows need very few requests.
 START_DATE = "2005-01-01"
-#: Calls at a time. The vendor allows a company 160 and asks clients for no more than 80.
+#: Concurrent requests. The vendor allows 160 for a company, and recommends at most 80.
 CONCURRENCY = 16
 PAGE_SIZE = 1000

@@ -35,17 +35,17 @@ from textlift.settings import (
 
 @configspec
 class MobileCommonsCredentials(CredentialsConfiguration):
-    """A login's e-mail and password or, for an account migrated to UCM, a token."""
+    """The e-mail and password of a login, or the token of an account migrated to UCM."""
 
     username: str | None = None
     password: TSecretStrValue | None = None
     token: TSecretStrValue | None = None
 
     def auth(self) -> AuthBase:
-        """What puts these credentials on a request.
+        """Return the authentication for requests.
 
         Raises:
-            CredentialsError: There are none, or only half of them.
+            CredentialsError: The credentials are missing or incomplete.
         """
         if self.token:
             return _BearerAuth(self.token)
@@ -53,7 +53,10 @@ class MobileCommonsCredentials(CredentialsConfiguration):
 
 
 class _BearerAuth(AuthBase):
-    """``Authorization: Bearer``; as an auth object, because requests lets ~/.netrc replace a header."""
+    """``Authorization: Bearer`` authentication.
+
+    This is an auth object, because requests lets ~/.netrc replace a plain header.
+    """
 
     def __init__(self, token: str) -> None:
         self._token = token
@@ -81,43 +84,45 @@ def mcommons_source(
     package_rows: int | None = None,
     isolate_failures: bool = False,
 ) -> Iterable[DltResource]:
-    """Everything that can be read from a Mobile Commons account, one resource for each table.
+    """Return the resources of a Mobile Commons account, one for each endpoint.
 
     Every argument can be set as ``sources.mcommons.<argument>`` in ``.dlt/config.toml`` or
     ``.dlt/secrets.toml``, or as ``SOURCES__MCOMMONS__<ARGUMENT>`` in the environment. Times are
-    ISO 8601, in UTC where they have no offset; a date alone is its first second, and as ``until``
-    its last.
+    ISO 8601. A time without an offset is in UTC. A date alone means its first second, or its last
+    second as ``until``.
 
     Args:
         credentials: Login or token, see :class:`MobileCommonsCredentials`.
-        base_url: Root of the API. Plain http is accepted for this machine only.
-        company: Key of the company to read; the login's own firm if left out.
-        start_date: From when on a first load or a full refresh reads.
-        since: Read from here instead of from the cursors.
-        until: Read up to here instead of up to now. ``since`` and ``until`` together load exactly
-            that range and leave the cursors alone.
-        concurrency: Most calls under way at a time, over all resources; 1 to 160.
-        page_size: Rows on a page, up to 1000; an endpoint that allows fewer gets fewer.
-        lookback_hours: Resource → hours before its cursor that each run reads again.
-        whole_read_days: How often all profiles, and all subscribers of each campaign, are read
-            again, for what changes or goes without a trace; 0 is in every run.
-        fundraising_ids: Fundraising campaigns for ``donation_summaries``.
-        mdata_entries: Questions for ``mdata_entries``, each a table with ``mdata_id`` and ``input``.
-        schema_contract: What may become of the schema, as dlt's schema contracts have it: a mode
-            for all, or one each for ``tables``, ``columns`` and ``data_type``.
-        package_rows: About how many rows of a resource one run takes; the next goes on from there.
-            All of them if left out.
-        isolate_failures: Whether a resource that cannot be read says so in its report and
-            lets the others go on, instead of ending the run.
+        base_url: Root of the API. Plain http is accepted only for loopback addresses.
+        company: Key of the company to read. The default is the company of the login.
+        start_date: Start of a first load or of a full refresh.
+        since: Start of this load. The default is to continue from the cursors.
+        until: End of this load. The default is now. ``since`` and ``until`` together load exactly
+            that range and do not change the cursors.
+        concurrency: Limit of concurrent requests of all resources together, 1 to 160.
+        page_size: Rows on a page, up to 1000. An endpoint with a lower limit uses its own limit.
+        lookback_hours: Resource → lookback in hours: the time before its cursor that each run reads
+            again.
+        whole_read_days: Interval in days at which all profiles, and all subscribers of each
+            campaign, are read again. This finds changes and deletions that no window finds. 0 means
+            in every run.
+        fundraising_ids: Ids of the fundraising campaigns for ``donation_summaries``.
+        mdata_entries: Requests for ``mdata_entries``: tables with ``mdata_id`` and ``input``.
+        schema_contract: A schema contract of dlt: a mode for everything, or a mode for each of
+            ``tables``, ``columns`` and ``data_type``.
+        package_rows: Approximate number of rows of a resource in one run. The next run continues
+            from there. The default is no limit.
+        isolate_failures: Whether a failed resource only sets ``failed`` in its report, so that the
+            other resources continue. Otherwise it ends the run.
 
     Returns:
-        Resources that yield Arrow tables, merged by key where they are read by time, and replaced
-        by each complete answer where they are not.
+        Resources that yield Arrow tables. Resources with windows are merged by key. All others are
+        replaced by each complete response.
 
     Raises:
-        ConfigurationError: A setting is missing or cannot be used.
-        CredentialsError: The service refuses the credentials or the company.
-        ServiceError: The service could not be read; raised when a resource is extracted.
+        ConfigurationError: A setting is missing or invalid.
+        CredentialsError: The service rejects the credentials or the company.
+        ServiceError: The service cannot be read. Raised when a resource is extracted.
     """
     set_up_dlt()
     settings = read_settings(

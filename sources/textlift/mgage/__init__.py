@@ -1,4 +1,4 @@
-"""mGage (Communicate Pro): the message export, as a dlt resource.
+"""mGage (Communicate Pro): a dlt resource for the message export.
 
 import dlt
 from textlift.mgage import mgage_source

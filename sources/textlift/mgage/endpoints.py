@@ -1,4 +1,4 @@
-"""The endpoint of mGage, and the table it fills.
+"""The endpoint of mGage, and the table that it loads.
 
 Source: the vendor's page on the REST API that exports messages from the SMS Campaign Manager.
 """
@@ -21,9 +21,9 @@ DIALECT = JsonDialect(
 )
 
 ENDPOINTS = (
-    # "Request URL" and "Filters", for each configured program. Statuses and networks come late, so
-    # three days are read again. The clock of the service can be minutes ahead of this machine's, so
-    # the window ends in the future.
+    # "Request URL" and "Filters", for each configured program. Statuses and networks arrive late,
+    # so the lookback is three days. The clock of the service can be minutes ahead, so the window
+    # ends in the future.
     Endpoint(
         name="messages",
         entity="message",

@@ -1,6 +1,6 @@
-"""What a response of mGage means: success, or which failure.
+"""Check the responses of mGage and map failures to exceptions.
 
-Follows "Response Specification" and "Error handling" of the vendor's page on the message export.
+Source: "Response Specification" and "Error handling" on the vendor's page on the message export.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from textlift.mgage.endpoints import DIALECT, MESSAGES
 
 
 def check(response: HttpResponse) -> bytes:
-    """The body of a response that is a success: whole, and with the list of messages.
+    """Return the body of a successful response: complete, with the list of messages.
 
     Raises:
-        CredentialsError: The login is refused.
-        MalformedResponse: The response is cut short, or is not JSON around its messages.
-        TransientError: A failure that may pass; also ``generalErrors`` in a response with messages,
-            and a response to something else.
+        CredentialsError: The service rejects the login.
+        MalformedResponse: The response is cut short, or is not JSON outside of its messages.
+        TransientError: A retry may succeed. Also ``generalErrors`` in a response with messages, and
+            a response that belongs to another request.
         ApiError: HTTP 4xx, with the status as its code.
         ServiceError: Any other failure.
     """
@@ -59,7 +59,7 @@ def check(response: HttpResponse) -> bytes:
     try:
         locate(found, MESSAGES, DIALECT)
     except MalformedResponse as error:
-        # Smaller pages of something else would not help.
+        # The response belongs to another request, so smaller pages cannot help.
         raise TransientError(str(error)) from None
     return response.body
 
@@ -78,7 +78,7 @@ def _failure(response: HttpResponse, found: Any) -> ServiceError:
 
 
 def _reasons(meta: Any) -> str:
-    """What the ``meta`` of a response says went wrong."""
+    """Return the error messages in the ``meta`` of a response."""
     texts = _texts({**meta, "nextPageUrl": None}) if isinstance(meta, dict) else ()
     return quote(printable("; ".join(texts)))
 

@@ -1,4 +1,4 @@
-"""mGage as a pipeline: its source, its sandbox, and what ``check`` says of an account."""
+"""The pipeline of mGage: its source, sandbox, and account for ``textlift check``."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from textlift.registry import Job
 
 
 def describe_account(source: Callable[..., DltSource]) -> list[str]:
-    """What account the source reads, by asking each program for the messages of this second.
+    """Return lines that describe the programs. This reads their messages of the current second.
 
     Raises:
-        CredentialsError: The service refuses the credentials.
-        ServiceError: The service could not be read, or does not know a program.
+        CredentialsError: The service rejects the credentials.
+        ServiceError: The service cannot be read, or a program does not exist.
     """
     now = clock.now().isoformat()
     messages = source(since=now, until=now).messages
@@ -37,7 +37,7 @@ def describe_account(source: Callable[..., DltSource]) -> list[str]:
 
 
 def sandbox_source(url: str, **settings: Any) -> DltSource:
-    """The source for a sandbox with its own credentials and programs, whatever is configured."""
+    """Return the source for a sandbox. Its credentials and programs replace configured ones."""
     return mgage_source(
         base_url=url,
         credentials=MGageCredentials(username="sandbox@example.org", password="sandbox-password"),

@@ -36,16 +36,16 @@ MESSAGE_TYPES = ("MO", "MT")
 
 @configspec
 class MGageCredentials(CredentialsConfiguration):
-    """The username and password that mGage's Provisioning sent."""
+    """The username and password from mGage's Provisioning."""
 
     username: str | None = None
     password: TSecretStrValue | None = None
 
     def auth(self) -> AuthBase:
-        """What puts these credentials on a request.
+        """Return the authentication for requests.
 
         Raises:
-            CredentialsError: One of them is missing.
+            CredentialsError: The username or the password is missing.
         """
         return basic_auth("mgage", self.username, self.password)
 
@@ -66,40 +66,41 @@ def mgage_source(
     package_rows: int | None = None,
     isolate_failures: bool = False,
 ) -> Iterable[DltResource]:
-    """The messages of the configured programs, in and out.
+    """Return the resource for the messages of the configured programs, incoming and outgoing.
 
-    Follows the vendor's page on exporting SMS messages. Every argument can be set as
+    The vendor's page on exporting SMS messages describes the API. Every argument can be set as
     ``sources.mgage.<argument>`` in ``.dlt/config.toml`` or ``.dlt/secrets.toml``, or as
-    ``SOURCES__MGAGE__<ARGUMENT>`` in the environment. Times are ISO 8601, in UTC where they have no
-    offset; a date alone is its first second, and as ``until`` its last.
+    ``SOURCES__MGAGE__<ARGUMENT>`` in the environment. Times are ISO 8601. A time without an offset
+    is in UTC. A date alone means its first second, or its last second as ``until``.
 
     Args:
         credentials: Login, see :class:`MGageCredentials`.
         programs: Ids of the programs to read.
-        base_url: Root of the API. Plain http is accepted for this machine only.
-        message_type: ``MO`` for messages in, ``MT`` for messages out; both if left out.
-        start_date: From when on a first load reads; all that the service keeps, which is one year,
-            if left out.
-        since: Read from here instead of from the cursors.
-        until: Read up to here instead of up to now. ``since`` and ``until`` together load exactly
-            that range and leave the cursors alone.
-        concurrency: Most calls under way at a time, over all programs; 1 to 160.
+        base_url: Root of the API. Plain http is accepted only for loopback addresses.
+        message_type: ``MO`` for incoming messages, ``MT`` for outgoing messages. The default is
+            both.
+        start_date: Start of a first load. The default is the retention of the service, one year.
+        since: Start of this load. The default is to continue from the cursors.
+        until: End of this load. The default is now. ``since`` and ``until`` together load exactly
+            that range and do not change the cursors.
+        concurrency: Limit of concurrent requests of all programs together, 1 to 160.
         page_size: Rows on a page, up to 500.
-        lookback_hours: ``messages`` → hours before its cursor that each run reads again.
-        schema_contract: What may become of the schema, as dlt's schema contracts have it: a mode
-            for all, or one each for ``tables``, ``columns`` and ``data_type``.
-        package_rows: About how many rows one run takes; the next goes on from there. All of them if
-            left out.
-        isolate_failures: Whether a resource that cannot be read says so in its report,
-            instead of ending the run.
+        lookback_hours: ``messages`` → lookback in hours: the time before its cursor that each run
+            reads again.
+        schema_contract: A schema contract of dlt: a mode for everything, or a mode for each of
+            ``tables``, ``columns`` and ``data_type``.
+        package_rows: Approximate number of rows in one run. The next run continues from there. The
+            default is no limit.
+        isolate_failures: Whether a failed resource only sets ``failed`` in its report. Otherwise it
+            ends the run.
 
     Returns:
         A resource that yields Arrow tables, merged by key.
 
     Raises:
-        ConfigurationError: A setting is missing or cannot be used.
-        CredentialsError: The service refuses the credentials.
-        ServiceError: The service could not be read; raised when the resource is extracted.
+        ConfigurationError: A setting is missing or invalid.
+        CredentialsError: The service rejects the credentials.
+        ServiceError: The service cannot be read. Raised when the resource is extracted.
     """
     set_up_dlt()
     if message_type is not None and message_type not in MESSAGE_TYPES:
@@ -116,9 +117,9 @@ def mgage_source(
         configured={"messages": [{"program_id": id} for id in _program_ids(programs)]},
         package_rows=package_rows,
         isolate_failures=isolate_failures,
-        # Not the login: programs are named by their ids, and two logins can read the same one.
+        # Without the login: two logins can read the same program, and its id identifies it.
         account=account_name(base_url),
-        # What one type was read up to says nothing of the other.
+        # Each message type has its own cursors.
         scope=message_type or "",
         only={"type": message_type} if message_type else {},
     )
