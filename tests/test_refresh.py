@@ -340,7 +340,8 @@ def test_a_full_refresh_that_fails_keeps_rows_and_cursors(account: Open) -> None
     ended = run(warehouse, "--full-refresh", RUNTIME__REQUEST_MAX_ATTEMPTS="1")
     warehouse.box.faults.clear()
     assert ended.code == FAILED
-    assert "profiles failed and stays where it was" in ended.err
+    assert ended.err.startswith("profiles, ")
+    assert "failed and stay where they were: HTTP 500: down" in ended.err
     assert warehouse.everything() == before
     assert state_of(warehouse, "profiles")["cursors"] == state["cursors"]
     warehouse.box.requests.clear()
