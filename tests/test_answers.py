@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.pages import entries, rows
 from textlift.arrow.tables import Page, build_page
 from textlift.codec.xml import MIN_BYTES, XmlCodec
 from textlift.declare import Endpoint
@@ -56,21 +57,6 @@ def read(name: str, text: str | bytes) -> Page:
     body = text if isinstance(text, bytes) else text.encode()
     endpoint = BY_NAME[name]
     return decode(check(HttpResponse(200, "application/xml", body)), endpoint)
-
-
-def rows(page: Page) -> list[dict[str, Any]]:
-    """The records, without their empty columns."""
-    return [
-        {name: value for name, value in row.items() if value is not None}
-        for row in page.table.to_pylist()
-    ]
-
-
-def entries(page: Page, suffix: str) -> list[dict[str, Any]]:
-    return [
-        {name: value for name, value in row.items() if value is not None}
-        for row in page.children[suffix].to_pylist()
-    ]
 
 
 def utc(text: str) -> datetime:

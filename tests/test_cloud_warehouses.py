@@ -23,7 +23,7 @@ from dlt.destinations.utils import (
 from sqlglot import exp, parse
 
 from tests.conftest import Open
-from tests.test_contract import TABLES
+from tests.support.accounts import TABLES
 
 NAMES = ("bigquery", "snowflake", "redshift", "clickhouse")
 

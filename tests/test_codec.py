@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.test_answers import entries, rows
+from tests.support.pages import entries, rows
 from textlift.arrow.tables import Page, build_page
 from textlift.codec.dialects import JsonDialect, XmlDialect
 from textlift.codec.json import JsonCodec

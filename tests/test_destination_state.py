@@ -13,9 +13,9 @@ import duckdb as duckdb_client
 import pytest
 
 from tests.conftest import Open, Warehouse, slow_but
-from tests.test_command import LOADED, UNUSABLE, asked, names_in, run, two_lines
-from tests.test_contract import PROFILES, assert_same
-from tests.test_mgage import PROGRAM
+from tests.support.accounts import PROFILES, assert_same
+from tests.support.commands import LOADED, UNUSABLE, asked, names_in, run, two_lines
+from tests.support.messages import PROGRAM
 from textlift.destinations import destination
 from textlift.errors import ConfigurationError
 from textlift.load.loading import load

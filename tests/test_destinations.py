@@ -12,7 +12,7 @@ import pytest
 from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 
 from tests.conftest import Open, slow_but
-from tests.test_contract import assert_same
+from tests.support.accounts import assert_same
 from textlift.destinations import _duckdb
 from textlift.destinations._duckdb import duckdb
 

@@ -12,13 +12,7 @@ import pytest
 from dlt.common.schema import Schema
 
 from tests.conftest import PROJECT, Open, Warehouse
-from tests.test_warehouses import (  # noqa: F401 (fixtures are found by their names)
-    AnyWarehouse,
-    PostgresWarehouse,
-    open_service,
-    server,
-)
-from tests.test_warehouses import account as elsewhere  # noqa: F401
+from tests.support.warehouses import AnyWarehouse, PostgresWarehouse
 from textlift.arrow.tables import ROW, empty_page
 from textlift.cli import main
 from textlift.declare import ChildList, Column, ColumnType, Endpoint, Personal
@@ -252,7 +246,7 @@ def postgres_comment(warehouse: Warehouse, table: str) -> str | None:
     return None if text is None else str(text)
 
 
-def test_postgresql_has_the_comments_too(elsewhere: AnyWarehouse) -> None:  # noqa: F811
+def test_postgresql_has_the_comments_too(elsewhere: AnyWarehouse) -> None:
     warehouse = elsewhere(profiles=20)
     warehouse.load("campaigns")
     [campaigns] = [table for table in TABLES["mcommons"] if table.name == "campaigns"]
@@ -271,7 +265,7 @@ def test_postgresql_has_the_comments_too(elsewhere: AnyWarehouse) -> None:  # no
 
 
 def test_a_user_who_does_not_own_the_tables_loads_without_comments(
-    elsewhere: AnyWarehouse,  # noqa: F811
+    elsewhere: AnyWarehouse,
     request: pytest.FixtureRequest,
 ) -> None:
     warehouse = elsewhere(profiles=20)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 
 import pytest
 
 from tests.conftest import Open, Warehouse
-from tests.test_contract import PROFILES, assert_same
+from tests.support.accounts import PROFILES, assert_same
+from tests.support.hooks import corrupted
 from textlift.codec.records import Decoded
 from textlift.codec.xml import XmlCodec
 from textlift.errors import ConfigurationError, CredentialsError
@@ -45,20 +45,6 @@ def first_times(
         return response()
 
     return fault
-
-
-@contextmanager
-def corrupted(warehouse: Warehouse, endpoint: str, old: bytes, new: bytes) -> Iterator[None]:
-    """Answers of ``endpoint`` with ``old`` replaced by ``new``."""
-
-    def corrupt(request: Request, response: Response) -> Response | None:
-        if request.endpoint != endpoint or old not in response.body:
-            return None
-        return Response(response.status, response.body.replace(old, new), dict(response.headers))
-
-    warehouse.box.hooks.append(corrupt)
-    yield
-    warehouse.box.hooks.remove(corrupt)
 
 
 # Hazard 1: pages drift.

@@ -14,7 +14,7 @@ import pytest
 from dlt.common.destination import Destination
 
 from tests.conftest import PROJECT, Open, Warehouse
-from tests.test_command import PATIENCE, environment
+from tests.support.commands import PATIENCE, environment
 from textlift.dlt_setup import STAGED_REPLACE
 
 PIPELINE = 'pipeline = dlt.pipeline("texting", destination="duckdb", dataset_name="mcommons")'

@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.conftest import PHONE, Open, Warehouse, slow_but
-from tests.test_command import LOADED, SCRIPT, UNUSABLE, run, started, wait_until
-from tests.test_contract import PROFILES, assert_same
-from tests.test_crash import found, gate, kill
+from tests.support.accounts import PROFILES, assert_same
+from tests.support.commands import LOADED, SCRIPT, UNUSABLE, run, started, wait_until
+from tests.support.kills import found, gate, kill
 from textlift.sandbox import Request
 
 #: Every batch is a file at once.

@@ -16,9 +16,9 @@ import pytest
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from tests.conftest import PROJECT, TODAY, Open, Warehouse, slow_but
-from tests.test_contract import assert_same
-from tests.test_mgage import PROGRAM, PROGRAMS
-from tests.test_mgage import assert_same as assert_same_messages
+from tests.support.accounts import assert_same
+from tests.support.messages import PROGRAM, PROGRAMS
+from tests.support.messages import assert_same as assert_same_messages
 from textlift.destinations import destination
 from textlift.errors import ServiceError
 from textlift.load.report import report_of

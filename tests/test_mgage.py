@@ -23,14 +23,28 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from tests.conftest import PASSWORD, TODAY, USERNAME, Open, Warehouse, slow_but
-from tests.truth import Row, comparable, expected_messages
+from tests.support.hooks import between_pages
+from tests.support.messages import (
+    COLUMNS,
+    PROGRAM,
+    PROGRAMS,
+    TEXT,
+    asked,
+    assert_holds,
+    assert_same,
+    loaded,
+    of_account,
+    parsed,
+    rewind,
+    served,
+    written,
+)
+from tests.support.truth import Row, comparable
 from textlift.arrow.tables import add_row_keys
 from textlift.errors import ConfigurationError
 from textlift.sandbox import Request, Response
 from textlift.sandbox.mgage import LINKS, ORDERS, failure
 
-PROGRAM = 121811
-PROGRAMS = (121811, 121812, 121813)
 UTC = timezone.utc
 SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
@@ -38,23 +52,7 @@ HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
 YEAR = timedelta(days=365)
 NOTHING = timedelta(0)
-#: More answers than any run here needs.
-ALWAYS = 10**6
 
-TEXT, TIME = "VARCHAR", "TIMESTAMP WITH TIME ZONE"
-COLUMNS = {
-    "message_key": TEXT,
-    "program_id": "BIGINT",
-    "campaign_name": TEXT,
-    "program_name": TEXT,
-    "program_type": TEXT,
-    "type": TEXT,
-    "delivery_status": TEXT,
-    "number": TEXT,
-    "body": TEXT,
-    "date": TIME,
-    "network": TEXT,
-}
 #: Columns that never change in a row.
 IDENTITY = ("program_id", "type", "number", "body", "date")
 
@@ -93,17 +91,6 @@ def put_numbered(warehouse: Warehouse, ages: Iterable[timedelta]) -> None:
         put(warehouse, age, body=f"message {number}")
 
 
-def served(warehouse: Warehouse) -> list[Row]:
-    return expected_messages(warehouse.box.service)
-
-
-def loaded(warehouse: Warehouse) -> list[Row]:
-    with warehouse.reading():
-        columns = [name for name in warehouse.columns("messages") if not name.startswith("_")]
-        names = ", ".join(f'"{name}"' for name in columns)
-        return [dict(zip(columns, row)) for row in warehouse.query(f"SELECT {names} FROM messages")]
-
-
 def bodies(warehouse: Warehouse) -> list[str]:
     return sorted(row["body"] for row in loaded(warehouse))
 
@@ -113,76 +100,8 @@ def counted(rows: Iterable[Row]) -> Counter[tuple[str, ...]]:
     return Counter(comparable(rows, [name for name in COLUMNS if name != "message_key"]))
 
 
-def assert_holds(warehouse: Warehouse, rows: Iterable[Row]) -> None:
-    """The table is exactly these rows, as often as they are there, each with a key of its own."""
-    rows, found = list(rows), loaded(warehouse)
-    columns = sorted({*COLUMNS, *(name for row in rows for name in row)} - {"message_key"})
-    assert comparable(found, columns) == comparable(rows, columns)
-    assert len({row["message_key"] for row in found}) == len(found)
-
-
-def assert_same(warehouse: Warehouse) -> None:
-    """The table is what the service serves, and nothing was rejected."""
-    with warehouse.reading():
-        assert_holds(warehouse, served(warehouse))
-        assert warehouse.content("rejected_records") == []
-
-
-def asked(warehouse: Warehouse, program_id: int = PROGRAM) -> list[dict[str, str]]:
-    """The parameters of each question for a program."""
-    endpoint = f"messages/program/{program_id}"
-    return [request.params for request in warehouse.box.requests if request.endpoint == endpoint]
-
-
-def parsed(text: str) -> datetime:
-    return datetime.fromisoformat(text.replace("Z", "")).replace(tzinfo=UTC)
-
-
-def written(time: datetime) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 def state_of(warehouse: Warehouse) -> dict[str, Any]:
     return of_account(warehouse.pipeline().state)
-
-
-def of_account(state: Any) -> dict[str, Any]:
-    """What a pipeline's state says of the account in the sandbox."""
-    resource = state["sources"]["mgage"]["resources"]["messages"]
-    found: dict[str, Any] = resource["accounts"]["127.0.0.1"]
-    return found
-
-
-def rewind(warehouse: Warehouse, **times: datetime) -> None:
-    """Have the state say, here and in the warehouse, that reading got as far as these times."""
-    pipeline = warehouse.pipeline()
-    with pipeline.managed_state(extract_state=True) as state:
-        resource = of_account(state)
-        for name, time in times.items():
-            resource[name] = dict.fromkeys(resource[name], written(time))
-    pipeline.normalize()
-    pipeline.load()
-
-
-@contextmanager
-def between_pages(
-    warehouse: Warehouse,
-    change: Callable[[int], object],
-    times: int = ALWAYS,
-    where: Callable[[Request], bool] = lambda request: True,
-) -> Iterator[None]:
-    """Something that happens to the service after each of its first answers."""
-    lock, done = threading.Lock(), [0]
-
-    def hook(request: Request, response: Response) -> None:
-        with lock:
-            if done[0] < times and where(request):
-                done[0] += 1
-                change(done[0])
-
-    warehouse.box.hooks.append(hook)
-    yield
-    warehouse.box.hooks.remove(hook)
 
 
 @contextmanager

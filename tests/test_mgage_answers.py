@@ -12,9 +12,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.test_answers import entries, rows
-from textlift.arrow.tables import Page, build_page
-from textlift.codec.json import MAX_DEPTH, JsonCodec
+from tests.support.pages import (
+    LINK,
+    NAMES,
+    answer_of,
+    compact,
+    decode,
+    entries,
+    message,
+    rows,
+    text_of,
+)
+from textlift.arrow.tables import Page
+from textlift.codec.json import MAX_DEPTH
 from textlift.errors import (
     ApiError,
     CredentialsError,
@@ -24,26 +34,11 @@ from textlift.errors import (
     TransientError,
 )
 from textlift.http.client import HttpResponse
-from textlift.mgage.endpoints import DIALECT, MESSAGES
+from textlift.mgage.endpoints import MESSAGES
 from textlift.mgage.errors import check
-
-LINK = "https://communicatepro.mgage.com/api/messages/program/121811?page=2"
-NAMES = {"campaignName": "Café", "programName": "Spring", "programType": "Text to Join"}
 
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
-
-
-def message(number: int, /, **changes: Any) -> dict[str, Any]:
-    return {
-        "type": "MO",
-        "deliveryStatus": "Received",
-        "number": f"1555{number:07}",
-        "body": f"text {number}",
-        "date": "2014-12-05T10:00:00.00",
-        "network": "T-Mobile",
-        **changes,
-    }
 
 
 def row(number: int, /, **changes: Any) -> dict[str, Any]:
@@ -61,27 +56,6 @@ def row(number: int, /, **changes: Any) -> dict[str, Any]:
 
 def utc(*parts: int) -> datetime:
     return datetime(*parts, tzinfo=timezone.utc)
-
-
-def text_of(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
-
-
-def answer_of(
-    messages: Sequence[str],
-    link: str | None = LINK,
-    names: Mapping[str, Any] = NAMES,
-    meta_last: bool = False,
-) -> str:
-    """A successful answer, from the texts of its messages."""
-    meta = f'"meta":{{"generalErrors":[],"nextPageUrl":{text_of(link)}}}'
-    members = "".join(f"{text_of(name)}:{text_of(value)},\n" for name, value in names.items())
-    data = f'"data":{{\n{members}"messages":[{",".join(messages)}]}}'
-    return f"{{{data},{meta}}}" if meta_last else f"{{{meta},{data}}}"
-
-
-def decode(body: bytes) -> Page:
-    return build_page(MESSAGES, JsonCodec(MESSAGES, DIALECT).decode(body))
 
 
 def read(text: str | bytes) -> Page:
@@ -712,10 +686,6 @@ DAMAGES: Mapping[str, Damage] = {
     "deep brackets never closed": lambda text: text.replace('"T-Mobile"', "[" * 10**5),
     "deep braces": lambda text: text.replace('"T-Mobile"', '{"a":' * 10**5 + "1" + "}" * 10**5),
 }
-
-
-def compact(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 @pytest.mark.parametrize("meta_last", [False, True])

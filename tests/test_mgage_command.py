@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import PASSWORD, PROJECT, USERNAME, Open, Warehouse
-from tests.test_command import (
+from tests.support.commands import (
     FAILED,
     LOADED,
     REJECTED,
@@ -21,7 +21,7 @@ from tests.test_command import (
     run,
     two_lines,
 )
-from tests.test_mgage import PROGRAM, asked, assert_same, parsed, rewind, served, written
+from tests.support.messages import PROGRAM, asked, assert_same, parsed, rewind, served, written
 from textlift.sandbox import Request, Response, Sandbox
 from textlift.sandbox.mgage import MGage
 

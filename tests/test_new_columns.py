@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from tests.conftest import Open
-from tests.test_command import REJECTED, run
+from tests.support.commands import REJECTED, run
 from textlift.arrow import new_columns
 from textlift.arrow.new_columns import NewColumns
 from textlift.arrow.tables import ROW, Page, concat_pages

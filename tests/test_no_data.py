@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tests.conftest import Open, Warehouse, slow_but
-from tests.test_command import FAILED, LOADED, run
-from tests.test_contract import assert_same
+from tests.support.accounts import assert_same
+from tests.support.commands import FAILED, LOADED, run
 from textlift.mcommons.endpoints import ENDPOINTS
 from textlift.sandbox import rehearse
 

@@ -14,7 +14,8 @@ import duckdb as duckdb_client
 import pytest
 
 from tests.conftest import PROJECT, Open, Warehouse
-from tests.test_command import (
+from tests.support.accounts import assert_same
+from tests.support.commands import (
     LOADED,
     PATIENCE,
     UNUSABLE,
@@ -25,7 +26,6 @@ from tests.test_command import (
     started,
     two_lines,
 )
-from tests.test_contract import assert_same
 from textlift.cli.move import main as move
 
 #: The command line, not patient with a file that anybody has open.

@@ -12,8 +12,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.moving import ORDERS, Listing, Reading, Row, describe, read, readings_that_lose_a_row
-from tests.moving import PAGED as DECLARED
+from tests.support.moving import (
+    ORDERS,
+    Listing,
+    Reading,
+    Row,
+    describe,
+    read,
+    readings_that_lose_a_row,
+)
+from tests.support.moving import PAGED as DECLARED
 from textlift.declare import Endpoint, Paging
 from textlift.errors import ServiceError
 from textlift.extract.paging import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.conftest import TODAY, Open, Warehouse
-from tests.test_command import FAILED, LOADED, run
+from tests.support.commands import FAILED, LOADED, run
 from textlift.extract.sync import StreamPlan
 from textlift.load.plan import plan_load
 from textlift.sandbox import Response

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import PROJECT, Open, Warehouse, readable_by_others
-from tests.test_command import LOADED, PATIENCE, UNUSABLE, environment, run, two_lines
+from tests.support.commands import LOADED, PATIENCE, UNUSABLE, environment, run, two_lines
 
 OPEN_TO_ALL = 0o022
 

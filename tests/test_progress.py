@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from tests.conftest import TODAY, Open
-from tests.test_command import DATED, FAILED, LOADED, run
+from tests.support.commands import DATED, FAILED, LOADED, run
 from textlift.cli import progress as display
 from textlift.extract.progress import Progress
 from textlift.load.loading import load

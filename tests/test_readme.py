@@ -14,6 +14,7 @@ import pytest
 import tomlkit
 
 from tests.conftest import PROJECT, Open, Warehouse, slow_but
+from tests.support.documents import fences, page
 from textlift.dictionary import SHARED_TABLES, all_tables
 from textlift.mcommons import mcommons_source
 from textlift.mgage import mgage_source
@@ -25,16 +26,6 @@ LANGUAGES = {"sh", "sql", "python", "toml"} | {"shell", "crontab", "ini"}
 PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in (PROJECT / "docs").glob("*.md"))]
 #: Longest wait for the commands of a page, in seconds.
 PATIENCE = 300
-
-
-def page(name: str) -> str:
-    return (PROJECT / name).read_text()
-
-
-def fences(text: str, language: str) -> list[str]:
-    """The contents of the fences in a language."""
-    found = re.findall(r"^( *)```(\w*)\n(.*?)^\1```$", text, re.DOTALL | re.MULTILINE)
-    return [body for _, name, body in found if name == language]
 
 
 def with_fences(*languages: str) -> list[str]:

@@ -17,7 +17,8 @@ import pytest
 from dlt.common.versioned_state import decompress_state
 
 from tests.conftest import PROJECT, TODAY, Open, Warehouse, slow_but
-from tests.test_command import (
+from tests.support.accounts import PROFILES, assert_same
+from tests.support.commands import (
     FAILED,
     LOADED,
     PATIENCE,
@@ -30,8 +31,7 @@ from tests.test_command import (
     two_lines,
     wait_until,
 )
-from tests.test_contract import PROFILES, assert_same
-from tests.test_crash import after, committed, found, gate, kill, settings_of
+from tests.support.kills import after, committed, found, gate, kill, settings_of
 from textlift.extract import paging
 from textlift.sandbox import Request, Response
 from textlift.sandbox.clock import Clock

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Open, Warehouse
-from tests.test_hazards import corrupted
+from tests.support.hooks import corrupted
 from textlift.arrow.tables import Reject, empty_page, without_repeats
 from textlift.extract.slices import Partition, Slice
 from textlift.load import resources

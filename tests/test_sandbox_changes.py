@@ -6,19 +6,8 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from tests.test_sandbox import (
-    Open,
-    row_id,
-    sandbox_fixture,
-    service_fixture,
-    service_of,
-    time,
-    world_fixture,
-)
-from tests.test_sandbox_world import everything
+from tests.support.clients import Open, everything, row_id, service_of, time
 from textlift.sandbox.mcommons import ROUTES, MobileCommons
-
-__all__ = ["sandbox_fixture", "service_fixture", "world_fixture"]
 
 
 def test_an_empty_world(sandbox: Open) -> None:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import pytest
 from lxml import etree
 
-from tests.test_sandbox import Client, Open, sandbox_fixture, service_of, time
+from tests.support.clients import Client, Open, service_of, time
 from textlift.sandbox import rehearse
-
-__all__ = ["sandbox_fixture"]
 
 PERSON = {
     "id": 258600001,

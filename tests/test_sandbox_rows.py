@@ -5,22 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from datetime import timedelta
 
-from tests.test_sandbox import (
-    MASTER_CAMPAIGN,
-    Client,
-    Open,
-    row_id,
-    sandbox_fixture,
-    service_fixture,
-    service_of,
-    time,
-    world_fixture,
-    written,
-)
+from tests.support.clients import MASTER_CAMPAIGN, Client, Open, row_id, service_of, time, written
 from textlift.sandbox import Sandbox
 from textlift.sandbox.mcommons import MobileCommons
-
-__all__ = ["sandbox_fixture", "service_fixture", "world_fixture"]
 
 
 def test_a_profile_is_printed_as_in_the_sample(sandbox: Open) -> None:

@@ -14,18 +14,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.test_sandbox import (
-    BASIC,
-    NOW,
-    Client,
-    Open,
-    sandbox_fixture,
-    service_fixture,
-    world_fixture,
-)
+from tests.support.clients import BASIC, NOW, Client, Open
 from textlift.sandbox import Request, Response
-
-__all__ = ["sandbox_fixture", "service_fixture", "world_fixture"]
 
 
 def test_requests_are_recorded_in_order(sandbox: Open) -> None:

@@ -10,28 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.test_sandbox import (
-    NOW,
-    Open,
-    sandbox_fixture,
-    service_fixture,
-    service_of,
-    world_fixture,
-)
+from tests.support.clients import KINDS, NOW, Open, everything, service_of
 from textlift.sandbox.mcommons import MobileCommons
-
-__all__ = ["sandbox_fixture", "service_fixture", "world_fixture"]
-
-
-KINDS = [
-    "profiles", "incoming_messages", "outgoing_messages", "broadcasts", "calls", "clicks",
-    "mdata_queries", "campaigns", "subscribers", "groups", "keywords", "mconnects", "tinyurls",
-    "mdatas", "tags", "attachments",
-]  # fmt: skip
-
-
-def everything(service: MobileCommons) -> dict[str, list[dict[str, Any]]]:
-    return {kind: service.rows(kind) for kind in KINDS}
 
 
 def test_the_same_seed_makes_the_same_world() -> None:

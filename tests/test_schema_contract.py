@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tests.conftest import Open, Warehouse, slow_but
-from tests.test_command import FAILED, LOADED, run, two_lines
-from tests.test_contract import PROFILES, assert_same
+from tests.support.accounts import PROFILES, assert_same
+from tests.support.commands import FAILED, LOADED, run, two_lines
 
 TABLES = (*PROFILES, "campaigns", "campaign_subscribers", "mdata_queries")
 EVERY = ["evolve", "freeze", "discard_row", "discard_value"]

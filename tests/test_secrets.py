@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import PROJECT, Open, Warehouse, leaks, slow_but
-from tests.test_command import PATIENCE, environment
+from tests.support.commands import PATIENCE, environment
 from textlift.errors import quote
 from textlift.sandbox import rehearse
 

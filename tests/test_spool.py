@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from tests.conftest import Open, slow_but
-from tests.test_contract import assert_same
+from tests.support.accounts import assert_same
 from textlift.arrow import spool
 from textlift.arrow.spool import Spool
 from textlift.arrow.tables import ROW, Page, Reject

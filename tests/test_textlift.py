@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import PROJECT, Open
-from tests.test_command import (
+from tests.support.commands import (
     LOADED,
     PATIENCE,
     SCRIPTS,

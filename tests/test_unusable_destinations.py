@@ -8,7 +8,7 @@ import duckdb as duckdb_client
 import pytest
 
 from tests.conftest import Open, Warehouse
-from tests.test_command import FAILED, LOADED, UNUSABLE, Ended, run, two_lines
+from tests.support.commands import FAILED, LOADED, UNUSABLE, Ended, run, two_lines
 
 UNREACHABLE = "postgresql://somebody:secret-password@127.0.0.1:1/texting"
 S3 = {

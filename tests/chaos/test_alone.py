@@ -14,7 +14,8 @@ import duckdb
 import pytest
 
 from tests.conftest import Open, Warehouse
-from tests.test_command import (
+from tests.support.accounts import assert_same
+from tests.support.commands import (
     FAILED,
     LOADED,
     PATIENCE,
@@ -25,8 +26,7 @@ from tests.test_command import (
     two_lines,
     wait_until,
 )
-from tests.test_contract import assert_same
-from tests.test_crash import SAME, after, gate
+from tests.support.kills import SAME, after, gate
 from textlift.errors import AlreadyRunning, DestinationFailed
 
 pytestmark = pytest.mark.real_clock

@@ -8,14 +8,7 @@ import sys
 
 import pytest
 
-from tests.test_warehouses import (  # noqa: F401 (fixtures are found by their names)
-    AnyWarehouse,
-    LakeWarehouse,
-    account,
-    assert_same,
-    open_service,
-    server,
-)
+from tests.support.warehouses import AnyWarehouse, LakeWarehouse, assert_same
 
 
 @pytest.mark.parametrize(
@@ -24,10 +17,10 @@ from tests.test_warehouses import (  # noqa: F401 (fixtures are found by their n
     indirect=["open_service"],
 )
 def test_runs_at_the_same_time_merge_into_the_same_table(
-    account: AnyWarehouse,  # noqa: F811
+    elsewhere: AnyWarehouse,
     name: str,
 ) -> None:
-    warehouse = account(profiles=300)
+    warehouse = elsewhere(profiles=300)
     if isinstance(warehouse, LakeWarehouse):
         there = {"DESTINATION__FILESYSTEM__BUCKET_URL": str(warehouse.lake)}
     else:

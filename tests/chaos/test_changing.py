@@ -10,8 +10,9 @@ from random import Random
 import pytest
 
 from tests.conftest import TODAY, Open, Warehouse, slow_but
-from tests.test_contract import assert_same
-from tests.test_mgage import PROGRAMS, assert_holds, between_pages, served
+from tests.support.accounts import assert_same
+from tests.support.hooks import between_pages
+from tests.support.messages import PROGRAMS, assert_holds, served
 from textlift.load.loading import Summary
 from textlift.sandbox.mcommons import ORDERS as PROFILE_ORDERS
 from textlift.sandbox.mgage import ORDERS as MESSAGE_ORDERS

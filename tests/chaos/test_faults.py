@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from tests.conftest import Open, Warehouse
-from tests.test_contract import assert_same as assert_same_account
-from tests.test_mgage import assert_same as assert_same_messages
+from tests.support.accounts import assert_same as assert_same_account
+from tests.support.messages import assert_same as assert_same_messages
 from textlift.errors import CredentialsError
 from textlift.load.loading import Summary
 from textlift.sandbox import Request, Response, rehearse

@@ -12,41 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import PROJECT
-from textlift.arrow.tables import Page, build_page
+from tests.support.pages import BY_NAME, HEAD, page_of, profile, read
 from textlift.codec import xml
-from textlift.declare import Endpoint
 from textlift.errors import MalformedResponse, TextliftError
-from textlift.http.client import HttpResponse
-from textlift.mcommons.endpoints import DIALECT, ENDPOINTS
-from textlift.mcommons.errors import check
 
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
-
-BY_NAME = {endpoint.name: endpoint for endpoint in ENDPOINTS}
-PROFILES = BY_NAME["profiles"]
-HEAD = b'<?xml version="1.0" encoding="UTF-8"?>\n<response success="true">\n'
-
-
-def read(body: bytes, endpoint: Endpoint = PROFILES, status: int = 200) -> Page:
-    body = check(HttpResponse(status, "application/xml", body))
-    return build_page(endpoint, xml.XmlCodec(endpoint, DIALECT).decode(body))
-
-
-def profile(number: int) -> bytes:
-    return (
-        f'<profile id="{number}"><first_name>Ana {number}</first_name><email/>'
-        f"<updated_at>2025-06-21 14:49:40 UTC</updated_at>"
-        f'<source type="API" name="x &gt; y"/><address><city>Ávila</city></address>'
-        f'<subscriptions><subscription campaign_id="{number}" status="Active"/></subscriptions>'
-        f"<clicks>\n</clicks></profile>"
-    ).encode()
-
-
-def page_of(records: Sequence[bytes], counted: bool) -> bytes:
-    num = f' num="{len(records)}"' if counted else ""
-    holder = f'<profiles{num} page="1">\n'.encode()
-    return HEAD + holder + b"\n".join(records) + b"\n</profiles>\n</response>\n"
 
 
 marks = st.sampled_from(
@@ -172,7 +143,7 @@ HOSTILE = {
 }
 DECODE = """
 from textlift.errors import TextliftError
-from tests.chaos.test_fuzz import page_of, profile, read
+from tests.support.pages import page_of, profile, read
 
 def page(inside):
     return page_of([profile(1), b'<profile id="2">' + inside + b"</profile>", profile(3)], True)
@@ -207,7 +178,7 @@ DECODE_JSON = """
 from textlift.http.client import HttpResponse
 from textlift.errors import TextliftError
 from textlift.mgage.errors import check
-from tests.test_mgage_answers import answer_of, compact, decode, message
+from tests.support.pages import answer_of, compact, decode, message
 
 def page(inside):
     good, bad = compact(message(1)), compact(message(2))

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from tests.conftest import PROJECT, Open, Warehouse, slow_but
-from tests.test_command import FAILED, LOADED, PATIENCE, environment, run, started, wait_until
-from tests.test_contract import TABLES
-from tests.test_crash import (
+from tests.support.accounts import TABLES
+from tests.support.commands import FAILED, LOADED, PATIENCE, environment, run, started, wait_until
+from tests.support.kills import (
     DRIVER,
     MESSAGES,
     OUTGOING,
@@ -39,7 +39,7 @@ from tests.test_crash import (
     settings_of,
     starts,
 )
-from tests.truth import comparable
+from tests.support.truth import comparable
 from textlift.sandbox import Request, Response
 
 pytestmark = pytest.mark.real_clock

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.test_warehouses import (  # noqa: F401 (collected here, for other warehouses)
-    account,
-    export,
-    open_service,
+from tests.support.any_warehouse import (  # noqa: F401 (collected here, for other warehouses)
     test_a_first_load_and_the_next_ones_bring_every_row_of_every_table,
     test_a_first_load_brings_every_message_and_a_second_one_changes_nothing,
     test_a_row_that_is_replaced_keeps_nothing,
@@ -17,5 +14,16 @@ from tests.test_warehouses import (  # noqa: F401 (collected here, for other war
     test_messages_have_the_columns_and_types_of_the_contract,
     test_text_arrives_verbatim_and_nothing_is_null,
 )
+from tests.support.warehouses import AnyWarehouse
 
 pytestmark = pytest.mark.parametrize("open_service", ["delta", "iceberg"], indirect=True)
+
+
+@pytest.fixture
+def account(elsewhere: AnyWarehouse) -> AnyWarehouse:
+    return elsewhere
+
+
+@pytest.fixture
+def export(export_elsewhere: AnyWarehouse) -> AnyWarehouse:
+    return export_elsewhere

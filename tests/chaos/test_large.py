@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from tests.conftest import PROJECT, Open, Warehouse
-from tests.test_contract import assert_same
-from tests.test_mgage import assert_same as assert_messages
+from tests.support.accounts import assert_same
+from tests.support.messages import assert_same as assert_messages
 from textlift.mcommons import mcommons_source
 from textlift.sandbox import rehearse
 from textlift.sandbox.mcommons import MobileCommons

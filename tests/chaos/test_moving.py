@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.conftest import slow_but
-from tests.moving import ORDERS, PAGED, readings_that_lose_a_row
+from tests.support.moving import ORDERS, PAGED, readings_that_lose_a_row
 from textlift.declare import Endpoint
 
 #: Of each endpoint in all orders.

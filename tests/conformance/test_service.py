@@ -17,9 +17,10 @@ from typing import Any
 import pytest
 
 from tests.conftest import PROJECT, TODAY, Warehouse
+from tests.support.services import warehouse_of
 from textlift.declare import ColumnType
 from textlift.errors import CredentialsError
-from textlift.registry import SERVICES, endpoints_of, job_of, sandbox_of
+from textlift.registry import SERVICES, endpoints_of, sandbox_of
 from textlift.sandbox import Request, Response, Sandbox, rehearse
 from textlift.sandbox.clock import Clock
 
@@ -37,28 +38,12 @@ LOAD = """
 import sys
 from pathlib import Path
 import textlift.clock
-from tests.conformance.test_service import TODAY, load_from
+from tests.conftest import TODAY
+from tests.support.services import load_from
 service, url, folder = sys.argv[1:]
 textlift.clock.now = lambda: TODAY
 load_from(service, url, Path(folder))
 """
-
-
-class _Box:
-    def __init__(self, url: str) -> None:
-        self.url = url
-
-
-def warehouse_of(service: str, box: Any, folder: Path) -> Warehouse:
-    def make_source(base_url: str, **settings: Any) -> Any:
-        return job_of(service).sandbox_source(base_url, **settings)
-
-    folder.mkdir(exist_ok=True)
-    return Warehouse(box, folder, service, make_source)
-
-
-def load_from(service: str, url: str, folder: Path) -> None:
-    warehouse_of(service, _Box(url), folder).load(package_rows=100, page_size=50, concurrency=2)
 
 
 @pytest.fixture(params=SERVICES)

