@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from textlift.arrow.tables import Page
+from textlift.declare import Endpoint
 from textlift.windows import Window
 
 
@@ -17,16 +18,26 @@ class Partition:
         name: Its name in the stream's state; empty for the account.
         params: Query parameters that select it.
         values: Column → its value in every row: the parent's key, or what is configured.
+        label: What messages call it; holds no personal data.
     """
 
     name: str = ""
     params: Mapping[str, str] = field(default_factory=dict)
     values: Mapping[str, int | str] = field(default_factory=dict)
+    label: str = ""
+
+    @classmethod
+    def of(
+        cls, endpoint: Endpoint, values: Mapping[str, int | str], scope: str, **params: str
+    ) -> Partition:
+        """Return the partition of an endpoint that has ``values`` in every row."""
+        name = "/".join(str(part) for part in (*values.values(), scope) if part != "")
+        public = [column for column in values if not endpoint.columns[column].personal]
+        label = ", ".join(f"{column} {values[column]}" for column in public)
+        return cls(name, params, values, label)
 
     def __str__(self) -> str:
-        # A configured text can be somebody's phone number; an integer is an id.
-        ids = (f"{name} {value}" for name, value in self.values.items() if isinstance(value, int))
-        return ", ".join(ids)
+        return self.label
 
 
 @dataclass(frozen=True)
@@ -66,8 +77,3 @@ class SliceRows:
     not_found: str | None
     ends_partition: bool
     is_last: bool = True
-
-
-def partition_name(*parts: int | str) -> str:
-    """Return the name of a partition, made of its keys and the scope of the run."""
-    return "/".join(str(part) for part in parts if part != "")

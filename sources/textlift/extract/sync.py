@@ -26,7 +26,7 @@ from textlift.extract.progress import Progress
 from textlift.extract.reader import Reader
 from textlift.extract.settings import Settings
 from textlift.extract.slicer import RetentionGap, Slicer
-from textlift.extract.slices import Partition, Slice, SliceRows, partition_name
+from textlift.extract.slices import Partition, Slice, SliceRows
 from textlift.extract.state import CompleteRead, Positions, is_full_refresh
 from textlift.extract.workers import Workers
 from textlift.windows import SECOND, Window, format_time, parse_time
@@ -321,25 +321,17 @@ class StreamSync:
         endpoint, scope = self.endpoint, self._settings.scope
         if endpoint.configured:
             return [
-                Partition(
-                    partition_name(*values.values(), scope),
-                    {
-                        name: str(value)
-                        for name, value in values.items()
-                        if f"{{{name}}}" not in endpoint.path
-                    },
-                    values,
-                )
+                Partition.of(endpoint, values, scope, **_query_params(endpoint, values))
                 for values in self._settings.configured.get(endpoint.name, ())
             ]
         parent = endpoint.parent
         if parent is None:
-            return [Partition(partition_name(scope))]
+            return [Partition.of(endpoint, {}, scope)]
         listed = self._context.poll_listing(parent.endpoint, self.progress)
         if listed is None:
             return None
         return [
-            Partition(partition_name(key, scope), {parent.param: str(key)}, {parent.column: key})
+            Partition.of(endpoint, {parent.column: key}, scope, **{parent.param: str(key)})
             for key in dict.fromkeys(listed.page.table[parent.key].to_pylist())
         ]
 
@@ -498,3 +490,10 @@ class StreamSync:
         if self.endpoint.full_read_every:
             state["whole_at"] = format_time(self._context.until)
         self.save(state)
+
+
+def _query_params(endpoint: Endpoint, values: Mapping[str, int | str]) -> dict[str, str]:
+    """Return the configured values that are not a part of the path."""
+    return {
+        name: str(value) for name, value in values.items() if f"{{{name}}}" not in endpoint.path
+    }
