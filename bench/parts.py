@@ -57,16 +57,16 @@ def watch_textlift() -> Parts:
     from textlift.codec import xml, xml_columns
     from textlift.extract import fetch
     from textlift.http import client
-    from textlift.load import resources
+    from textlift.load import items, package
 
     parts = Parts()
-    parts.watch(client.Client, "_ask", "HTTP")
+    parts.watch(client.Client, "_send", "HTTP")
     parts.watch(client.Client, "_read", "unpacking")
     parts.watch(xml_columns, "read", "decoding")
     parts.watch(xml.XmlCodec, "by_elements", "decoding")
     parts.watch(fetch, "build_page", "Arrow")
     parts.watch(tables, "convert", "Arrow")
-    parts.watch(resources._Package, "add", "Arrow")
-    parts.watch(resources._Package, "batch", "Arrow")
-    parts.watch(resources, "_child_item", "Arrow")
+    parts.watch(package.Package, "add", "Arrow")
+    parts.watch(package.Package, "_batch", "Arrow")
+    parts.watch(items, "_child_item", "Arrow")
     return parts

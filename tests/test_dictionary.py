@@ -17,7 +17,7 @@ from textlift.arrow.tables import ROW, empty_page
 from textlift.cli import main
 from textlift.declare import ChildList, Column, ColumnType, Endpoint, Personal
 from textlift.dictionary import DELETED, LIST_INDEX, LOAD_ID, Table, all_tables, tables_of
-from textlift.load import resources
+from textlift.load import contract
 from textlift.load.describe import describe
 from textlift.load.runs import LOAD_RUNS
 from textlift.registry import SERVICES, job_of
@@ -217,7 +217,7 @@ def other_words(monkeypatch: pytest.MonkeyPatch) -> None:
             ],
         )
 
-    monkeypatch.setattr(resources, "describe", say)
+    monkeypatch.setattr(contract, "describe", say)
 
 
 def test_a_run_writes_no_comment_while_the_schema_is_the_same(account: Open) -> None:

@@ -115,7 +115,7 @@ def test_one_source_object_runs_as_often_as_one_likes(account: Open, clock: Cloc
 def test_a_limit_cuts_a_load_short_and_the_next_full_run_brings_the_rest(
     account: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("textlift.load.resources.BATCH_ROWS", 10)
+    monkeypatch.setattr("textlift.load.package.BATCH_ROWS", 10)
     warehouse = account()
     # 62 pages are too many for one window. A limit counts tables, and the rows come first.
     warehouse.pipeline().run(warehouse.source(page_size=1).with_resources("profiles").add_limit(1))

@@ -109,7 +109,7 @@ def test_a_first_load_keeps_to_the_contract_too(account: Open, contract: str) ->
 def test_a_contract_holds_in_every_batch(
     account: Open, monkeypatch: pytest.MonkeyPatch, contract: str
 ) -> None:
-    monkeypatch.setattr("textlift.load.resources.BATCH_ROWS", 10)
+    monkeypatch.setattr("textlift.load.package.BATCH_ROWS", 10)
     warehouse = account()
     profile = add_undeclared(warehouse)
     warehouse.load("profiles", schema_contract=contract, page_size=5)

@@ -14,7 +14,7 @@ from textlift.arrow import spool
 from textlift.arrow.spool import Spool
 from textlift.arrow.tables import ROW, Page, Reject
 from textlift.extract import assemble
-from textlift.load import resources
+from textlift.load import package
 from textlift.sandbox import Request, Response, rehearse
 
 MEGABYTE = 2**20
@@ -30,7 +30,7 @@ def page_of(count: int, text: str = "x") -> Page:
 def nothing_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spool, "MEMORY", 0)
     monkeypatch.setattr(assemble, "PIECE_ROWS", 7)
-    monkeypatch.setattr(resources, "BATCH_ROWS", 10)
+    monkeypatch.setattr(package, "BATCH_ROWS", 10)
 
 
 @pytest.mark.usefixtures("nothing_in_memory")
@@ -70,7 +70,7 @@ def test_rows_that_come_in_pieces_are_all_loaded(account: Open, page_size: int) 
 def test_a_page_with_long_lists_is_handed_out_in_pieces(
     account: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resources, "BATCH_ROWS", 50)
+    monkeypatch.setattr(package, "BATCH_ROWS", 50)
     warehouse = account(profiles=40)
     profiles = warehouse.box.service.rows("profiles")
     lists = ("subscriptions", "custom_columns", "clicks", "integrations")

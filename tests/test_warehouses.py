@@ -38,7 +38,7 @@ from tests.support.truth import comparable, expected
 from tests.support.warehouses import AnyWarehouse, LakeWarehouse, PostgresWarehouse, assert_same
 from textlift.destinations import checked
 from textlift.errors import ConfigurationError, DestinationFailed
-from textlift.load import resources
+from textlift.load import package
 from textlift.load.cursors import forget_cursors, stored_cursors
 from textlift.load.loading import load
 from textlift.load.runs import recent_runs
@@ -117,7 +117,7 @@ def test_an_update_replaces_the_row_and_the_last_entry_of_a_list_goes(
 def test_a_column_that_turns_up_within_a_package_is_not_lost(
     account: AnyWarehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resources, "BATCH_ROWS", 10)
+    monkeypatch.setattr(package, "BATCH_ROWS", 10)
     monkeypatch.setenv("DATA_WRITER__BUFFER_MAX_ITEMS", "1")
     warehouse = account()
     service = warehouse.box.service
