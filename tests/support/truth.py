@@ -42,6 +42,8 @@ def flatten(value: Mapping[str, Any], prefix: str = "") -> Row:
 def _flatten_all(rows: Iterable[Row]) -> list[Row]:
     rows = list(rows)
     objects = {name for row in rows for name, value in row.items() if isinstance(value, Mapping)}
+    # In a small account there may be no call with one.
+    objects.add("legislator")
     # A missing object has no column.
     return [
         flatten({k: v for k, v in row.items() if v is not None or k not in objects}) for row in rows
