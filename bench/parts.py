@@ -53,7 +53,7 @@ class Parts:
 
 def watch_textlift() -> Parts:
     """Add timers to the parts of the pipeline before dlt, and return their times."""
-    from textlift.arrow import tables
+    from textlift.arrow import build
     from textlift.codec import xml, xml_columns
     from textlift.extract import fetch
     from textlift.http import client
@@ -65,7 +65,7 @@ def watch_textlift() -> Parts:
     parts.watch(xml_columns, "read", "decoding")
     parts.watch(xml.XmlCodec, "by_elements", "decoding")
     parts.watch(fetch, "build_page", "Arrow")
-    parts.watch(tables, "convert", "Arrow")
+    parts.watch(build, "convert", "Arrow")
     parts.watch(package.Package, "add", "Arrow")
     parts.watch(package.Package, "_batch", "Arrow")
     parts.watch(items, "_child_item", "Arrow")

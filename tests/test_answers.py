@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.pages import entries, rows
-from textlift.arrow.tables import Page, build_page
+from textlift.arrow.build import build_page
+from textlift.arrow.pages import Page
 from textlift.codec.xml import MIN_BYTES, XmlCodec
 from textlift.declare import Endpoint
 from textlift.errors import (

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from tests.support.pages import entries, rows
-from textlift.arrow.tables import Page, build_page
+from textlift.arrow.build import build_page
+from textlift.arrow.pages import Page
 from textlift.codec.dialects import JsonDialect, XmlDialect
 from textlift.codec.json import JsonCodec
 from textlift.codec.xml import XmlCodec

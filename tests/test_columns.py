@@ -12,7 +12,8 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from textlift.arrow.tables import Page, build_page
+from textlift.arrow.build import build_page
+from textlift.arrow.pages import Page
 from textlift.codec import xml, xml_columns
 from textlift.codec.records import Decoded
 from textlift.codec.xml import XmlCodec

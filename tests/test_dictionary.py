@@ -13,7 +13,8 @@ from dlt.common.schema import Schema
 
 from tests.conftest import PROJECT, Open, Warehouse
 from tests.support.warehouses import AnyWarehouse, PostgresWarehouse
-from textlift.arrow.tables import ROW, empty_page
+from textlift.arrow.build import empty_page
+from textlift.arrow.pages import ROW
 from textlift.cli import main
 from textlift.declare import ChildList, Column, ColumnType, Endpoint, Personal
 from textlift.dictionary import DELETED, LIST_INDEX, LOAD_ID, Table, all_tables, tables_of

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import slow_but
-from textlift.arrow.tables import Page, times
+from textlift.arrow.pages import Page, times
 from textlift.declare import Paging
 from textlift.errors import ServiceError
 from textlift.extract.paging import (

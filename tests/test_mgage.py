@@ -40,7 +40,7 @@ from tests.support.messages import (
     written,
 )
 from tests.support.truth import Row, comparable
-from textlift.arrow.tables import add_row_keys
+from textlift.arrow.pages import add_row_keys
 from textlift.errors import ConfigurationError
 from textlift.sandbox import Request, Response
 from textlift.sandbox.mgage import LINKS, ORDERS, failure

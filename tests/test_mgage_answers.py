@@ -23,7 +23,7 @@ from tests.support.pages import (
     rows,
     text_of,
 )
-from textlift.arrow.tables import Page
+from textlift.arrow.pages import Page
 from textlift.codec.json import MAX_DEPTH
 from textlift.errors import (
     ApiError,

@@ -12,7 +12,7 @@ from tests.conftest import Open
 from tests.support.commands import REJECTED, run
 from textlift.arrow import new_columns
 from textlift.arrow.new_columns import NewColumns
-from textlift.arrow.tables import ROW, Page, concat_pages
+from textlift.arrow.pages import ROW, Page, concat_pages
 from textlift.codec.records import Reject
 from textlift.declare import ChildList, Column, ColumnType, Endpoint
 

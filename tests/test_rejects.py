@@ -10,7 +10,9 @@ import pytest
 
 from tests.conftest import Open, Warehouse
 from tests.support.hooks import corrupted
-from textlift.arrow.tables import Reject, empty_page, without_repeats
+from textlift.arrow.build import empty_page
+from textlift.arrow.pages import without_repeats
+from textlift.codec.records import Reject
 from textlift.extract.slices import Partition, Slice
 from textlift.load import resources
 from textlift.load.rejects import SCHEMA, Rejections

@@ -11,8 +11,9 @@ import pytest
 from tests.conftest import Open, slow_but
 from tests.support.accounts import assert_same
 from textlift.arrow import spool
+from textlift.arrow.pages import ROW, Page
 from textlift.arrow.spool import Spool
-from textlift.arrow.tables import ROW, Page, Reject
+from textlift.codec.records import Reject
 from textlift.extract import assemble
 from textlift.load import package
 from textlift.sandbox import Request, Response, rehearse

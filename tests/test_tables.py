@@ -14,19 +14,18 @@ from dlt.common.normalizers.naming.snake_case import NamingConvention
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from textlift.arrow.tables import (
-    ARROW_TYPES,
+from textlift.arrow.build import build_page
+from textlift.arrow.pages import (
     ROW,
     Page,
     add_row_keys,
-    build_page,
     concat_pages,
     constant,
-    convert,
     filter_page,
     split_page,
     with_column,
 )
+from textlift.arrow.types import ARROW_TYPES, convert
 from textlift.codec.records import Decoded, Records, Rows
 from textlift.codec.schema import (
     MAX_NEW_FIELDS,

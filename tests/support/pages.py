@@ -6,7 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from textlift.arrow.tables import Page, build_page
+from textlift.arrow.build import build_page
+from textlift.arrow.pages import Page
 from textlift.codec import xml
 from textlift.codec.json import JsonCodec
 from textlift.declare import Endpoint

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from textlift.arrow.tables import ROW, TOO_WIDE, Page, empty_page, filter_page, row_key
+from textlift.arrow.build import TOO_WIDE, empty_page
+from textlift.arrow.pages import ROW, Page, filter_page, row_key
 from textlift.codec.records import Reject
 from textlift.declare import Endpoint
 

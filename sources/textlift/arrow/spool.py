@@ -15,7 +15,7 @@ from typing import IO
 
 import pyarrow as pa
 
-from textlift.arrow.tables import Page
+from textlift.arrow.pages import Page
 
 #: Bytes of pages kept in memory; further pages go to disk.
 MEMORY = 32 * 2**20

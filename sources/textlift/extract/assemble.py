@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from textlift.arrow.keys import is_last_of_its_key, packed_keys
-from textlift.arrow.tables import (
+from textlift.arrow.pages import (
     Page,
     add_row_keys,
     concat_pages,

@@ -10,7 +10,8 @@ from typing import Any, Generic
 
 from dlt.common import logger
 
-from textlift.arrow.tables import Page, build_page, clip_page, join_pieces, unreadable_page
+from textlift.arrow.build import build_page, unreadable_page
+from textlift.arrow.pages import Page, clip_page, join_pieces
 from textlift.codec.records import Codec
 from textlift.declare import Endpoint, Paging
 from textlift.errors import ApiError, MalformedResponse, ServiceError, TransientError

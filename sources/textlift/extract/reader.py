@@ -15,8 +15,9 @@ from typing import Any
 
 from dlt.common import logger
 
+from textlift.arrow.build import empty_page
+from textlift.arrow.pages import Page, clip_page, row_digests, times
 from textlift.arrow.spool import Spool, Spooled
-from textlift.arrow.tables import Page, clip_page, empty_page, row_digests, times
 from textlift.codec.records import Reject
 from textlift.declare import Endpoint
 from textlift.errors import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from textlift.arrow.tables import Page
+from textlift.arrow.pages import Page
 from textlift.declare import Endpoint
 from textlift.windows import Window
 

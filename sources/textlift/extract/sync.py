@@ -17,7 +17,7 @@ from dlt.common import logger
 
 from textlift import clock
 from textlift.arrow.new_columns import NewColumns
-from textlift.arrow.tables import concat_pages, latest, lost_records
+from textlift.arrow.pages import concat_pages, latest, lost_records
 from textlift.declare import Endpoint
 from textlift.destinations.stored import Covered
 from textlift.errors import ConfigurationError, ServiceError

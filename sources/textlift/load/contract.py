@@ -18,12 +18,8 @@ from dlt.extract import DltResource
 from dlt.extract.items import DataItemWithMeta
 
 from textlift import dictionary
-from textlift.arrow.tables import (
-    ROW,
-    Page,
-    empty_page,
-    filter_page,
-)
+from textlift.arrow.build import empty_page
+from textlift.arrow.pages import ROW, Page, filter_page
 from textlift.declare import Endpoint
 from textlift.load.describe import describe
 from textlift.load.items import Batch, tables_of

@@ -14,11 +14,7 @@ from dlt.common.configuration.container import Container
 from dlt.common.destination import DestinationCapabilitiesContext
 from dlt.common.schema.typing import TColumnSchema
 
-from textlift.arrow.tables import (
-    ROW,
-    Page,
-    with_column,
-)
+from textlift.arrow.pages import ROW, Page, with_column
 from textlift.declare import Endpoint
 from textlift.dictionary import DELETED, LIST_INDEX
 from textlift.load.rejects import REJECTED_RECORDS, disposition

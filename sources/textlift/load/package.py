@@ -11,13 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from textlift.arrow.keys import SeenKeys, packed_keys
+from textlift.arrow.pages import Page, concat_pages, filter_page, split_page
 from textlift.arrow.spool import Spool, Spooled
-from textlift.arrow.tables import (
-    Page,
-    concat_pages,
-    filter_page,
-    split_page,
-)
 from textlift.extract.slices import SliceRows
 from textlift.extract.sync import StreamSync
 from textlift.load.contract import within_contract

@@ -19,7 +19,8 @@ from dlt.common import logger
 from dlt.common.schema.utils import has_table_seen_data
 
 from textlift import dictionary
-from textlift.arrow.tables import Page, schema_of
+from textlift.arrow.pages import Page
+from textlift.arrow.types import schema_of
 from textlift.codec.records import Reject
 from textlift.declare import Endpoint
 from textlift.destinations.stored import having, stored_rows

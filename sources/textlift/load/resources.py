@@ -18,11 +18,8 @@ import pyarrow.compute as pc
 from dlt.common import logger
 from dlt.extract import DltResource
 
-from textlift.arrow.tables import (
-    ROW,
-    Page,
-    empty_page,
-)
+from textlift.arrow.build import empty_page
+from textlift.arrow.pages import ROW, Page
 from textlift.declare import Endpoint
 from textlift.destinations.stored import current_load_id, stored_rows
 from textlift.dictionary import DELETED

@@ -22,7 +22,7 @@ from dlt.common.schema.typing import C_DLT_LOAD_ID
 from dlt.extract import DltSource
 
 from textlift import __version__, clock, dictionary
-from textlift.arrow.tables import schema_of
+from textlift.arrow.types import schema_of
 from textlift.destinations import checked
 from textlift.destinations.stored import open_batches
 from textlift.load.describe import describe
