@@ -36,8 +36,6 @@ def schema_of(table: Table) -> pa.Schema:
 _FIRST_TIME, _LAST_TIME = -62135596800 * 10**6, 253402300800 * 10**6 - 1
 #: A time that means NULL: the zero date, with or without a zero time and a zone.
 _ZERO_TIME = r"^0000-00-00(?:[ T]00:00(?::00(?:\.0+)?)?)?\s*(?:Z|UTC|GMT|[+-]\d\d:?\d\d)?$"
-
-
 _FLAGS = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
 
 
