@@ -58,7 +58,8 @@ def test_campaign_subscribers(service: MobileCommons, box: Sandbox, client: Any)
     assert len(rows) > 1000
     table = client.get_campaign_subscribers(campaign_id=162603)
     assert table["id"] == [str(row["id"]) for row in rows]
-    assert pages(box) == ["1", "2", "3"]
+    # The last one is empty.
+    assert pages(box) == [str(n) for n in range(1, -(-len(rows) // 1000) + 2)]
 
 
 def test_broadcasts(service: MobileCommons, box: Sandbox, client: Any) -> None:

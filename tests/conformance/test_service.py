@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import PROJECT, TODAY, Warehouse
+from tests.conftest import PROJECT, TODAY, Warehouse, slow_but
 from tests.support.services import warehouse_of
 from textlift.declare import ColumnType
 from textlift.errors import CredentialsError
@@ -33,6 +33,8 @@ KINDS = {
     ColumnType.TEXT: "VARCHAR",
     ColumnType.TIMESTAMP: "TIMESTAMP WITH TIME ZONE",
 }
+#: Smaller accounts than the sandboxes open by themselves: a load takes less time.
+SMALL = {"mcommons": {"profiles": 40}, "mgage": {"messages": 600}}
 #: ``-c LOAD service url folder``: loads from a sandbox into a DuckDB file, in small packages.
 LOAD = """
 import sys
@@ -49,7 +51,7 @@ load_from(service, url, Path(folder))
 @pytest.fixture(params=SERVICES)
 def warehouse(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Warehouse]:
     """An account in the sandbox of a service, and an empty warehouse for it."""
-    with Sandbox(sandbox_of(request.param).open(now=TODAY)) as box:
+    with Sandbox(sandbox_of(request.param).open(now=TODAY, **SMALL.get(request.param, {}))) as box:
         yield warehouse_of(request.param, box, tmp_path / "warehouse")
 
 
@@ -65,7 +67,7 @@ def rows(warehouse: Warehouse) -> dict[str, Counter[tuple[Any, ...]]]:
             declared = incremental.get(table)
             if declared and declared.retention:
                 since = warehouse.box.service.now() - declared.retention + timedelta(days=1)
-                there += f" AND {declared.cursor} >= '{since.isoformat()}'"
+                there += f" AND ifnull({declared.cursor} >= '{since.isoformat()}', true)"
             found[table] = Counter(warehouse.query(f"SELECT {names} FROM {table} WHERE {there}"))
     return found
 
@@ -143,7 +145,7 @@ def test_what_moves_between_pages_is_there_after_the_next_run(
     assert_same(warehouse)
 
 
-@pytest.mark.parametrize("requests", [3, 12])
+@pytest.mark.parametrize("requests", slow_but(slice(1), [8, 3]))
 def test_killed_while_it_reads_the_next_run_brings_everything_once(
     warehouse: Warehouse, requests: int
 ) -> None:
