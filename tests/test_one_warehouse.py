@@ -32,9 +32,10 @@ from textlift.cli.move import main as move
 IMPATIENT = """
 import sys
 from textlift.destinations import _duckdb
+from textlift.cli import end
 from textlift.cli.command import main
 _duckdb.LOCK_SECONDS = 0.2
-sys.exit(main(["mgage"]))
+end(main(["mgage"]))
 """
 #: A run of ours that has the file open until its standard input is closed.
 LOADING = """

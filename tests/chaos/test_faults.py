@@ -106,8 +106,8 @@ LASTING = {
     "reset": "the connection failed",
     "drop": "the connection failed",
     "redirect": "the service redirects",
-    "hang": "no answer",
-    "drip-head": "no answer",
+    "hang": "no complete response",
+    "drip-head": "no complete response",
 }
 
 
@@ -221,7 +221,7 @@ def test_queries_without_an_id_are_not_doubled_by_pages_that_are_ignored(
 WHOLE = ["control", "ampersand", "invalid-utf8", "no-id", "same-id", "broken", "external-entity"]
 WHOLE += ["entity-expansion", "deep", "huge-attribute"]
 REJECTED = [("mcommons", kind, None) for kind in WHOLE]
-REJECTED += [("mcommons", "nested", ""), ("mcommons", "bad-number", "subscriptions__campaign_id")]
+REJECTED += [("mcommons", "nested", ""), ("mcommons", "bad-number", "source__id")]
 REJECTED += [("mcommons", "bad-time", "created_at")]
 REJECTED += [("mgage", "broken", None), ("mgage", "invalid-utf8", "body")]
 REJECTED += [("mgage", "bad-time", "date"), ("mgage", "nested", "message")]
