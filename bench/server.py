@@ -123,9 +123,11 @@ class _Samples(Element):
         self._time = time
         self._parts: list[list[str]] = []
         for row in rows:
-            # No text contains \x01, so it marks the id and the time. Their order is fixed.
-            printed = element({**row, "id": "\x01", cursor: "\x01"}).replace(MARK, "")
-            self._parts.append(printed.split("\x01"))
+            # No text contains \x01 or a number this large, so they mark the time and the id. Their
+            # order is fixed. An element can depend on the last two bits of an id.
+            place = 10**18 + row["id"] % 4
+            printed = element({**row, "id": place, cursor: "\x01"}).replace(MARK, "")
+            self._parts.append(printed.replace(str(place), "\x01").split("\x01"))
 
     def __call__(self, number: Any) -> str:
         """Return the text of a row."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 from typing import Any
 
 import pytest
+from lxml import etree
 
 from bench.report import render
 from bench.server import ACCOUNTS, CROWDED_DAY, Remembered
@@ -86,6 +88,25 @@ def test_a_remembered_answer_is_made_once() -> None:
     denied = Request("GET", "/api/profiles", "profiles", [], {}, 1)
     assert [service.answer(denied).status for _ in range(2)] == [401, 401]
     assert service.made == 4
+
+
+@pytest.mark.parametrize(
+    ("account", "endpoint", "record"),
+    [("profiles", "profiles", "profile"), ("outgoing_messages", "sent_messages", "message")],
+)
+def test_a_large_account_has_every_row_with_its_own_id(
+    account: str, endpoint: str, record: str
+) -> None:
+    service = ACCOUNTS[account](2500)
+    pages = [
+        etree.fromstring(
+            gzip.decompress(service.answer(question(endpoint, limit="1000", page=n)).body)
+        )
+        for n in "1234"
+    ]
+    ids = [[row.get("id") for row in page.iterfind(f"*/{record}")] for page in pages]
+    assert [len(each) for each in ids] == [1000, 1000, 500, 0]
+    assert [number for each in ids for number in each] == [str(number) for number in range(1, 2501)]
 
 
 def test_a_crowd_is_the_same_in_one_window_and_in_two() -> None:
