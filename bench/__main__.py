@@ -213,7 +213,8 @@ def clean_environment() -> dict[str, str]:
     """Return the environment without the settings of the user."""
     settings = ("SOURCES__", "DESTINATION__", "RUNTIME__", "DLT_", "PIPELINES_DIR")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(settings)}
-    return {**kept, "PYTHONPATH": str(PROJECT / "sources"), "RUNTIME__DLTHUB_TELEMETRY": "false"}
+    path = os.pathsep.join([str(PROJECT), str(PROJECT / "sources")])
+    return {**kept, "PYTHONPATH": path, "RUNTIME__DLTHUB_TELEMETRY": "false"}
 
 
 def say(line: str) -> None:

@@ -38,7 +38,7 @@ def profiles(session: requests.Session, url: str) -> Iterator[Any]:
             return
         for row in answer["profile"]:
             for name, item in LISTS.items():
-                row[name] = (row[name] or {}).get(item, [])
+                row[name] = (row.get(name) or {}).get(item, [])
         yield answer["profile"]
 
 

@@ -179,7 +179,7 @@ def survey(kind: str, url: str) -> Figures:
             ("subscriptions", b"<subscription "),
             ("custom_columns", b"<custom_column "),
             ("clicks", b"<click "),
-            ("integrations", b"<integration>"),
+            ("integrations", b"<integration "),
         ):
             counts = [record.count(item) for record in records]
             rows[f"profiles__{name}"] += sum(counts)

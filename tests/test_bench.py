@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from lxml import etree
 
+from bench.__main__ import run
 from bench.report import render
-from bench.server import ACCOUNTS, CROWDED_DAY, Remembered
+from bench.server import ACCOUNTS, CROWDED_DAY, Remembered, Server
 from textlift.sandbox import Request
 from textlift.sandbox.mcommons import MobileCommons
 
@@ -129,3 +130,18 @@ def test_a_crowd_is_the_same_in_one_window_and_in_two() -> None:
     assert shared
     assert before + after.removeprefix(shared) == whole
     assert not messages(start_time=end)
+
+
+@pytest.mark.parametrize("kind", ["profiles", "outgoing_messages"])
+def test_every_way_to_load_runs_and_brings_every_row(kind: str) -> None:
+    ways = ["textlift", "idiomatic", "lxml", "parts", *(["parsons"] if kind == "profiles" else [])]
+    with Server(kind, 1200) as server:
+        rows = run("survey", kind, server)["rows"]
+        assert rows[kind] == 1200
+        loaded = {way: run(way, kind, server)["rows"] for way in ways}
+    full = {table: count for table, count in rows.items() if count}
+    assert {"textlift": loaded["textlift"], "idiomatic": loaded["idiomatic"]} == {
+        "textlift": full,
+        "idiomatic": full,
+    }
+    assert all(found.get(kind) == 1200 for found in loaded.values()), loaded
