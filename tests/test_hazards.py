@@ -459,7 +459,8 @@ def test_a_service_that_never_answers_fails_and_is_not_asked_for_ever(
     warehouse.box.latency = 0.5
     summary = warehouse.load("outgoing_messages", concurrency=4)
     assert "no complete response" in summary.failed["outgoing_messages"]
-    assert len(warehouse.box.requests) < 300
+    # It is not split down to windows of a second, each with a timeout of its own.
+    assert len(warehouse.box.requests) < 50
 
 
 # Hazard 7: a parent can vanish.
