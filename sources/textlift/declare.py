@@ -129,6 +129,21 @@ class TimeRange:
 
 
 @dataclass(frozen=True)
+class SortedList:
+    """How a request reads by time without a window: a list with the newest rows first.
+
+    It is read until rows are older than wanted.
+
+    Attributes:
+        param: Parameter that sorts the list.
+        value: Its value for the newest rows first, by the cursor.
+    """
+
+    param: str
+    value: str
+
+
+@dataclass(frozen=True)
 class Parent:
     """A parent endpoint, whose rows are the partitions of another endpoint.
 
@@ -154,6 +169,7 @@ class Endpoint:
         entity: Name of one row, in the singular. Other tables name its ``id`` ``<entity>_id``.
         meaning: Meaning of a row of the table. One or two sentences for analysts.
         path: Path below the base URL of the service. ``{column}`` stands for a configured value.
+        alternative_paths: Paths of the same rows, for services that answer 404 to ``path``.
         rows: Path of the rows in a response, as ``container/row``. ``.`` means that the response is
             the row.
         columns: The declared columns. All other columns are text.
@@ -169,6 +185,7 @@ class Endpoint:
         page_limit: Maximum number of rows on a page. ``None`` if the service states no limit.
         incremental: What is new, by time; ``None`` for a snapshot.
         time_range: How a request selects a window of an incremental endpoint.
+        sorted_list: How an incremental endpoint without windows is read.
         repeats: Whether the service lists a key once for each object that it belongs to. All rows
             with the key are kept.
         settled: Whether rows never leave a window. If so, the page before an empty page is not read
@@ -178,6 +195,8 @@ class Endpoint:
             partition.
         setting: Name of the setting that holds these values.
         not_found_codes: Error codes for a partition that does not exist.
+        optional: Whether an account can lack the endpoint. If the service denies access, that is
+            a note and no failure.
         full_read_every: Interval at which all rows are read, for changes that no window finds. An
             endpoint with a parent reads all rows of each partition.
         removed_column: Column for the time when a complete read no longer returned the row. The row
@@ -192,6 +211,7 @@ class Endpoint:
     columns: Columns
     key: tuple[str, ...] = ("id",)
     identity: tuple[str, ...] = ()
+    alternative_paths: tuple[str, ...] = ()
     aliases: Mapping[str, str] = field(default_factory=dict)
     lists: Mapping[str, ChildList] = field(default_factory=dict)
     content: tuple[str, ...] = ()
@@ -201,12 +221,14 @@ class Endpoint:
     page_limit: int | None = None
     incremental: Incremental | None = None
     time_range: TimeRange | None = None
+    sorted_list: SortedList | None = None
     repeats: bool = False
     settled: bool = False
     parent: Parent | None = None
     configured: tuple[str, ...] = ()
     setting: str | None = None
     not_found_codes: frozenset[int | str] = frozenset()
+    optional: bool = False
     full_read_every: timedelta | None = None
     removed_column: str | None = None
 

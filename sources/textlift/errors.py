@@ -12,6 +12,7 @@
         │   ├── ResponseTimeout      no response in time
         │   └── MalformedResponse    a response that is cut short or garbled
         ├── ApiError                 the service refused the request, with an error code
+        │   └── AccessDenied         the credentials do not permit to read this resource
         └── WindowTooLarge           the service requires a shorter window
 """
 
@@ -97,8 +98,20 @@ class ApiError(ServiceError):
         self.code = code
 
 
+class AccessDenied(ApiError):
+    """The credentials do not permit to read this resource.
+
+    Other resources can be readable. If none is, the credentials are wrong.
+    """
+
+
 class WindowTooLarge(ServiceError):
     """The service refuses a window because it holds too many rows."""
+
+
+def is_denied(error: BaseException) -> bool:
+    """Return whether an error is, or was caused by, :class:`AccessDenied`."""
+    return isinstance(error, AccessDenied) or isinstance(error.__cause__, AccessDenied)
 
 
 def spoken(body: bytes) -> str:

@@ -24,6 +24,8 @@ from textlift.http.urls import link_params
 
 #: Malformed pages of one size within a page. Where there are more, it is not single records.
 MAX_MALFORMED_PIECES = 16
+#: HTTP status of a path that the service does not have.
+NOT_FOUND = 404
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,8 @@ class Fetcher:
         self._size = size
         self._progress = progress
         self._workers = workers
+        #: The paths to try; one, once a response has come from it.
+        self._paths = (endpoint.path, *endpoint.alternative_paths)
 
     def fetch(
         self,
@@ -185,17 +189,35 @@ class Fetcher:
         once: Sequence[type[TransientError]],
     ) -> Page:
         """Send a request and decode its response; send it once more if that is not well-formed."""
-        path, sent = self._path(slice_), 0
+        sent = 0
 
         def count() -> None:
             nonlocal sent
             self._progress.count_request(is_retry=sent > 0)
             sent += 1
 
-        def get() -> Any:
+        def get_from(path: str) -> Any:
             return self._service.client.get(
-                path, params, tuple(once), on_request=count, stop=self._workers.stop
+                path.format(**slice_.partition.values),
+                params,
+                route=path,
+                once=tuple(once),
+                on_request=count,
+                stop=self._workers.stop,
             )
+
+        def get() -> Any:
+            *others, last = self._paths
+            for path in others:
+                try:
+                    content = get_from(path)
+                except ApiError as error:
+                    if error.code != NOT_FOUND:
+                        raise
+                else:
+                    self._paths = (path,)
+                    return content
+            return get_from(last)
 
         def decode(body: bytes) -> Page:
             build = partial(self._build, body)
@@ -220,11 +242,9 @@ class Fetcher:
     def _build(self, body: bytes) -> Page:
         return build_page(self._endpoint, self._codec.decode(body))
 
-    def _path(self, slice_: Slice) -> str:
-        return self._endpoint.path.format(**slice_.partition.values)
-
     def _url(self, slice_: Slice) -> str:
-        return self._service.client.base_url + self._path(slice_)
+        path = self._paths[0].format(**slice_.partition.values)
+        return self._service.client.base_url + path
 
     def _window_params(self, slice_: Slice) -> dict[str, str]:
         """Return the parameters of a slice without those of the page."""

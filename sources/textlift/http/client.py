@@ -6,6 +6,7 @@ of all others.
 
 from __future__ import annotations
 
+import math
 import re
 import socket
 import ssl
@@ -31,6 +32,7 @@ from textlift.errors import (
     TextliftError,
     TransientError,
 )
+from textlift.http.rate import TOO_MANY_REQUESTS, Route, route_of
 from textlift.http.stop import StopSignal
 from textlift.http.transport import open_session
 from textlift.http.urls import check_base_url, is_loopback
@@ -44,7 +46,7 @@ CONNECT_TIMEOUT = 10.0
 MIN_RATE = 1000
 #: A body that takes more than this many timeouts is given up, however fast it is.
 MAX_TIMEOUTS = 10
-TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
+TRANSIENT_STATUSES = frozenset({408, 425, TOO_MANY_REQUESTS, 500, 502, 503, 504})
 #: Exception → what a host did, to follow its name in a message.
 _FAILURES: Mapping[type[BaseException], str] = {
     socket.gaierror: "was not found in DNS",
@@ -146,11 +148,13 @@ class Client(Generic[Content]):
             failure.
         params: Parameters of every request.
         concurrency: Most requests at a time, 1 to 160; the caller has no more threads.
+        requests_per_second: Most requests per second of a route; ``None`` if the service sets no
+            such limit.
         retries: Attempts and pauses.
         max_bytes: Largest body accepted, in bytes after decompression.
 
     Raises:
-        ConfigurationError: ``base_url`` or ``concurrency`` cannot be used.
+        ConfigurationError: ``base_url``, ``concurrency`` or ``requests_per_second`` cannot be used.
     """
 
     def __init__(
@@ -160,6 +164,7 @@ class Client(Generic[Content]):
         check: Callable[[HttpResponse], Content],
         params: Mapping[str, str] | None = None,
         concurrency: int = 16,
+        requests_per_second: float | None = None,
         retries: Retries = Retries(),
         max_bytes: int = 128 * 2**20,
     ) -> None:
@@ -167,10 +172,15 @@ class Client(Generic[Content]):
             raise ConfigurationError(
                 f"concurrency is {concurrency}.\nIt must lie between 1 and {MAX_CONCURRENCY}."
             )
+        if requests_per_second is not None and requests_per_second <= 0:
+            raise ConfigurationError(
+                f"requests_per_second is {requests_per_second}.\nIt must be more than 0."
+            )
         self.base_url = check_base_url(base_url)
         self.concurrency = concurrency
         self._check = check
         self._params = dict(params or {})
+        self._rate = requests_per_second
         self._retries = retries
         self._max_bytes = max_bytes
         self._not_before = 0.0
@@ -179,10 +189,17 @@ class Client(Generic[Content]):
         self._proxies = {"http": "", "https": ""} if loopback else None
         self._session = open_session(auth, self.base_url, concurrency)
 
+    @property
+    def route_concurrency(self) -> int:
+        """Most requests of one route that can be of use at a time."""
+        # One is under way and one waits for its turn; more would keep threads from other routes.
+        return min(self.concurrency, math.ceil(self._rate) + 1) if self._rate else self.concurrency
+
     def get(
         self,
         path: str,
         params: Mapping[str, str],
+        route: str | None = None,
         once: tuple[type[TransientError], ...] = (),
         on_request: Callable[[], None] = lambda: None,
         stop: StopSignal | None = None,
@@ -192,6 +209,7 @@ class Client(Generic[Content]):
         Args:
             path: Path below the base URL.
             params: Query parameters.
+            route: What the service's limit per second counts together; the path by default.
             once: Retriable failures that are not to be retried this time.
             on_request: Called for each request sent, retries included.
             stop: Ends the retries.
@@ -211,16 +229,19 @@ class Client(Generic[Content]):
             before_sleep=lambda state: self._log_retry(path, state),
             reraise=True,
         )
-        return retrying(self._send, path, params, on_request, stop)
+        limit = route_of(self.base_url, route or path, self._rate) if self._rate else None
+        return retrying(self._send, path, params, limit, on_request, stop)
 
     def _send(
         self,
         path: str,
         params: Mapping[str, str],
+        limit: Route | None,
         on_request: Callable[[], None],
         stop: StopSignal,
     ) -> Content:
         stop.pause(self._not_before - time.monotonic())
+        turn = limit.wait(stop) if limit else 0
         stop.raise_if_set()
         on_request()
         started = time.monotonic()
@@ -233,6 +254,8 @@ class Client(Generic[Content]):
                 proxies=self._proxies,
                 stream=True,
             ) as response:
+                if limit:
+                    limit.answered(turn, response.status_code, response.headers)
                 body = self._read(response)
         except (requests.RequestException, HTTPError) as error:
             # Without the cause: its text holds the query, and so the company's key.

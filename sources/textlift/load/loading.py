@@ -28,7 +28,7 @@ from filelock import FileLock, Timeout
 
 from textlift.destinations import checked, contents, reason
 from textlift.dlt_setup import set_up_dlt
-from textlift.errors import AlreadyRunning, ConfigurationError, TextliftError
+from textlift.errors import AlreadyRunning, ConfigurationError, CredentialsError, TextliftError
 from textlift.extract.state import ACCOUNT_HINT, parts_of_accounts
 from textlift.extract.state import full_refresh as full_refresh_of_loads
 from textlift.load.cursors import forget_cursors, resource_states
@@ -144,7 +144,11 @@ def _load_packages(
     summary: Summary,
     runs: RunLog,
 ) -> None:
-    """Fill and load packages until no resource has anything left."""
+    """Fill and load packages until no resource has anything left.
+
+    Raises:
+        CredentialsError: The service permits to read none of the resources.
+    """
     remaining = list(names)
     while remaining:
         for resource in source.resources.values():
@@ -162,6 +166,14 @@ def _load_packages(
             runs.add(name, report)
             _note_report(summary, name, report)
         remaining = [name for name in remaining if report_of(source.resources[name]).unfinished]
+    reports = [report_of(source.resources[name]) for name in names]
+    asked = [report for report in reports if report.progress.requests]
+    if asked and all(report.denied for report in asked):
+        raise CredentialsError(
+            f"{asked[0].failed or asked[0].note}\n"
+            "The service permits to read none of the resources: check "
+            f"sources.{source.name}.credentials."
+        )
 
 
 def _write_failed(pipeline: Pipeline, runs: RunLog, error: Exception) -> None:

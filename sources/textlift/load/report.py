@@ -29,6 +29,7 @@ class StreamReport:
         envelope_columns: Cursor → column → value that the service gave for all rows at once.
         note: Why nothing was to be read, if nothing was.
         failed: Why the resource was not loaded, where failures are isolated.
+        denied: Whether that is because the credentials do not permit to read it.
         progress: Counts of the whole stream, up to date at any time.
     """
 
@@ -43,6 +44,7 @@ class StreamReport:
     envelope_columns: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict)
     note: str | None = None
     failed: str | None = None
+    denied: bool = False
     progress: Progress = field(default_factory=Progress)
 
 

@@ -23,7 +23,7 @@ from textlift.arrow.pages import ROW, Page
 from textlift.declare import Endpoint
 from textlift.destinations.stored import current_load_id, stored_rows
 from textlift.dictionary import DELETED
-from textlift.errors import ConfigurationError, ServiceError
+from textlift.errors import ConfigurationError, ServiceError, is_denied
 from textlift.extract.state import ACCOUNT_HINT, account_state, is_planning
 from textlift.extract.sync import StreamSync, SyncContext
 from textlift.load.contract import declare
@@ -124,7 +124,11 @@ def build_resource(context: SyncContext, endpoint: Endpoint) -> DltResource:
                 this_resource.selected = False
                 package.table_rows.clear()
             report = _filled(begun, sync, package, unfinished=False)
-            set_report(this_resource, replace(report, failed=failed))
+            if is_denied(error) and endpoint.optional:
+                report = replace(report, note=f"the account does not have it: {failed}")
+            else:
+                report = replace(report, failed=failed)
+            set_report(this_resource, replace(report, denied=is_denied(error)))
         finally:
             context.leave(sync, unfinished, wait)
 
