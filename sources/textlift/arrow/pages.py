@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from textlift.codec.records import Reject
 from textlift.declare import Endpoint
+from textlift.windows import SECOND
 
 #: Column with the number of the root row that a list entry belongs to; never loaded.
 ROW = "_row"
@@ -219,6 +220,20 @@ def latest(table: pa.Table, column: str) -> datetime | None:
     """Return the latest time in a column; ``None`` if there is none."""
     time: datetime | None = pc.max(table[column]).as_py()
     return time
+
+
+def is_between(
+    table: pa.Table, column: str, first: datetime | None, last: datetime | None
+) -> list[bool]:
+    """Return for each row whether its time lies between two seconds, or is missing."""
+    wanted = pa.repeat(pa.scalar(True), table.num_rows)
+    times = table[column]
+    if first:
+        wanted = pc.and_(wanted, pc.greater_equal(times, pa.scalar(first, times.type)))
+    if last:
+        wanted = pc.and_(wanted, pc.less(times, pa.scalar(last + SECOND, times.type)))
+    found: list[bool] = pc.fill_null(wanted, True).to_pylist()
+    return found
 
 
 def key_values(table: pa.Table, key: Sequence[str]) -> list[Any]:

@@ -106,11 +106,13 @@ class PageMetadata:
         head: Digests of its first rows, up to ``EDGE_ROWS``.
         tail: Digests of its last rows, up to ``EDGE_ROWS``.
         page_count: Number of pages, if the service states it.
+        total: Rows on all pages, if the service states them.
         next_link: URL of the next page, if the service names it.
         dated: Rows with a time.
         inside: Rows with a time in the requested window.
-        earliest: The first of these times.
-        latest: The last of these times.
+        earliest: The first of these times; of a sorted list, that of all rows.
+        latest: The last of these times; of a sorted list, that of all rows.
+        descends: Whether no row of the page has a later time than the one before it.
         salvaged: Whether records may be missing from the count.
         pieced: Whether it was made of several responses, between which rows may have moved.
     """
@@ -122,11 +124,13 @@ class PageMetadata:
     head: tuple[int, ...] = ()
     tail: tuple[int, ...] = ()
     page_count: int | None = None
+    total: int | None = None
     next_link: str | None = None
     dated: int = 0
     inside: int = 0
     earliest: datetime | None = None
     latest: datetime | None = None
+    descends: bool = True
     salvaged: bool = False
     pieced: bool = False
 

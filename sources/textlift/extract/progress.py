@@ -32,6 +32,9 @@ class Progress:
     _part: float = 0.0
     _started: float = field(default_factory=time.monotonic)
     _windows: deque[Window | None] = field(default_factory=deque)
+    _totals: dict[int, int] = field(default_factory=dict)
+    _rows_of_slice: int = 0
+    _first: int = 0
 
     def count_request(self, is_retry: bool) -> None:
         """Count a request that is about to be sent."""
@@ -43,6 +46,16 @@ class Progress:
         """Note slices that are to be read, each by its window, in order."""
         self._windows.extend(windows)
         self.slices = self._whole + len(self._windows)
+        self._first, self._totals = self._whole, {}
+
+    def expect_rows(self, number: int, rows: int) -> None:
+        """Note the rows of a slice.
+
+        Args:
+            number: Which one of the slices that were noted last, from 0.
+            rows: How many the service says there are.
+        """
+        self._totals[self._first + number] = rows
 
     def count_rows(self, rows: int, window: Window | None, is_last: bool) -> None:
         """Count rows of the next slice, or of a part of it.
@@ -53,14 +66,20 @@ class Progress:
             is_last: Whether no more rows of this window follow.
         """
         self.rows += rows
+        self._rows_of_slice += rows
+        total = self._totals.get(self._whole)
+        if total:
+            # Rows are a better measure than time: they are not spread evenly.
+            self._part = min(1.0, self._rows_of_slice / total)
         if not is_last or not self._windows:
             return
         whole = self._windows[0]
         if whole and window and window.end < whole.end:
-            self._part = (window.end - whole.start) / (whole.end - whole.start)
+            if not total:
+                self._part = (window.end - whole.start) / (whole.end - whole.start)
             return
         self._windows.popleft()
-        self._whole, self._part = self._whole + 1, 0.0
+        self._whole, self._part, self._rows_of_slice = self._whole + 1, 0.0, 0
 
     @property
     def slices_done(self) -> float:

@@ -39,10 +39,12 @@ from textlift.extract.paging import (
     PageMetadata,
     PageRequest,
     PageSize,
+    Plan,
     plan_for,
 )
 from textlift.extract.progress import Progress
 from textlift.extract.slices import Slice, SliceRows
+from textlift.extract.sorted_list import SortedPlan
 from textlift.extract.workers import Workers
 from textlift.windows import SECOND, Window
 
@@ -62,10 +64,12 @@ class _SliceRead:
         budget: Bounds the requests without new rows; shared by the parts of a slice.
         splits: How often its window was split because of timeouts or refusals.
         malformed: Whether its window is a part of one whose response is malformed.
+        number: Number of the slice in the order of the slices to read; ``None`` for a part of one.
         version: Version of the page size when the reading began.
         wanted: Pages to request.
         pages: Pages received, in the order of their ``place``.
         rows: Rows of these pages.
+        total: Rows of the slice, if the service states them.
         rejects: What is to be rejected beside what the pages say.
         not_found: Why there are no rows, if the partition does not exist.
         replaced: Whether other reads have taken its place.
@@ -80,19 +84,23 @@ class _SliceRead:
         splits: int = 0,
         malformed: bool = False,
         probes: Sequence[int] = (),
+        number: int | None = None,
+        before: PageMetadata | None = None,
     ) -> None:
         self.slice_ = slice_
+        self.number = number
         self.budget = budget
         self.splits = splits
         self.malformed = malformed
         self.version = size.version
-        self.plan = plan_for(endpoint, size, slice_.window, probes)
+        self.plan = _plan_of(slice_, endpoint, size, probes, before)
         self.wanted: deque[PageRequest] = deque()
         self.started = False
         self.replaced = False
         self.spool = Spool()
         self.pages: list[Spooled] = []
         self.rows = 0
+        self.total: int | None = None
         self.rejects: list[Reject] = []
         self.not_found: str | None = None
 
@@ -104,6 +112,10 @@ class _SliceRead:
     def splittable(self) -> bool:
         return self.slice_.window is not None and self.slice_.window.splittable
 
+    @property
+    def sorted_plan(self) -> SortedPlan | None:
+        return self.plan if isinstance(self.plan, SortedPlan) else None
+
     def once(self) -> list[type[TransientError]]:
         """Return the failures that are not retried, because shorter windows are requested instead."""
         once: list[type[TransientError]] = []
@@ -112,6 +124,19 @@ class _SliceRead:
         if self.splittable and self.malformed:
             once.append(MalformedResponse)
         return once
+
+
+def _plan_of(
+    slice_: Slice,
+    endpoint: Endpoint,
+    size: PageSize,
+    probes: Sequence[int],
+    before: PageMetadata | None,
+) -> Plan:
+    # If pages have another size than requested, no place in the list is known: all of it is read.
+    if slice_.list_part and size.is_kept:
+        return SortedPlan(endpoint.paging, size, slice_.list_part, before)
+    return plan_for(endpoint, size, slice_.window, probes)
 
 
 class _KeptPages:
@@ -156,6 +181,9 @@ class Reader:
         self._workers = workers
         self._size = PageSize(limit)
         self._fetcher = Fetcher(service, endpoint, self._size, progress, workers)
+        self._progress = progress
+        self._most_requests = service.client.route_concurrency
+        self._begun = 0
         self._slices = iter(slices)
         self._order: list[_SliceRead] = []
         self._pieces: Iterator[SliceRows] | None = None
@@ -209,13 +237,16 @@ class Reader:
             yield SliceRows(slice_, page, read.not_found, ends_partition=False, is_last=False)
             page = following
         read.spool.close()
-        yield SliceRows(slice_, page, read.not_found, ends_partition)
+        part = read.sorted_plan.following if read.sorted_plan else None
+        yield SliceRows(
+            slice_, page, read.not_found, ends_partition, following=part, total=read.total
+        )
 
     # Requests
 
     def _send_requests(self) -> None:
         """Send as many requests as may be under way, until enough rows are read ahead."""
-        while not self._failure and self._under_way < self._workers.concurrency:
+        while not self._failure and self._under_way < self._most_requests:
             read = self._next_read()
             if read is None and not self._under_way and any(read.plan.held for read in self._order):
                 # No response can come that the held plans wait for.
@@ -239,13 +270,16 @@ class Reader:
                 read.wanted.extend(read.plan.first)
             if read.wanted and not read.done:
                 return read
-        if held >= AHEAD_ROWS or len(self._order) >= 4 * self._workers.concurrency:
+        if held >= AHEAD_ROWS or len(self._order) >= 4 * self._most_requests:
             return None
         slice_ = next(self._slices, None)
         if slice_ is None:
             self._exhausted = True
             return None
-        self._order.append(_SliceRead(slice_, self._endpoint, self._size, Budget()))
+        self._order.append(
+            _SliceRead(slice_, self._endpoint, self._size, Budget(), number=self._begun)
+        )
+        self._begun += 1
         return self._next_read()
 
     def _run(self, read: _SliceRead, request: PageRequest) -> None:
@@ -285,6 +319,12 @@ class Reader:
         """Give a page to its plan, and do what the plan says."""
         metadata = _metadata(self._endpoint, page, len(read.pages), read.slice_.window)
         read.budget.spend(metadata)
+        read.total = page.total
+        part = read.slice_.list_part
+        # How many rows of a list are newer than a time is not known.
+        if read.number is not None and page.total is not None and not (part and part.oldest):
+            done = part.start.rows if part and part.start else 0
+            self._progress.expect_rows(read.number, page.total - done)
         if not request.probe:
             read.pages.append(read.spool.put(page))
             read.rows += page.table.num_rows
@@ -333,9 +373,16 @@ class Reader:
                 self._follow_plan(read)
 
     def _follow_plan(self, read: _SliceRead) -> None:
-        window = read.slice_.window
+        window, plan = read.slice_.window, read.sorted_plan
         if read.version != self._size.version:
             self._read_again(read)
+        elif plan and plan.done and plan.following:
+            following = replace(read.slice_, list_part=plan.following)
+            before = plan.last if plan.following.start else None
+            at = self._order.index(read) + 1
+            self._order.insert(
+                at, _SliceRead(following, self._endpoint, self._size, read.budget, before=before)
+            )
         elif read.plan.unpaged:
             self._judge_unpaged(read, window)
         elif read.plan.parts:
@@ -392,8 +439,10 @@ class Reader:
 def _metadata(endpoint: Endpoint, page: Page, place: int, window: Window | None) -> PageMetadata:
     """Return what a plan may know of a page."""
     cursor = endpoint.incremental.cursor if endpoint.incremental else None
-    dates = times(page.table, cursor) if cursor and window else []
-    inside = [time for time in dates if window and window.start <= time < window.end + SECOND]
+    dates = times(page.table, cursor) if cursor and (window or endpoint.sorted_list) else []
+    inside = [
+        time for time in dates if window is None or window.start <= time < window.end + SECOND
+    ]
     return PageMetadata(
         place=place,
         rows=page.rows,
@@ -402,11 +451,13 @@ def _metadata(endpoint: Endpoint, page: Page, place: int, window: Window | None)
         head=row_digests(page.table[:EDGE_ROWS]),
         tail=row_digests(page.table[-EDGE_ROWS:]),
         page_count=page.page_count,
+        total=page.total,
         next_link=page.next_link,
         dated=len(dates),
         inside=len(inside),
         earliest=min(inside, default=None),
         latest=max(inside, default=None),
+        descends=all(time >= later for time, later in zip(dates, dates[1:])),
         salvaged=page.salvaged,
         pieced=page.pieced,
     )

@@ -10,6 +10,7 @@ from textlift.declare import Endpoint, Incremental
 from textlift.errors import ConfigurationError
 from textlift.extract.settings import Settings
 from textlift.extract.slices import Partition, Slice
+from textlift.extract.sorted_list import ListPart, ListPosition
 from textlift.windows import Window, format_time
 
 #: Requested beyond the retention: a leap day, and clocks that differ.
@@ -44,6 +45,7 @@ class Slicer:
         settings: What the run is asked to load.
         now: When the run began.
         until: The last second to load.
+        began: When the load began that was interrupted and is continued; ``None`` for a new one.
 
     Attributes:
         first: Rows before this second are not loaded.
@@ -52,16 +54,24 @@ class Slicer:
     """
 
     def __init__(
-        self, endpoint: Endpoint, settings: Settings, now: datetime, until: datetime
+        self,
+        endpoint: Endpoint,
+        settings: Settings,
+        now: datetime,
+        until: datetime,
+        began: datetime | None = None,
     ) -> None:
         kept = endpoint.incremental.retention if endpoint.incremental else None
         self._endpoint = endpoint
         self._settings = settings
         self._now = now
         self._until = until
+        self._began = began
         self.kept_since = now - kept if kept else None
         self.oldest = self.kept_since - RETENTION_MARGIN if self.kept_since else _EPOCH
-        self.first = max(settings.start_date or self.oldest, self.oldest)
+        # A sorted list is read from its newest row on, whatever its oldest one is.
+        start = None if endpoint.sorted_list else settings.start_date
+        self.first = max(start or self.oldest, self.oldest)
 
     @property
     def reads_sets(self) -> bool:
@@ -101,7 +111,13 @@ class Slicer:
         """Return the first second that a usual load requests."""
         if self._settings.since:
             return max(self._settings.since, self.oldest)
-        return max(self.first, cursor - self._lookback) if cursor else self.first
+        if not cursor:
+            return self.first
+        again = cursor - self._lookback
+        if self._began:
+            # Rows that were old enough when the interrupted load read them are not read again.
+            again = max(again, min(cursor, self._began - self._lookback))
+        return max(self.first, again)
 
     def usual(self, partition: Partition, cursor: datetime | None) -> Iterator[Slice]:
         """Yield what is new: from the cursor, minus the lookback, to the end."""
@@ -110,6 +126,9 @@ class Slicer:
             return
         if self.begins_with_set(cursor):
             yield Slice(partition)
+            return
+        if self._endpoint.sorted_list:
+            yield Slice(partition, list_part=ListPart(self.start(cursor)))
             return
         yield from self._windows(partition, self.start(cursor), self.end)
         if not self._settings.is_range:
@@ -121,9 +140,16 @@ class Slicer:
         return self.reads_sets and not cursor and self._settings.is_unlimited
 
     def complete(
-        self, partition: Partition, cursor: datetime | None, refresh: bool
+        self,
+        partition: Partition,
+        cursor: datetime | None,
+        position: ListPosition | None,
+        refresh: bool,
     ) -> Iterator[Slice]:
         """Yield what a complete read requests, from where it has come."""
+        if self._endpoint.sorted_list:
+            yield Slice(partition, list_part=ListPart(start=position))
+            return
         if self.reads_sets:
             # A set has no start date: rows that an earlier one has loaded would be taken for gone.
             yield Slice(partition)
@@ -132,8 +158,12 @@ class Slicer:
         start = max(first, cursor - self._lookback) if cursor else first
         yield from self._windows(partition, start, self.end)
 
-    def closing(self, partition: Partition) -> Iterator[Slice]:
-        """Yield what may have moved while a complete read was under way."""
+    def closing(self, partition: Partition, began: datetime) -> Iterator[Slice]:
+        """Yield what may have moved since a complete read began."""
+        if self._endpoint.sorted_list:
+            moved_since = began - max(self._lookback, CLOCKS_APART)
+            yield Slice(partition, list_part=ListPart(moved_since))
+            return
         if self.reads_sets:
             return
         if self._endpoint.full_read_every:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from textlift.arrow.pages import Page
 from textlift.declare import Endpoint
+from textlift.extract.sorted_list import ListPart
 from textlift.windows import Window
 
 
@@ -49,15 +50,18 @@ class Slice:
         window: The span of time to request; ``None`` requests all rows.
         params: Further query parameters.
         fallback_window: The window to request if the service refuses ``window``.
+        list_part: The part of a sorted list to read, for services without windows.
     """
 
     partition: Partition = Partition()
     window: Window | None = None
     params: Mapping[str, str] = field(default_factory=dict)
     fallback_window: Window | None = None
+    list_part: ListPart | None = None
 
     def __str__(self) -> str:
-        return ", ".join(filter(None, [str(self.partition), str(self.window or "")]))
+        parts = (self.partition, self.window, self.list_part)
+        return ", ".join(text for part in parts if part is not None and (text := str(part)))
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,8 @@ class SliceRows:
         not_found: Why there are no rows, if the service says that the partition does not exist.
         ends_partition: Whether the next rows belong to another partition.
         is_last: Whether no further piece of these rows follows.
+        following: The part of a sorted list that is read next; ``None`` at the end.
+        total: Rows of the list, if it is sorted and the service states them.
     """
 
     slice_: Slice
@@ -77,3 +83,5 @@ class SliceRows:
     not_found: str | None
     ends_partition: bool
     is_last: bool = True
+    following: ListPart | None = None
+    total: int | None = None

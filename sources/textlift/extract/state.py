@@ -9,6 +9,7 @@ describes::
         reached:   partition → up to when it was read, with rows or without
         whole_at:  when all rows were read last
         packages:  number of packages of an unfinished load
+        began:     when it began
         complete:  an unfinished complete read
         refresh:   an unfinished full refresh
 
@@ -24,7 +25,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from textlift.windows import format_time, parse_time
+from textlift.extract.sorted_list import ListPosition
+from textlift.windows import SECOND, format_time, parse_time
 
 #: Hint of a table: the account whose rows it holds.
 ACCOUNT_HINT = "x-account"
@@ -32,6 +34,8 @@ ACCOUNT_HINT = "x-account"
 MAX_COMPLETE_AGE = timedelta(days=7)
 #: Keys of an account's state. Versions that knew of one account only had them at the top.
 _OF_ACCOUNT = ("cursors", "reached", "whole_at", "packages")
+
+_ROUND_UP = SECOND - timedelta(microseconds=1)
 
 _refreshing: ContextVar[bool] = ContextVar("refreshing", default=False)
 _planning: ContextVar[bool] = ContextVar("planning", default=False)
@@ -103,33 +107,59 @@ class CompleteRead:
 
     Attributes:
         since: Id of its first load package; rows of older packages were not returned.
+        began: When it began.
         positions: How far it has read.
         done: Partitions of which all rows were read in one slice.
         unreadable: Whether it met records without a usable key: any row can be one of them.
+        lists: Partition → how far its sorted list was read.
+        returned: Rows of sorted lists that earlier packages hold.
     """
 
     since: str
+    began: datetime
     positions: Positions = field(default_factory=Positions)
     done: list[str] = field(default_factory=list)
     unreadable: bool = False
+    lists: dict[str, ListPosition] = field(default_factory=dict)
+    returned: int = 0
 
     @classmethod
     def of(cls, state: Mapping[str, Any]) -> CompleteRead:
         """Return one that an earlier package left unfinished."""
-        return cls(state["since"], Positions.of(state), list(state["done"]), state["unreadable"])
+        # Versions that stored no beginning have the time of the first package.
+        began = datetime.fromtimestamp(float(state["since"]), timezone.utc)
+        return cls(
+            state["since"],
+            parse_time(state.get("began", began), "began"),
+            Positions.of(state),
+            list(state["done"]),
+            state["unreadable"],
+            {
+                name: ListPosition(found["rows"], parse_time(found["time"], "time"))
+                for name, found in state.get("lists", {}).items()
+            },
+            state.get("returned", 0),
+        )
 
     def state(self) -> dict[str, Any]:
         """Return what the next package needs to continue."""
         return {
             "since": self.since,
+            "began": format_time(self.began),
             **self.positions.state(),
             "done": list(self.done),
             "unreadable": self.unreadable,
+            "lists": {
+                # Rounded up to whole seconds: rows with later times were read for sure.
+                name: {"rows": found.rows, "time": format_time(found.time + _ROUND_UP)}
+                for name, found in self.lists.items()
+            },
+            "returned": self.returned,
         }
 
     def is_outdated(self, now: datetime) -> bool:
         """Return whether it began too long ago to continue."""
-        return now - datetime.fromtimestamp(float(self.since), timezone.utc) >= MAX_COMPLETE_AGE
+        return now - self.began >= MAX_COMPLETE_AGE
 
 
 def account_state(state: dict[str, Any], account: str) -> dict[str, Any]:
@@ -157,7 +187,7 @@ def forget_partition(state: Mapping[str, Any], partition: str) -> None:
     """Remove a partition from a resource's state, so that it is read from the start date again."""
     for part in parts_of_accounts(state):
         for read in (part, *(part[kind] for kind in ("complete", "refresh") if kind in part)):
-            for name in ("cursors", "reached"):
+            for name in ("cursors", "reached", "lists"):
                 read.get(name, {}).pop(partition, None)
             if partition in read.get("done", ()):
                 read["done"].remove(partition)

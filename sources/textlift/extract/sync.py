@@ -13,11 +13,13 @@ from datetime import datetime
 from enum import Enum, auto
 from typing import Any
 
+import pyarrow as pa
 from dlt.common import logger
 
 from textlift import clock
+from textlift.arrow.keys import SeenKeys, packed_keys
 from textlift.arrow.new_columns import NewColumns
-from textlift.arrow.pages import concat_pages, latest, lost_records
+from textlift.arrow.pages import concat_pages, is_between, latest, lost_records
 from textlift.declare import Endpoint
 from textlift.destinations.stored import Covered
 from textlift.errors import ConfigurationError, ServiceError
@@ -30,6 +32,9 @@ from textlift.extract.slices import Partition, Slice, SliceRows
 from textlift.extract.state import CompleteRead, Positions, is_full_refresh
 from textlift.extract.workers import Workers
 from textlift.windows import SECOND, Window, format_time, parse_time
+
+#: Readings of a sorted list whose rows are fewer than the service counts.
+MAX_PASSES = 3
 
 
 class SyncContext:
@@ -187,7 +192,9 @@ class StreamSync:
         self.envelope_columns: dict[str, Mapping[str, str | None]] = {}
         self._context = context
         self._settings = context.settings
-        self._slicer = Slicer(endpoint, context.settings, context.now, context.until)
+        began = parse_time(state["began"], "began") if "began" in state else None
+        self._slicer = Slicer(endpoint, context.settings, context.now, context.until, began)
+        self._began = began or context.now
         self._reader: Reader | None = None
         self._partitions: Sequence[Partition] | None = None
         self._listed = False
@@ -198,9 +205,15 @@ class StreamSync:
         self._not_found: set[str] = set()
         self._too_early: str | None = None
         self._first_load = not self._positions.cursors
+        self._returned = SeenKeys()
+        self._passes = 1
+        self._found_more = True
         self.refresh = is_full_refresh() and endpoint.incremental is not None
         self.complete = self._find_complete(state, load_id)
-        phases = [] if self.refresh else [_Phase.USUAL]
+        self._resumed = dict(self.complete.lists) if self.complete else {}
+        # The first load of a sorted list is a complete read, which another run can continue.
+        only_complete = self.refresh or (self._first_load and self.complete is not None)
+        phases = [] if only_complete else [_Phase.USUAL]
         if self.complete:
             phases += [_Phase.COMPLETE, _Phase.CLOSING]
         self._phases = deque(phases)
@@ -230,12 +243,16 @@ class StreamSync:
             read = CompleteRead.of(found)
             if not read.is_outdated(self._context.now):
                 return read
-        return CompleteRead(load_id)
+        return CompleteRead(load_id, self._context.now)
 
     def _complete_is_due(self, last: str | None) -> bool:
         every = self.endpoint.full_read_every
+        if not self._settings.is_unlimited:
+            return False
+        if self._first_load and self.endpoint.sorted_list:
+            return True
         # The first load is a complete read itself.
-        if every is None or self._first_load or not self._settings.is_unlimited:
+        if every is None or self._first_load:
             return False
         if self._settings.full_read_every is not None:
             every = self._settings.full_read_every
@@ -348,13 +365,14 @@ class StreamSync:
             return
         assert self.complete
         if self._phase is _Phase.CLOSING:
-            yield from slicer.closing(partition)
+            yield from slicer.closing(partition, self.complete.began)
         elif not slicer.reads_sets:
             self._look_for_gap(partition)
             cursor = self.complete.positions.cursors.get(name)
-            yield from slicer.complete(partition, cursor, self.refresh)
+            position = self.complete.lists.get(name)
+            yield from slicer.complete(partition, cursor, position, self.refresh)
         elif name not in self.complete.done:
-            yield from slicer.complete(partition, None, self.refresh)
+            yield from slicer.complete(partition, None, None, self.refresh)
 
     def _look_for_gap(self, partition: Partition) -> None:
         known = [self._positions.known_until(partition.name)]
@@ -366,13 +384,15 @@ class StreamSync:
             logger.error(f"{self.endpoint.name}: {gap}")
 
     @property
-    def unwindowed_since(self) -> datetime | None:
-        """From when on rows count that are read without a window; ``None`` for all of them."""
-        if self._slicer.reads_sets or self.endpoint.incremental is None:
-            return None
+    def unwindowed(self) -> tuple[datetime | None, datetime | None]:
+        """First and last second of the rows to load that are read without a window."""
+        if self._slicer.reads_sets:
+            return None, None
+        if self.endpoint.sorted_list:
+            return self._settings.since, self._settings.until
         if self._phase is _Phase.CLOSING:
-            return max(self._slicer.first, self._slicer.moved_since)
-        return self._slicer.first
+            return max(self._slicer.first, self._slicer.moved_since), None
+        return self._slicer.first, None
 
     def advance(self, rows: SliceRows, hold: datetime | None) -> None:
         """Move the cursor over rows that go into the package.
@@ -382,7 +402,8 @@ class StreamSync:
             hold: A time the cursor may not pass, because a row of that time has to come again.
         """
         partition, incremental = rows.slice_.partition, self.endpoint.incremental
-        self.progress.count_rows(rows.page.table.num_rows, rows.slice_.window, rows.is_last)
+        is_end = rows.is_last and rows.following is None
+        self.progress.count_rows(rows.page.table.num_rows, rows.slice_.window, is_end)
         if rows.not_found is not None:
             self._not_found.add(partition.name)
             if self.endpoint.configured:
@@ -396,11 +417,13 @@ class StreamSync:
         if self._phase is not _Phase.USUAL and self.complete:
             complete, positions = self.complete, self.complete.positions
             complete.unreadable |= lost_records(rows.page, self.endpoint)
+            if self.endpoint.sorted_list:
+                self._compare_with_total(complete, rows)
         times = (latest(rows.page.table, incremental.cursor), self._newest)
         self._newest = newest = max((time for time in times if time), default=None)
         if hold is not None:
             self._holds[partition.name] = min(hold, self._holds.get(partition.name, hold))
-        if not rows.is_last:
+        if not (rows.is_last if complete else is_end):
             # Rows that are still to come can be older.
             return
         self._newest = None
@@ -415,6 +438,43 @@ class StreamSync:
             positions.cursors[partition.name] = min(cursor, self._holds.get(partition.name, cursor))
         if incremental.retention and rows.slice_.window:
             self._reach(positions.reached, partition.name, rows.slice_.window)
+
+    def _compare_with_total(self, complete: CompleteRead, rows: SliceRows) -> None:
+        """Count the rows of a sorted list, and read it again if the service states more.
+
+        Rows with the same time can change places between two pages without a trace.
+        """
+        assert self.endpoint.incremental
+        table, name = rows.page.table, rows.slice_.partition.name
+        resumed = self._resumed.get(name) if self._phase is _Phase.COMPLETE else None
+        if resumed:
+            # Rows in front were counted by the run that was interrupted.
+            behind = is_between(table, self.endpoint.incremental.cursor, None, resumed.time)
+            table = table.filter(pa.array(behind, pa.bool_()))
+        times = table[self.endpoint.incremental.cursor].cast(pa.int64())
+        new, _ = self._returned.add(packed_keys(table, self.endpoint.key), times)
+        complete.returned += int(new.sum())
+        self._found_more |= bool(new.any())
+        following = rows.following if rows.is_last else None
+        if self._phase is _Phase.COMPLETE and following and following.start:
+            complete.lists[name] = following.start
+        if self._phase is _Phase.COMPLETE or not rows.is_last or following or complete.unreadable:
+            return
+        missing = (rows.total or 0) - complete.returned
+        if missing <= 0:
+            return
+        counted = f"{self.endpoint.name}: the service counts {rows.total:,} rows"
+        if not self._found_more:
+            logger.warning(f"{counted}, and lists {missing:,} of them in no reading")
+        elif self._passes < MAX_PASSES:
+            logger.info(f"{counted}, and {missing:,} were not on its pages; reading all again")
+            self._passes, self._found_more = self._passes + 1, False
+            self._resumed.clear()
+            complete.lists.clear()
+            self._phases.extend((_Phase.COMPLETE, _Phase.CLOSING))
+        else:
+            logger.warning(f"{counted}, and {missing:,} of them were on no page of any reading")
+            complete.unreadable = True
 
     def _reach(self, reached: dict[str, datetime], partition: str, window: Window) -> None:
         """Note up to when a partition was read, whether or not there were rows."""
@@ -471,9 +531,11 @@ class StreamSync:
         """Note in the state whether another package continues this load."""
         if not self.finished:
             self.packages = state["packages"] = (self.packages or 0) + 1
+            state["began"] = format_time(self._began)
             return
         self.packages = None
         state.pop("packages", None)
+        state.pop("began", None)
         if self.complete:
             self._end_complete(self.complete, state)
 

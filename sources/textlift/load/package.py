@@ -8,10 +8,9 @@ from dataclasses import replace
 from datetime import datetime, timezone
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from textlift.arrow.keys import SeenKeys, packed_keys
-from textlift.arrow.pages import Page, concat_pages, filter_page, split_page
+from textlift.arrow.pages import Page, concat_pages, filter_page, is_between, split_page
 from textlift.arrow.spool import Spool, Spooled
 from textlift.extract.slices import SliceRows
 from textlift.extract.sync import StreamSync
@@ -63,8 +62,9 @@ class Package:
         page = rows.page
         hold = None
         if sync.endpoint.incremental:
-            if rows.slice_.window is None and sync.unwindowed_since:
-                page = _from(sync.unwindowed_since, page, sync.endpoint.incremental.cursor)
+            if rows.slice_.window is None:
+                wanted = is_between(page.table, sync.endpoint.incremental.cursor, *sync.unwindowed)
+                page = page if all(wanted) else filter_page(page, wanted)
             page, hold = self._unseen(page, sync.endpoint.key, sync.endpoint.incremental.cursor)
         sync.advance(rows, hold)
         self.rejections.add(rows.page, rows.slice_)
@@ -133,10 +133,3 @@ class Package:
         for suffix, entries in page.children.items():
             self._count(f"{sync.endpoint.name}__{suffix}", entries)
         return Batch(sync.endpoint, page, self.rejections.take(last))
-
-
-def _from(first: datetime, page: Page, cursor: str) -> Page:
-    """Return the page with the rows from a time on, and the rows without a time."""
-    times = page.table[cursor]
-    wanted = pc.fill_null(pc.greater_equal(times, pa.scalar(first, times.type)), True)
-    return page if pc.all(wanted).as_py() is not False else filter_page(page, wanted.to_pylist())

@@ -163,8 +163,8 @@ def _not_returned(sync: StreamSync, package: Package, empty: Page) -> Iterator[A
         return
     if sync.complete.unreadable:
         logger.warning(
-            f"{endpoint.name}: no row is marked as removed, because records that could not be "
-            "read may be among the rows that were not returned"
+            f"{endpoint.name}: no row is marked as removed, because rows that the service has "
+            "may be among those that could not be read"
         )
         return
     mark = None if sync.refresh else endpoint.removed_column
