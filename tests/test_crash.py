@@ -155,7 +155,8 @@ def test_killed_between_packages_it_goes_on_from_the_committed_cursor(
     warehouse.box.requests.clear()
     drive(warehouse, 50, table.name, **small)
     assert numbers(warehouse, table) == list(range(600))
-    assert min(starts(warehouse.box, table.endpoint, table.start)) == cursor - table.lookback
+    # The messages are older than the lookback, so those that were read had settled.
+    assert min(starts(warehouse.box, table.endpoint, table.start)) == cursor
 
 
 # Other machines, other destinations.

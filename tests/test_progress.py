@@ -35,6 +35,21 @@ def test_a_part_of_a_window_is_a_share_of_its_time() -> None:
     assert progress.seconds_left == 0
 
 
+def test_where_rows_are_counted_the_time_left_follows_the_rows() -> None:
+    progress = Progress()
+    progress.expect([WEEK])
+    progress.expect_rows(0, 1000)
+    progress._started -= 60
+    first, *_, sixth, _ = WEEK.split(7)
+    progress.count_rows(40, first, is_last=True)
+    progress.count_rows(60, sixth, is_last=True)
+    # A tenth of the rows, though six of the seven days: 60 seconds of 600.
+    assert progress.share == pytest.approx(0.1)
+    assert progress.seconds_left == pytest.approx(540, rel=0.05)
+    progress.count_rows(900, WEEK, is_last=True)
+    assert progress.is_done
+
+
 def test_another_phase_has_slices_of_its_own() -> None:
     progress = Progress()
     progress.expect([None])
