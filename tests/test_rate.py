@@ -92,7 +92,7 @@ def test_a_route_gets_no_request_too_soon_whoever_sends_it(service: Service, pau
     service.pause = pause
     clients = [client_of(service), client_of(service)]
     calls = [
-        lambda client=client, path=path: client.get(path, {}, route=route)
+        lambda client=client, path=path, route=route: client.get(path, {}, route=route)
         for client in clients
         for path, route in [("a/1", "a/{id}"), ("a/2", "a/{id}"), ("b", "b")] * 3
     ]
