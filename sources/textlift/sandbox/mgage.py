@@ -7,7 +7,6 @@ second. A year is 365 days here, counted from 1970.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
@@ -19,6 +18,8 @@ from urllib.parse import urlencode
 from textlift.sandbox.clock import moment, seconds
 from textlift.sandbox.damage import find_json, json_kinds
 from textlift.sandbox.faults import Answer, Damage
+from textlift.sandbox.json import json_answer
+from textlift.sandbox.people import BROADCASTS, NAMES, REPLIES
 from textlift.sandbox.server import Request, Response
 from textlift.sandbox.service import (
     Account,
@@ -48,12 +49,8 @@ _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}")
 
 def answer(status: int, errors: Iterable[str], next_page: str | None, data: Row | None) -> Response:
     """An answer of JSON."""
-    document = {"meta": {"generalErrors": list(errors), "nextPageUrl": next_page}, "data": data}
-    try:
-        body = json.dumps(document, ensure_ascii=False).encode()
-    except UnicodeEncodeError:  # half an emoji, as a body cut at a length can end in
-        body = json.dumps(document).encode()
-    return Response(status, body, {"Content-Type": "application/json; charset=utf-8"})
+    meta = {"generalErrors": list(errors), "nextPageUrl": next_page}
+    return json_answer(status, {"meta": meta, "data": data})
 
 
 def failure(status: int, *reasons: str, **headers: str) -> Response:
@@ -327,24 +324,6 @@ def _dated(row: Row) -> Row:
 
 NEWS = "BREAKING: the strike is over. We won! ✊🏿 Details: http://lil.example.org/won"
 """What goes out to so many in one second."""
-BROADCASTS = (
-    "Hi {name}! Can you make it on Saturday? Reply YES or NO. 🙌",
-    "Polls close at 8 pm.\nBring ID & a friend.\n\nReply STOP to quit.",
-    'Rent due in < 5 days? Know your rights: http://lil.example.org/rent?a=1&b="2"',
-    "Recordatorio: mañana a las 6 pm, calle Ocho. ¡Nos vemos! 👋🏽",
-    " Doors open at 6. ",
-    "The co-op is open till 7.\r\nToday: apples 2 for 1 🍎🍏\r\n",
-    "{name} – don’t forget: “Fair Deal” vote tomorrow… C:\\> just kidding 😉",
-)
-"""What goes out, one a fortnight."""
-REPLIES = (
-    *("YES", "no", "Yes!! 💪", "I'm in & bringing my sister", "k", "¿A qué hora?", "STOP", " yes "),
-    *("“maybe”", "Sí\nsí\nsí", "👍", "218 Elm St, Apt #3", "02118", "jo@example.org", "", "  "),
-    *("null", "call me\r\nlater", "‘later’", '"quoted" \\ and slashed /', "\ttab", "👩‍👩‍👧"),
-    *("cafe\u0301", "line\u2028two", "3", '{"a": 1}', "\n\nhello?\n"),
-)
-"""What comes in."""
-NAMES = ("Joe", "Ana", "José", "Mary Ann", "D’Andre", "Zoë", "李", "Łukasz", "friend")
 NETWORKS = ("T-Mobile", "Verizon Wireless", "AT&T", "T-Mobile", "U.S. Cellular", "AT&T", None)
 """Some people's network never becomes known."""
 

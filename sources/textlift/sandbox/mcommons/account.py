@@ -23,6 +23,7 @@ from typing import Any
 
 from textlift.sandbox.clock import moment, seconds
 from textlift.sandbox.mcommons import rows as shapes
+from textlift.sandbox.people import phone_number
 from textlift.sandbox.tables import CROWDED_DAY, DAY, History, Row, Table, completed, stream, times
 
 MASTER_CAMPAIGN = 162_600
@@ -54,14 +55,6 @@ _SEATS = 13
 def profile_id(number: int) -> int:
     """The id of a profile."""
     return 300_000_007 + 7 * number
-
-
-def phone_number(number: int) -> str:
-    """The phone number of a profile, with country code; of some with another."""
-    area, line = divmod(number, 10_000)
-    code = "44" if number % 50 == 17 else "1"
-    # Scattered by a factor that shares no divisor with ten thousand.
-    return f"{code}{202 + area % 788}555{line * 7919 % 10_000:04d}"
 
 
 @cache
