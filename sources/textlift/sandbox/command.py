@@ -80,7 +80,8 @@ def _parser(specs: Mapping[str, SandboxSpec]) -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         for option, declared in {**_COMMON, **spec.options}.items():
-            service.add_argument(f"--{option}", type=declared.type, help=declared.help)
+            flag = f"--{option.replace('_', '-')}"
+            service.add_argument(flag, type=declared.type, help=declared.help)
         _add_server_options(service)
     return parser
 
