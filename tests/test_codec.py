@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from random import Random
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.support.pages import entries, rows
 from textlift.arrow.build import build_page
@@ -21,7 +25,7 @@ BIGINT, TEXT = Column(ColumnType.BIGINT, "a number"), Column(ColumnType.TEXT, "a
 DECLARATION = b'<?xml version="1.0" encoding="UTF-8"?>\n'
 
 
-def boats(path: str) -> Endpoint:
+def boats(path: str, **more: Any) -> Endpoint:
     return Endpoint(
         name="boats",
         entity="boat",
@@ -32,6 +36,7 @@ def boats(path: str) -> Endpoint:
         lists={
             "sails": ChildList(item="sail", meaning="A sail.", columns={"sail": TEXT}, text="sail")
         },
+        **more,
     )
 
 
@@ -130,7 +135,8 @@ LISTED = JsonDialect(next_link="meta/links/next", page_count="meta/total_pages",
 
 
 def listed(*records: Any, **meta: Any) -> dict[str, Any]:
-    return {"data": records, "meta": {"links": {"next": None}, **meta}, "status": "ok"}
+    meta = {"links": {"next": None}, "total_pages": 1, **meta}
+    return {"data": records, "meta": meta, "status": "ok"}
 
 
 def json_page(body: str) -> Page:
@@ -189,3 +195,96 @@ def test_what_a_page_becomes_does_not_depend_on_other_pages(known: bool) -> None
     page = build_page(endpoint, codec.decode(body))
     assert rows(page) == [{"id": 1, "new": " "}]
     assert set(page.children) == {"sails", "crew"}
+
+
+@pytest.mark.parametrize("meta", [{"total_pages": None}, {"total_pages": []}])
+def test_a_response_that_does_not_state_its_pages_is_no_response(meta: Any) -> None:
+    found = listed({"id": 1}, **meta)
+    if meta["total_pages"] == []:
+        del found["meta"]
+    with pytest.raises(MalformedResponse, match="total_pages"):
+        json_page(json.dumps(found))
+
+
+@pytest.mark.parametrize("nothing", [None, "", [], {}])
+def test_an_object_or_a_list_that_is_not_there_is_no_column(nothing: Any) -> None:
+    page = json_page(json.dumps(listed({"id": 1, "home_port": nothing, "sails": nothing})))
+    assert {"home_port", "sails"}.isdisjoint(page.table.column_names)
+    assert set(page.children) == {"sails"}
+    assert entries(page, "sails") == []
+
+
+def test_what_is_skipped_is_left_out_but_for_what_is_declared_below() -> None:
+    columns = {"id": BIGINT, "port_id": BIGINT, "owner_id": BIGINT}
+    aliases = {"port": "port_id", "port__id": "port_id", "port__owner__id": "owner_id"}
+    endpoint = boats("data", skip=frozenset({"port", "log"}))
+    endpoint = replace(endpoint, columns=columns, aliases=aliases)
+    port = {"id": 3, "name": "Brest", "owner": {"id": 4, "name": "b"}, "berths": [{"id": 5}]}
+    records = ({"id": 1, "port": port, "log": [{"day": 1}]}, {"id": 2, "port": 6, "log": "x"})
+    page = build_page(
+        endpoint, JsonCodec(endpoint, LISTED).decode(json.dumps(listed(*records)).encode())
+    )
+    assert rows(page) == [{"id": 1, "port_id": 3, "owner_id": 4}, {"id": 2, "port_id": 6}]
+    assert set(page.children) == {"sails"}
+    assert set(page.table.column_names) == set(columns)
+
+
+# JSON whose nested values can be inside of an object with one member
+
+WRAPPED = JsonDialect(wrapper="data")
+values = st.recursive(
+    st.one_of(st.none(), st.integers(0, 9), st.sampled_from(["", "a", "Zoë"])),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=2),
+        st.dictionaries(st.sampled_from(["id", "name", "city", "crew"]), inner, max_size=3),
+    ),
+    max_leaves=8,
+)
+
+
+def wrapped(value: Any, random: Random) -> Any:
+    """The value with some of the objects and lists in it, or itself, inside of ``data``."""
+    if isinstance(value, list):
+        value = [wrapped(each, random) for each in value]
+    elif isinstance(value, dict):
+        value = {name: wrapped(each, random) for name, each in value.items()}
+    else:
+        return value
+    return {"data": value} if random.random() < 0.5 else value
+
+
+@given(
+    records=st.lists(
+        st.fixed_dictionaries(
+            {"id": st.integers(1, 9)},
+            optional={
+                "home_port": st.fixed_dictionaries({"city": st.sampled_from(["Brest", ""])}),
+                "sails": st.lists(st.sampled_from(["jib", None]), max_size=2),
+                "crew": values,
+            },
+        ),
+        max_size=3,
+    ),
+    random=st.randoms(use_true_random=False),
+)
+def test_a_nested_value_inside_of_a_wrapper_is_read_as_if_it_was_bare(
+    records: list[dict[str, Any]], random: Random
+) -> None:
+    endpoint = boats("data")
+    codec = JsonCodec(endpoint, WRAPPED)
+    bodies = ([*records], [wrapped(record, random) for record in records])
+    bare, other = (
+        build_page(endpoint, codec.decode(json.dumps({"data": body}).encode())) for body in bodies
+    )
+    assert other.table == bare.table
+    assert other.children == bare.children
+    assert [(one.row, one.column) for one in other.rejects] == [
+        (one.row, one.column) for one in bare.rejects
+    ]
+
+
+def test_an_object_with_more_members_is_no_wrapper() -> None:
+    endpoint = boats("data")
+    body = {"data": [{"id": 1, "crew": {"data": {"captain": "Zoë"}, "size": 2}}]}
+    page = build_page(endpoint, JsonCodec(endpoint, WRAPPED).decode(json.dumps(body).encode()))
+    assert rows(page) == [{"id": 1, "crew__data__captain": "Zoë", "crew__size": "2"}]

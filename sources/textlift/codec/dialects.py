@@ -15,14 +15,23 @@ class JsonDialect:
     Attributes:
         shared: Keys beside the list of records. Their values become columns of all records.
         next_link: Path of the URL of the next page.
-        page_count: Path of the number of pages.
+        page_count: Path of the number of pages. A response without it is invalid.
         total: Path of the number of records on all pages.
+        wrapper: Key of an object's only member, if the service also prints a value as an object
+            with the value inside.
     """
 
     shared: frozenset[str] = frozenset()
     next_link: str | None = None
     page_count: str | None = None
     total: str | None = None
+    wrapper: str | None = None
+
+    @property
+    def metadata(self) -> frozenset[str]:
+        """The members of the response that describe the page."""
+        paths = filter(None, (self.next_link, self.page_count, self.total))
+        return frozenset(path.split("/")[0] for path in paths)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from textlift.codec.json_tree import (
     UNFIT,
     as_json,
     as_text,
+    bare,
     body_text,
     doubled,
     doubled_below,
@@ -70,7 +71,7 @@ class JsonCodec:
         rejects = [Reject(None, None, "not well-formed JSON", printable(each)) for each in broken]
         rows, too_wide = Rows(self._schema), []
         records: list[Any] = []
-        for record in document.records:
+        for record in (bare(each, self._dialect) for each in document.records):
             if not isinstance(record, dict):
                 rejects.append(Reject(None, None, "not a record", as_json(record)))
                 continue
@@ -119,21 +120,26 @@ class JsonCodec:
         find = rows.fields.find
         for name, value in doubled(record):
             rows.misfit(find(field, name).column, _DOUBLED, printable(as_text(value) or ""))
-        for name, value in record.items():
-            inner = find(field, name)
+        for name, found in record.items():
+            inner, value = find(field, name), bare(found, self._dialect)
+            if inner.skip and not inner.fields:
+                continue
+            if value in (None, "") and (inner.fields or inner.list):
+                # An object or a list that is not there is no text.
+                continue
             items = value if isinstance(value, list) else [value]
             if any(map(self._is_record, items)):
                 rows.misfit(inner.column, "a record inside of another", printable(as_json(value)))
             elif isinstance(value, dict) and depth < MAX_DEPTH:
                 self._walk(value, inner, rows, depth + 1)
             elif isinstance(value, list) and depth < MAX_DEPTH:
-                for item in value:
+                for item in (bare(each, self._dialect) for each in value):
                     entries = rows.entry(inner)
                     schema = entries.schema
                     entry = item if isinstance(item, dict) else {schema.text or "value": item}
                     self._walk(entry, schema.root, entries, depth + 1)
                     entries.end_row()
-            else:
+            elif not inner.skip:
                 _put(value, inner.column, rows)
 
     def _is_record(self, value: Any) -> bool:

@@ -49,7 +49,7 @@ class _Salvage:
         self._text = text
         *self._containers, self._name = endpoint.rows.split("/")
         self._names = record_names(endpoint, dialect)
-        self._link = dialect.next_link
+        self._dialect = dialect
         # The beginning of the response up to its list. With it, the text after the list is JSON.
         self._opener = "{" + "".join(f'"{name}":{{' for name in self._containers)
         self._opener += f'"{self._name}":['
@@ -77,13 +77,14 @@ class _Salvage:
         return self._filled(found, head, records), broken
 
     def _before_list(self, head: str) -> dict[str, Any]:
-        """Return the member with the next link, if it comes before the list."""
-        name = self._link.split("/")[0] if self._link else None
-        at = re.search(rf'"{re.escape(name)}"\s*:\s*', head) if name else None
-        with suppress(ValueError, RecursionError):
-            if name and at:
-                return {name: DECODER.raw_decode(head, at.end())[0]}
-        return {}
+        """Return the members that describe the page, as far as they come before the list."""
+        found = {}
+        for name in self._dialect.metadata:
+            at = re.search(rf'"{re.escape(name)}"\s*:\s*', head)
+            with suppress(ValueError, RecursionError):
+                if at:
+                    found[name] = DECODER.raw_decode(head, at.end())[0]
+        return found
 
     def _filled(self, found: dict[str, Any], head: str, records: list[Any]) -> dict[str, Any]:
         """Return the response, completed with the records and the members before the list."""
@@ -109,8 +110,8 @@ class _Salvage:
             found = {**self._ahead, **DECODER.decode(self._opener + self._text[at:])}
         except (ValueError, RecursionError):
             return None
-        if self._link:
-            *path, last = self._link.split("/")
+        for described in filter(None, (self._dialect.next_link, self._dialect.page_count)):
+            *path, last = described.split("/")
             page = at_path(found, "/".join(path)) if path else found
             if not isinstance(page, dict) or last not in page:
                 return None

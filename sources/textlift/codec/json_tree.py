@@ -98,7 +98,8 @@ def locate(found: Any, endpoint: Endpoint, dialect: JsonDialect) -> Document:
     """Return the records of a response, with its shared values and its metadata.
 
     Raises:
-        MalformedResponse: The response lacks the list that the endpoint declares, or has it twice.
+        MalformedResponse: The response lacks the list that the endpoint declares, or the number of
+            pages, or has one of them twice.
         ServiceError: The next page is not a URL.
     """
     *containers, name = endpoint.rows.split("/")
@@ -112,7 +113,7 @@ def locate(found: Any, endpoint: Endpoint, dialect: JsonDialect) -> Document:
     if link is not None and not isinstance(link, str):
         raise ServiceError("the service names a next page that is not a URL")
     twice = [*doubled(holder)]
-    around += [found.get(path.split("/")[0]) for path in [dialect.next_link] if path]
+    around += [found.get(name) for name in dialect.metadata]
     if any(doubled(each) for each in around if each is not holder) or name in dict(twice):
         problem = "the response holds its list or its metadata twice"
         raise MalformedResponse(problem, printable(as_json(found)))
@@ -121,6 +122,9 @@ def locate(found: Any, endpoint: Endpoint, dialect: JsonDialect) -> Document:
         shared = {key: value for key, value in shared.items() if key in dialect.shared}
     twice += [(key, each) for key, value in shared.items() for each in doubled_below(value)]
     page_count, total = at_path(found, dialect.page_count), at_path(found, dialect.total)
+    if dialect.page_count and page_count is None:
+        problem = f"the response does not state its {dialect.page_count}"
+        raise MalformedResponse(problem, printable(as_json(found)))
     return Document(holder[name], shared, link or None, as_text(page_count), as_text(total), twice)
 
 
@@ -131,6 +135,13 @@ def at_path(found: Any, path: str | None) -> Any:
     for name in path.split("/"):
         found = found.get(name) if isinstance(found, dict) else None
     return found
+
+
+def bare(value: Any, dialect: JsonDialect) -> Any:
+    """Return the value inside of a wrapper, or the value itself."""
+    if isinstance(value, dict) and len(value) == 1 and not doubled(value):
+        return value.get(str(dialect.wrapper), value)
+    return value
 
 
 def record_names(endpoint: Endpoint, dialect: JsonDialect) -> frozenset[str]:

@@ -25,6 +25,7 @@ from requests.auth import AuthBase
 from urllib3.exceptions import DecodeError, HTTPError, IncompleteRead, ReadTimeoutError
 
 from textlift.errors import (
+    ApiError,
     ConfigurationError,
     CredentialsError,
     ResponseTimeout,
@@ -108,6 +109,18 @@ def _retry_after(header: str | None) -> float | None:
     # Without an offset it is GMT, as HTTP has it.
     then = then if then.tzinfo else then.replace(tzinfo=timezone.utc)
     return max(0.0, (then - datetime.now(timezone.utc)).total_seconds())
+
+
+def failed_status(status: int, problem: str) -> ServiceError:
+    """Return the error for an HTTP status that is neither success nor refused credentials.
+
+    Args:
+        status: The status, which becomes the code of an :class:`ApiError`.
+        problem: What happened.
+    """
+    if status in TRANSIENT_STATUSES:
+        return TransientError(problem)
+    return ApiError(problem, status) if 400 <= status < 500 else ServiceError(problem)
 
 
 def parse_number(text: str | None) -> int | None:

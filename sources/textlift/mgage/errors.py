@@ -8,18 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from textlift.codec.json_salvage import salvage
-from textlift.codec.json_tree import body_text, locate, parse, printable
+from textlift.codec.json_document import expect_list, read_document
+from textlift.codec.json_tree import body_text, parse, printable
 from textlift.errors import (
-    ApiError,
     CredentialsError,
-    MalformedResponse,
     ServiceError,
     TransientError,
     quote,
     spoken,
 )
-from textlift.http.client import TRANSIENT_STATUSES, HttpResponse
+from textlift.http.client import HttpResponse, failed_status
 from textlift.mgage.endpoints import DIALECT, MESSAGES
 
 
@@ -39,28 +37,15 @@ def check(response: HttpResponse) -> bytes:
             f"mGage refuses the credentials (HTTP {response.status}).\n"
             "Check sources.mgage.credentials: the username and password that Provisioning sent."
         )
-    text = body_text(response.body)
-    found = parse(text)
     if response.status != 200:
-        raise _failure(response, found)
-    if not text.strip():
-        raise TransientError("the response is empty")
-    if found is None and not text.lstrip().startswith("{"):
-        problem = "a page instead of data" if "<" in text else "the response is not JSON"
-        reason = spoken(response.body)
-        raise TransientError(f"{problem}: {reason}" if reason else problem)
-    if found is None:
-        found, _ = salvage(text, MESSAGES, DIALECT)
+        raise _failure(response, parse(body_text(response.body)))
+    found = read_document(response.body, MESSAGES, DIALECT)
     meta = found.get("meta") if isinstance(found, dict) else None
     if not isinstance(meta, dict):
         raise TransientError("the response is JSON, but not of the message export")
     if meta.get("generalErrors"):
         raise TransientError(f"the service says: {_reasons(meta)} (generalErrors)")
-    try:
-        locate(found, MESSAGES, DIALECT)
-    except MalformedResponse as error:
-        # The response belongs to another request, so smaller pages cannot help.
-        raise TransientError(str(error)) from None
+    expect_list(found, MESSAGES, DIALECT)
     return response.body
 
 
@@ -70,11 +55,7 @@ def _failure(response: HttpResponse, found: Any) -> ServiceError:
         reasons = _reasons(found.get("meta"))
     status = f"HTTP {response.status}"
     problem = f"the service says: {reasons} ({status})" if reasons else status
-    if response.status in TRANSIENT_STATUSES:
-        return TransientError(problem)
-    if 400 <= response.status < 500:
-        return ApiError(problem, response.status)
-    return ServiceError(problem)
+    return failed_status(response.status, problem)
 
 
 def _reasons(meta: Any) -> str:
