@@ -17,6 +17,7 @@ from dlt.common.configuration import resolve_configuration
 from dlt.common.configuration.specs import RuntimeConfiguration, known_sections
 from dlt.common.schema.typing import TSchemaContract, TSchemaEvolutionMode
 from dlt.extract import DltResource
+from requests import PreparedRequest
 from requests.auth import AuthBase, HTTPBasicAuth
 
 from textlift import clock
@@ -30,6 +31,22 @@ from textlift.windows import format_time, parse_time
 #: Settings that dlt itself reads below a source.
 _SETTINGS_OF_DLT = {value for name, value in vars(known_sections).items() if name.isupper()}
 _SETTINGS_OF_DLT |= {"runtime", "max_table_nesting", "root_key"}
+
+
+class HeaderAuth(AuthBase):
+    """Authentication by a header of its own.
+
+    This is an auth object, because requests lets ~/.netrc replace a plain header.
+    """
+
+    def __init__(self, name: str, value: str) -> None:
+        self._name = name
+        self._value = value
+
+    def __call__(self, request: PreparedRequest) -> PreparedRequest:
+        """Add the header to a request."""
+        request.headers[self._name] = self._value
+        return request
 
 
 def basic_auth(

@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 import dlt
-import requests
 from dlt.common.configuration import configspec
 from dlt.common.configuration.specs import CredentialsConfiguration
 from dlt.common.typing import TSecretStrValue
@@ -25,6 +24,7 @@ from textlift.mcommons.endpoints import DIALECT, ENDPOINTS
 from textlift.mcommons.errors import check
 from textlift.mcommons.settings import BASE_URL, CONCURRENCY, PAGE_SIZE, START_DATE
 from textlift.settings import (
+    HeaderAuth,
     account_name,
     apply_contract,
     basic_auth,
@@ -48,22 +48,8 @@ class MobileCommonsCredentials(CredentialsConfiguration):
             CredentialsError: The credentials are missing or incomplete.
         """
         if self.token:
-            return _BearerAuth(self.token)
+            return HeaderAuth("Authorization", f"Bearer {self.token}")
         return basic_auth("mcommons", self.username, self.password, instead="token")
-
-
-class _BearerAuth(AuthBase):
-    """``Authorization: Bearer`` authentication.
-
-    This is an auth object, because requests lets ~/.netrc replace a plain header.
-    """
-
-    def __init__(self, token: str) -> None:
-        self._token = token
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = f"Bearer {self._token}"
-        return request
 
 
 @dlt.source(name="mcommons", section="mcommons", max_table_nesting=0)
