@@ -120,14 +120,15 @@ def _description(column: Column) -> str:
 
 def _tables(endpoint: Endpoint) -> dict[str, _Table]:
     """Return the table of an endpoint and the tables of its declared lists, by name."""
-    # A service can repeat an entry in a list, so only the position is unique.
-    entry_key = (*endpoint.foreign_keys.values(), LIST_INDEX)
-    return {
-        table.name: _Table(
-            endpoint.name, entry_key if LIST_INDEX in table.columns else table.key, table
-        )
-        for table in tables_of(endpoint)
-    }
+
+    def key(table: Table) -> tuple[str, ...]:
+        if LIST_INDEX not in table.columns:
+            return table.key
+        # A service can repeat an entry in a list, so only the position is unique.
+        keys = [name for name in endpoint.foreign_keys.values() if name in table.columns]
+        return (*keys, LIST_INDEX)
+
+    return {table.name: _Table(endpoint.name, key(table), table) for table in tables_of(endpoint)}
 
 
 class _Translator(DagsterDltTranslator):

@@ -6,7 +6,8 @@ equivalent: ``<address><city>`` and ``<address city="…">`` are both ``address_
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum
@@ -17,6 +18,7 @@ class ColumnType(Enum):
 
     BIGINT = "bigint"
     BOOLEAN = "bool"
+    DATE = "date"
     DECIMAL = "decimal"
     DOUBLE = "double"
     TEXT = "text"
@@ -30,6 +32,7 @@ class Personal(Enum):
     PHONE = "phone"
     EMAIL = "email"
     ADDRESS = "address"
+    DEMOGRAPHIC = "demographic"
     LOCATION = "location"
     NETWORK_ADDRESS = "network address"
     FREE_TEXT = "free text"
@@ -64,6 +67,19 @@ class Paging(Enum):
 
 
 @dataclass(frozen=True)
+class Owner:
+    """The row of another table that the entries of a list belong to.
+
+    Attributes:
+        table: Name of that table. The table of the list is named after it.
+        column: Column of the record with the key of that row; the foreign key in the list's table.
+    """
+
+    table: str
+    column: str
+
+
+@dataclass(frozen=True)
 class ChildList:
     """A list inside a record, loaded into its own table.
 
@@ -78,6 +94,8 @@ class ChildList:
         lists: Path in the entry → list inside the entry. The table of that list has the columns of
             ``key``.
         table: Suffix of the table name, if it is not the path.
+        owner: What the entries belong to, if not to the record. Several records can have the same
+            owner and the same list, which is loaded once.
     """
 
     item: str
@@ -89,6 +107,7 @@ class ChildList:
     aliases: Mapping[str, str] = field(default_factory=dict)
     lists: Mapping[str, ChildList] = field(default_factory=dict)
     table: str | None = None
+    owner: Owner | None = None
 
     @property
     def foreign_keys(self) -> dict[str, str]:
@@ -149,14 +168,14 @@ class Parent:
 
     Attributes:
         endpoint: Name of the parent endpoint.
-        param: Request parameter for the key of the parent row.
         column: Column of the child rows that holds the key of the parent row.
+        param: Request parameter for the key of the parent row. ``None`` if the path holds it.
         key: Key column of the parent.
     """
 
     endpoint: str
-    param: str
     column: str
+    param: str | None = None
     key: str = "id"
 
 
@@ -168,7 +187,8 @@ class Endpoint:
         name: Name of the resource and of its table.
         entity: Name of one row, in the singular. Other tables name its ``id`` ``<entity>_id``.
         meaning: Meaning of a row of the table. One or two sentences for analysts.
-        path: Path below the base URL of the service. ``{column}`` stands for a configured value.
+        path: Path below the base URL of the service. ``{column}`` stands for a configured value,
+            or for the key of the parent.
         alternative_paths: Paths of the same rows, for services that answer 404 to ``path``.
         rows: Path of the rows in a response, as ``container/row``. ``.`` means that the response is
             the row.
@@ -242,6 +262,31 @@ class Endpoint:
     def foreign_keys(self) -> dict[str, str]:
         """Key column → its name in the tables of the lists of this endpoint."""
         return {column: _foreign_key(self.entity, column) for column in self.key}
+
+    @property
+    def owners(self) -> dict[str, Owner]:
+        """Suffix → owner of each list that does not belong to the record."""
+        lists = self.lists.items()
+        return {each.table or path: each.owner for path, each in lists if each.owner}
+
+    def list_table(self, suffix: str) -> str:
+        """Return the name of the table of a list, by its suffix."""
+        owner = self.owners.get(suffix)
+        return f"{owner.table if owner else self.name}__{suffix}"
+
+
+def at_path(endpoints: Iterable[Endpoint], path: str) -> Endpoint:
+    """Return the endpoint that a request for ``path`` belongs to.
+
+    Raises:
+        LookupError: It belongs to none.
+    """
+    for endpoint in endpoints:
+        for each in (endpoint.path, *endpoint.alternative_paths):
+            pattern = re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(each))
+            if re.fullmatch(pattern, path):
+                return endpoint
+    raise LookupError(path)
 
 
 def _foreign_key(entity: str, column: str) -> str:

@@ -135,19 +135,24 @@ def _list_tables(
     endpoint: Endpoint, name: str, lists: Mapping[str, ChildList], keys: Columns
 ) -> Iterator[Table]:
     for path, declared in lists.items():
-        table = f"{name}__{declared.table or path}"
-        columns = {**keys, **declared.columns, LIST_INDEX: _LIST_INDEX}
+        owner = declared.owner
+        table = f"{owner.table if owner else name}__{declared.table or path}"
+        own, how = keys, f"the rows of one {_words(endpoint.entity)} are replaced as a set"
+        if owner:
+            own = {owner.column: endpoint.columns[owner.column]}
+            how = f"once for each {owner.column}"
+        columns = {**own, **declared.columns, LIST_INDEX: _LIST_INDEX}
         if endpoint.incremental:
             columns[DELETED] = _DELETED
         yield Table(
             table,
             declared.meaning,
-            f"with {endpoint.name}; the rows of one {_words(endpoint.entity)} are replaced as a set",
-            (*keys, *(declared.key or (LIST_INDEX,))),
+            f"with {endpoint.name}; {how}",
+            (*own, *(declared.key or (LIST_INDEX,))),
             {**columns, **_LOAD_ID},
         )
         below = _foreign_keys(table, declared.item, declared.foreign_keys, declared.columns)
-        yield from _list_tables(endpoint, table, declared.lists, {**keys, **below})
+        yield from _list_tables(endpoint, table, declared.lists, {**own, **below})
 
 
 _LIST_INDEX = Column(ColumnType.BIGINT, "Position of the row in its list, from 0")

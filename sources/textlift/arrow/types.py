@@ -14,6 +14,7 @@ from textlift.dictionary import LOAD_ID, Table
 ARROW_TYPES: Mapping[ColumnType, pa.DataType] = {
     ColumnType.BIGINT: pa.int64(),
     ColumnType.BOOLEAN: pa.bool_(),
+    ColumnType.DATE: pa.date32(),
     ColumnType.DECIMAL: pa.decimal128(38, 9),
     ColumnType.DOUBLE: pa.float64(),
     ColumnType.TEXT: pa.string(),
@@ -106,6 +107,15 @@ def _cast_any_timestamp(array: pa.Array) -> pa.Array:
     )
 
 
+def _cast_date(array: pa.Array) -> pa.Array:
+    # The day as it is printed, also where a time of day follows it.
+    days = pc.replace_substring_regex(array, r"^(\d{4}-\d\d-\d\d)[ T].*$", r"\1")
+    days = pc.if_else(pc.equal(days, "0000-00-00"), None, days)
+    if pc.any(pc.starts_with(days, "0000")).as_py():
+        raise pa.ArrowInvalid("not in a year from 1 to 9999")
+    return days.cast(pa.date32())
+
+
 def _cast_bigint(array: pa.Array) -> pa.Array:
     # Check the digits first: Arrow also casts hexadecimal ones.
     if not pc.all(pc.match_substring_regex(array, r"^-?\d+$")).as_py() and array.drop_null():
@@ -131,6 +141,7 @@ def _cast_double(array: pa.Array) -> pa.Array:
 _CASTS: Mapping[ColumnType, Callable[[pa.Array], pa.Array]] = {
     ColumnType.BIGINT: _cast_bigint,
     ColumnType.BOOLEAN: _cast_boolean,
+    ColumnType.DATE: _cast_date,
     ColumnType.DECIMAL: lambda array: array.cast(ARROW_TYPES[ColumnType.DECIMAL]),
     ColumnType.DOUBLE: _cast_double,
     ColumnType.TIMESTAMP: _cast_timestamp,

@@ -347,10 +347,11 @@ class StreamSync:
         listed = self._context.poll_listing(parent.endpoint, self.progress)
         if listed is None:
             return None
-        return [
-            Partition.of(endpoint, {parent.column: key}, scope, **{parent.param: str(key)})
-            for key in dict.fromkeys(listed.page.table[parent.key].to_pylist())
-        ]
+        partitions = []
+        for key in dict.fromkeys(listed.page.table[parent.key].to_pylist()):
+            params = {parent.param: str(key)} if parent.param else {}
+            partitions.append(Partition.of(endpoint, {parent.column: key}, scope, **params))
+        return partitions
 
     def _slices_of(self, partition: Partition) -> Iterator[Slice]:
         """Yield what to read of a partition in the phase that begins."""

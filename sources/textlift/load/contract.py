@@ -84,7 +84,7 @@ def within_contract(endpoint: Endpoint, page: Page) -> Page:
     kept = {
         suffix: entries
         for suffix, entries in page.children.items()
-        if tables not in DISCARDS or _known_columns(f"{endpoint.name}__{suffix}")
+        if tables not in DISCARDS or _known_columns(endpoint.list_table(suffix))
     }
     page = replace(page, children=kept)
     if columns not in DISCARDS:
@@ -93,7 +93,7 @@ def within_contract(endpoint: Endpoint, page: Page) -> Page:
     page = filter_page(replace(page, table=table), keep) if keep else replace(page, table=table)
     children = {}
     for suffix, entries in page.children.items():
-        keep, table = _without_new(entries, f"{endpoint.name}__{suffix}", columns)
+        keep, table = _without_new(entries, endpoint.list_table(suffix), columns)
         children[suffix] = table.filter(keep) if keep else table
     return replace(page, children=children)
 

@@ -86,15 +86,15 @@ def root_item(batch: Batch) -> Any:
 
 
 def _child_item(endpoint: Endpoint, suffix: str, roots: pa.Table, entries: pa.Table) -> Any:
-    """Return the entries of a list with the keys of their records.
+    """Return the entries of a list with the keys of their records, or of their owners.
 
     Entries are replaced as a set for each record. A record without entries gets a row that deletes
     its earlier entries.
     """
     merge = endpoint.incremental is not None
-    keys = {
-        name: roots[key] for key, name in endpoint.foreign_keys.items() if key in roots.schema.names
-    }
+    owner = endpoint.owners.get(suffix)
+    foreign_keys = {owner.column: owner.column} if owner else endpoint.foreign_keys
+    keys = {name: roots[key] for key, name in foreign_keys.items() if key in roots.schema.names}
     rows = entries[ROW]
     table = entries.drop_columns([ROW])
     for name, values in reversed(keys.items()):
@@ -108,7 +108,7 @@ def _child_item(endpoint: Endpoint, suffix: str, roots: pa.Table, entries: pa.Ta
         marks = marks.append_column(LIST_INDEX, pa.array([0] * marks.num_rows, pa.int64()))
         table = pa.concat_tables([table, _conform(marks, table.schema)])
     hints = dlt.mark.make_hints(
-        table_name=f"{endpoint.name}__{suffix}",
+        table_name=endpoint.list_table(suffix),
         write_disposition="merge" if merge else "replace",
         # After a crash dlt can load a file twice; it drops the second copy by the primary key.
         primary_key=[*keys, LIST_INDEX],

@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 import pyarrow as pa
 
 from textlift.arrow.keys import SeenKeys, packed_keys
-from textlift.arrow.pages import Page, concat_pages, filter_page, is_between, split_page
+from textlift.arrow.pages import ROW, Page, concat_pages, filter_page, is_between, split_page
 from textlift.arrow.spool import Spool, Spooled
 from textlift.extract.slices import SliceRows
 from textlift.extract.sync import StreamSync
@@ -36,6 +36,7 @@ class Package:
         self._sync = sync
         self.until = until
         self._seen = SeenKeys()
+        self._owners: dict[str, SeenKeys] = {}
         self._spool = Spool()
         self._pages: list[Spooled] = []
         self._waiting = 0
@@ -70,10 +71,21 @@ class Package:
         self.rejections.add(rows.page, rows.slice_)
         if rows.not_found is None:
             self.rejections.add_loaded(rows.page, rows.slice_, rows.is_last)
+        page = self._owned_once(page)
         # Spool the parts one by one: a slice of a table keeps the whole table in memory.
         self._pages += map(self._spool.put, split_page(page, BATCH_ROWS))
         self.rows += page.table.num_rows
         self._waiting += page.num_rows
+
+    def _owned_once(self, page: Page) -> Page:
+        """Return the page without lists of owners whose list is in this package already."""
+        children = dict(page.children)
+        for suffix, owner in self._sync.endpoint.owners.items():
+            seen = self._owners.setdefault(suffix, SeenKeys())
+            keys = packed_keys(page.table, [owner.column])
+            new, _ = seen.add(keys, pa.chunked_array([pa.nulls(len(keys), pa.int64())]))
+            children[suffix] = children[suffix].filter(pa.array(new).take(children[suffix][ROW]))
+        return replace(page, children=children)
 
     def _take_gaps(self) -> None:
         """Note the retention gaps in the package that moves the cursor past them."""
@@ -131,5 +143,5 @@ class Package:
         page = within_contract(sync.endpoint, concat_pages(pages))
         self._count(sync.endpoint.name, page.table)
         for suffix, entries in page.children.items():
-            self._count(f"{sync.endpoint.name}__{suffix}", entries)
+            self._count(sync.endpoint.list_table(suffix), entries)
         return Batch(sync.endpoint, page, self.rejections.take(last))

@@ -216,8 +216,12 @@ def _filled(
 def _known_lists(endpoint: Endpoint) -> list[str]:
     """Return lists of earlier runs: old entries are deleted even if no record has entries now."""
     prefix = f"{endpoint.name}__"
-    tables = dlt.current.source_schema().tables
-    return [name.removeprefix(prefix) for name in tables if name.startswith(prefix)]
+    tables = dlt.current.source_schema().tables.items()
+    return [
+        name.removeprefix(prefix)
+        for name, table in tables
+        if name.startswith(prefix) and table.get("resource") == endpoint.name
+    ]
 
 
 def _with_lists(page: Page, lists: Iterable[str]) -> Page:
