@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
@@ -37,9 +37,10 @@ from textlift.codec.schema import (
 from textlift.declare import ChildList, Column, ColumnType, Endpoint
 
 UTC = timezone.utc
-BIGINT, BOOLEAN, DECIMAL, DOUBLE, TEXT, TIMESTAMP = (
+BIGINT, BOOLEAN, DATE, DECIMAL, DOUBLE, TEXT, TIMESTAMP = (
     ColumnType.BIGINT,
     ColumnType.BOOLEAN,
+    ColumnType.DATE,
     ColumnType.DECIMAL,
     ColumnType.DOUBLE,
     ColumnType.TEXT,
@@ -187,6 +188,28 @@ def test_what_only_begins_like_the_zero_date_is_a_mistake(text: str) -> None:
     texts = ["0000-00-00 00:00:00 UTC", text, "2019-06-21 14:49:40 UTC"]
     good = datetime(2019, 6, 21, 14, 49, 40, tzinfo=UTC)
     assert converted(texts, TIMESTAMP) == ([None, None, good], [1])
+
+
+@pytest.mark.parametrize(
+    "text", ["1980-02-29", " 1980-02-29\n", "1980-02-29T00:00:00+0000", "1980-02-29 23:59:59 UTC"]
+)
+def test_a_date_is_the_day_as_it_is_printed(text: str) -> None:
+    assert converted([text, None, "", "2000-01-01"], DATE) == (
+        [date(1980, 2, 29), None, None, date(2000, 1, 1)],
+        [],
+    )
+
+
+@pytest.mark.parametrize("zero", ["0000-00-00", "0000-00-00 00:00:00", "0000-00-00T00:00:00+0000"])
+def test_the_zero_date_is_no_date(zero: str) -> None:
+    assert converted([zero, "2000-01-01"], DATE) == ([None, date(2000, 1, 1)], [])
+
+
+@pytest.mark.parametrize(
+    "text", ["1981-02-29", "2/3/1980", "1980-02-29 garbage", "0000-01-01", "19800-01-01", "soon"]
+)
+def test_what_is_no_date_costs_only_itself(text: str) -> None:
+    assert converted(["2000-01-01", text], DATE) == ([date(2000, 1, 1), None], [1])
 
 
 @pytest.mark.parametrize("impossible", ["0000-01-01 00:00:00", "0001-01-01T00:00:00+05:00"])

@@ -37,6 +37,7 @@ def schema_of(table: Table) -> pa.Schema:
 _FIRST_TIME, _LAST_TIME = -62135596800 * 10**6, 253402300800 * 10**6 - 1
 #: A time that means NULL: the zero date, with or without a zero time and a zone.
 _ZERO_TIME = r"^0000-00-00(?:[ T]00:00(?::00(?:\.0+)?)?)?\s*(?:Z|UTC|GMT|[+-]\d\d:?\d\d)?$"
+_TIME_OF_DAY = r"[ T]\d\d:\d\d(?::\d\d(?:\.\d+)?)?\s*(?:Z|UTC|GMT|[+-]\d\d:?\d\d)?$"
 _FLAGS = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
 
 
@@ -109,7 +110,7 @@ def _cast_any_timestamp(array: pa.Array) -> pa.Array:
 
 def _cast_date(array: pa.Array) -> pa.Array:
     # The day as it is printed, also where a time of day follows it.
-    days = pc.replace_substring_regex(array, r"^(\d{4}-\d\d-\d\d)[ T].*$", r"\1")
+    days = pc.replace_substring_regex(array, _TIME_OF_DAY, "")
     days = pc.if_else(pc.equal(days, "0000-00-00"), None, days)
     if pc.any(pc.starts_with(days, "0000")).as_py():
         raise pa.ArrowInvalid("not in a year from 1 to 9999")
