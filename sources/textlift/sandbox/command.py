@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from textlift.registry import SERVICES, sandbox_of
 from textlift.sandbox.faults import Faults, kinds
 from textlift.sandbox.server import Sandbox
-from textlift.sandbox.service import Option, SandboxSpec
+from textlift.sandbox.service import Option, SandboxSpec, flag
 
 #: Options that the sandbox of every service has.
 _COMMON = {
@@ -80,8 +80,7 @@ def _parser(specs: Mapping[str, SandboxSpec]) -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         for option, declared in {**_COMMON, **spec.options}.items():
-            flag = f"--{option.replace('_', '-')}"
-            service.add_argument(flag, type=declared.type, help=declared.help)
+            service.add_argument(flag(option), type=declared.type, help=declared.help)
         _add_server_options(service)
     return parser
 

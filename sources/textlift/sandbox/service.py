@@ -278,10 +278,15 @@ class Account:
 
 @dataclass(frozen=True)
 class Option:
-    """An option of the command ``textlift sandbox``, by its name without dashes."""
+    """An option of the command ``textlift sandbox``, by its name with underscores."""
 
     help: str
     type: Callable[[str], Any] = str
+
+
+def flag(option: str) -> str:
+    """The name of an option on the command line."""
+    return f"--{option.replace('_', '-')}"
 
 
 @dataclass(frozen=True)
@@ -298,6 +303,8 @@ class SandboxSpec:
     """How its responses can go wrong."""
     defaults: Mapping[str, Any] = field(default_factory=dict)
     """Arguments of `open` that the command sets where nothing else is said."""
+    hurried: Mapping[str, Any] = field(default_factory=dict)
+    """Options of the command for ``textlift load --sandbox``, where nobody wants to wait."""
     describe: Callable[[Any], str] = lambda account: ""
     """What to know of an account that was opened."""
 

@@ -29,7 +29,7 @@ class Webhooks:
         pause: seconds between two posts of what was not answered with 200.
         """
         self.accepted: list[tuple[str, bytes]] = []
-        self._url, self._pause = url.rstrip("/"), pause
+        self._url, self.pause = url.rstrip("/"), pause
         self._waiting: SimpleQueue[tuple[str, bytes]] = SimpleQueue()
         self._closed = False
         # Receivers run on this machine, or close to it.
@@ -55,7 +55,7 @@ class Webhooks:
             except Empty:
                 continue
             while not self._closed and not self._is_accepted(kind, body):
-                time.sleep(self._pause)
+                time.sleep(self.pause)
 
     def _is_accepted(self, kind: str, body: bytes) -> bool:
         headers = {"Content-Type": "application/json"}

@@ -307,7 +307,7 @@ class World:
         if row["type"] == "INCOMING":
             table.change(number, read=chance < 0.7, updated_at=now)
             return
-        code = "100" if chance < 0.9 else list(OUTCOMES)[1 + number % 3]
+        code = "100" if chance < 0.9 else list(OUTCOMES)[1 + number // 3 % 3]
         bounce = code == "101"
         outcome = {"code": code, "status": OUTCOMES[code], "success": code == "100"}
         receipt = {**outcome, "bounce": bounce, "created_at": now}
