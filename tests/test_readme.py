@@ -42,10 +42,11 @@ def query(title: str) -> str:
 
 
 @pytest.fixture
-def filled(account: Open, export: Open) -> Warehouse:
-    """A warehouse of both services, as the one that Mobile Commons is in."""
+def filled(account: Open, export: Open, contacts: Open) -> Warehouse:
+    """A warehouse of all services, as the one that Mobile Commons is in."""
     messages = export(messages=600)
     messages.load()
+    contacts().load("groups", "group_contacts", "messages", "carriers")
     warehouse = account(profiles=300)
     warehouse.load("profiles", "incoming_messages", "outgoing_messages", "broadcasts")
     return warehouse

@@ -29,6 +29,7 @@ from tests.support.schedulers import (
     most_at_once,
 )
 from tests.support.warehouses import AnyWarehouse, PostgresWarehouse, assert_same
+from textlift.registry import SERVICES
 from textlift.windows import parse_time
 
 pytestmark = pytest.mark.real_clock
@@ -93,7 +94,7 @@ class Airflow:
                 del self._here.settings[name]
         self.run("db", "migrate")
         self.run("variables", "set", "dlt_secrets_toml", secrets)
-        for service in ("mcommons", "mgage"):
+        for service in SERVICES:
             self.run("pools", "set", service, str(CALLS), f"calls to {service}")
 
     def run(self, *command: str) -> str:

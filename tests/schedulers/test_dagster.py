@@ -25,8 +25,8 @@ from tests.support.schedulers import (
     most_at_once,
 )
 from tests.support.warehouses import AnyWarehouse, PostgresWarehouse
-from textlift.dictionary import all_tables
-from textlift.registry import job_of
+from textlift.dictionary import SHARED_TABLES, all_tables
+from textlift.registry import SERVICES, job_of
 from textlift.tasks import SNAPSHOTS, TASKS
 
 pytestmark = pytest.mark.real_clock
@@ -135,7 +135,14 @@ def test_every_table_is_an_asset_that_has_to_be_fresh(environment: Open, tmp_pat
     here = environment("dagster", {"PYTHONPATH": str(PROJECT)})
     assets, windowed = json.loads(here.run("python", "-c", program).rpartition("shown ")[2])
     tables = [["mcommons", name] for name in sorted(TABLES) if name != "rejected_records"]
-    assert sorted(assets) == sorted([*tables, ["mgage", "messages"]])
+    tables += [
+        [service, table.name]
+        for service in SERVICES
+        if service != "mcommons"
+        for table in all_tables(job_of(service).endpoints)
+        if table not in SHARED_TABLES
+    ]
+    assert sorted(assets) == sorted(tables)
     resources = {name for _, name in windowed if "__" not in name}
     assert resources == {name for tasks in TASKS.values() for name in tasks} - {SNAPSHOTS}
 

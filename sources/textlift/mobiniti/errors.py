@@ -29,7 +29,7 @@ def check(response: HttpResponse) -> bytes:
     endpoint = at_path(ENDPOINTS, response.path)
     if response.status in (401, 403):
         raise AccessDenied(
-            f"Mobiniti denies access to {endpoint.path} (HTTP {response.status}): the token lacks "
+            f"Mobiniti denies access to {response.path} (HTTP {response.status}): the token lacks "
             f"the scope {SCOPES[endpoint.name]}, or is not valid",
             response.status,
         )

@@ -66,6 +66,8 @@ JOB = Job(
     sandbox_source=sandbox_source,
     describe_account=describe_account,
     endpoints=ENDPOINTS,
-    example="SELECT receipt__status, count(*) AS messages FROM mobiniti.messages "
-    "WHERE type = 'OUTGOING' GROUP BY ALL ORDER BY messages DESC",
+    example="SELECT carriers.name AS carrier, count(*) AS sent, "
+    "count(*) FILTER (receipt__success) AS delivered FROM mobiniti.messages "
+    "LEFT JOIN mobiniti.carriers ON carriers.id = carrier_id "
+    "WHERE type = 'OUTGOING' GROUP BY ALL ORDER BY sent DESC",
 )
