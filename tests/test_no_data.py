@@ -79,7 +79,7 @@ def test_a_first_load_of_no_lists_fails_and_asks_for_no_end_of_pieces(
 ) -> None:
     warehouse = account()
     rehearse(warehouse.box, f"{kind}@{resource}")
-    summary = warehouse.load(resource)
+    summary = warehouse.load(resource, page_size=50)
     assert list(summary.failed) == [resource]
     assert resource not in warehouse.tables() or warehouse.content(resource) == []
     assert len(warehouse.box.requests) < 400

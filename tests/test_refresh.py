@@ -365,6 +365,35 @@ def test_rows_from_before_the_start_date_stay(account: Open) -> None:
     assert warehouse.query(sql) == [(early["id"],)]
 
 
+@pytest.mark.parametrize(("days", "is_new"), slow_but(slice(1), [(8, True), (6, False)]))
+def test_one_that_was_interrupted_more_than_a_week_ago_begins_anew(
+    account: Open, monkeypatch: pytest.MonkeyPatch, days: int, is_new: bool
+) -> None:
+    monkeypatch.setattr(paging, "MAX_PAGES", 4)
+    monkeypatch.setattr(paging, "PART_PAGES", 2)
+    warehouse = account()
+    warehouse.load("profiles")
+    profiles = sorted(warehouse.box.service.rows("profiles"), key=lambda row: row["updated_at"])
+    middle = profiles[len(profiles) // 2]["updated_at"].isoformat()
+
+    def fail(request: Request) -> Response | None:
+        return Response(404, b"") if request.params.get("from", "") > middle else None
+
+    settings = {"full_refresh": True, "package_rows": 20, "page_size": 8, "concurrency": 1}
+    warehouse.box.faults.append(fail)
+    assert list(warehouse.load("profiles", **settings).failed) == ["profiles"]
+    warehouse.box.faults.remove(fail)
+    assert state_of(warehouse, "profiles")["refresh"]["cursors"] != {}
+    # The windows with it were read, so only a read of all windows finds that it is gone.
+    gone = profiles[0]["id"]
+    warehouse.box.service.delete("profiles", gone)
+    # The id of the first package is the real time.
+    later = datetime.now(timezone.utc).replace(microsecond=0) + timedelta(days=days)
+    monkeypatch.setattr("textlift.clock.now", lambda: later)
+    warehouse.load("profiles", **settings)
+    assert (warehouse.query(f"SELECT id FROM profiles WHERE id = {gone}") == []) is is_new
+
+
 # Killed
 
 

@@ -124,6 +124,16 @@ def test_each_of_equal_bad_records_is_a_reject_and_stays_one(account: Open) -> N
     assert warehouse.query("SELECT count(*) FROM keywords") == [(6,)]
 
 
+def test_an_unreadable_record_that_is_on_two_pages_is_one_reject(account: Open) -> None:
+    warehouse = account(profiles=120)
+    listed = warehouse.box.service.rows("profiles")
+    # Neighbouring pages share the rows at their edges.
+    whole = f'<profile id="{listed[48]["id"]}"'.encode()
+    with corrupted(warehouse, "profiles", whole, b'<profile id=""'):
+        assert warehouse.load("profiles", page_size=50).rejected == 1
+    assert warehouse.query("SELECT count(*) FROM profiles") == [(len(listed) - 1,)]
+
+
 def test_each_of_equal_bad_entries_is_a_reject(account: Open) -> None:
     warehouse = account(empty=True)
     service = warehouse.box.service
