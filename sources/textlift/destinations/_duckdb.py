@@ -56,6 +56,7 @@ from dlt.destinations.sql_client import SqlClientBase
 from dlt.destinations.sql_jobs import SqlMergeFollowupJob
 from filelock import FileLock, Timeout
 
+from textlift.destinations._capabilities import FixedCapabilities
 from textlift.destinations._comments import WithComments
 
 #: Size of the three headers of a new file, 4 KiB each, and the mark in the first one.
@@ -404,7 +405,7 @@ class _Configuration(DuckDbClientConfiguration):
         return super().make_default_location(default_location_pat)
 
 
-class duckdb(dlt.destinations.duckdb):
+class duckdb(FixedCapabilities, dlt.destinations.duckdb):
     """dlt's ``duckdb`` destination, with the changes that this module describes.
 
     ``default_name`` is the file's name without suffix, used if the configuration names no file.

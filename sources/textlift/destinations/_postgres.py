@@ -21,6 +21,7 @@ from dlt.destinations.impl.postgres.sql_client import Psycopg2SqlClient
 from dlt.destinations.sql_client import SqlClientBase
 from dlt.destinations.sql_jobs import SqlMergeFollowupJob
 
+from textlift.destinations._capabilities import FixedCapabilities
 from textlift.destinations._comments import WithComments
 
 
@@ -82,7 +83,7 @@ class _Client(WithComments, PostgresClient):
         return [_Merge.from_table_chain(table_chain, self.sql_client)]
 
 
-class postgres(dlt.destinations.postgres):
+class postgres(FixedCapabilities, dlt.destinations.postgres):
     """dlt's ``postgres`` destination, with the locks that this module describes."""
 
     @property

@@ -131,7 +131,6 @@ def _load(pipeline: Pipeline, source: DltSource, resources: Sequence[str] | None
         if not was_stopped(error):
             _write_failed(pipeline, runs, error)
         raise
-    runs.write()
     summary.requests = sum(report_of(each).progress.requests for each in source.resources.values())
     summary.seconds = time.monotonic() - started
     return summary
@@ -154,7 +153,7 @@ def _load_packages(
         for resource in source.resources.values():
             resource.selected = resource.name in remaining
         try:
-            info = pipeline.run(source)
+            info = pipeline.run([source, runs.of_package(remaining)])
         except PipelineStepFailed as error:
             own = own_error(error)
             if own is None:
@@ -183,7 +182,7 @@ def _write_failed(pipeline: Pipeline, runs: RunLog, error: Exception) -> None:
     try:
         # What is left of the package that failed would be loaded along.
         _drop_files(pipeline)
-        runs.write(str(own) if own else reason(cause))
+        runs.write_failed(str(own) if own else reason(cause))
     except Exception as second:  # noqa: BLE001 (the first error is the one to raise)
         logger.warning(f"{LOAD_RUNS} cannot be written: {type(second).__name__}")
 

@@ -1,17 +1,18 @@
 """The table ``load_runs``: what each run did with each resource, also when it failed.
 
-:func:`textlift.load.loading.load` writes it, through the same pipeline and into the same dataset, in a
-load package after those of the data. A bare ``pipeline.run(source)`` writes none, and neither does a
-run that is killed.
+:func:`textlift.load.loading.load` writes it, with the last load package of the data. The rows of a
+run that fails go into a package of their own. A bare ``pipeline.run(source)`` writes none, and
+neither does a run that is killed before its last package.
 """
 
 from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from typing import Any
 
 import dlt
 import pyarrow as pa
@@ -89,7 +90,7 @@ def recent_runs(pipeline: Pipeline, schema: str) -> list[LoadRun]:
 
 
 class RunLog:
-    """The rows of ``load_runs`` that a run writes when it ends.
+    """The rows of ``load_runs`` of a run.
 
     Args:
         pipeline: The pipeline of the run.
@@ -102,6 +103,7 @@ class RunLog:
         self._source = source
         # As it is now: a package that fails leaves tables in it that are not there.
         self._schema = source.schema.clone()
+        describe(self._schema, [dictionary.LOAD_RUNS])
         self._started_at = clock.now()
         self._loaded: dict[str, list[StreamReport]] = {name: [] for name in names}
 
@@ -109,22 +111,58 @@ class RunLog:
         """Take the report of a resource in a package that was loaded."""
         self._loaded[name].append(report)
 
-    def write(self, failure: str | None = None) -> None:
-        """Append a row for each resource, all of them or none.
+    def of_package(self, names: Collection[str]) -> DltSource:
+        """Return a source of the rows, if the package ends the run; else of none.
 
         Args:
-            failure: Why the run ended before all resources were loaded.
+            names: The resources of the package. dlt must extract them first.
+        """
+
+        def rows() -> Iterator[pa.Table]:
+            last = {name: report_of(self._source.resources[name]) for name in names}
+            if not any(report.unfinished for report in last.values()):
+                yield self._rows(
+                    {
+                        name: [*reports, last[name]] if name in last else reports
+                        for name, reports in self._loaded.items()
+                    }
+                )
+
+        return self._to_load(rows)
+
+    def write_failed(self, failure: str) -> None:
+        """Append the rows of a run that ended before all resources were loaded, all or none.
+
+        Args:
+            failure: Why it ended.
 
         Raises:
             PipelineStepFailed: The destination could not be loaded.
         """
-        run_id, ended_at = uuid.uuid4().hex, clock.now()
-        runs = [self._run_of(name, run_id, ended_at, failure) for name in self._loaded]
-        if runs:
-            _append(self._pipeline, self._schema, runs)
+        self._pipeline.run(self._to_load([self._rows(self._loaded, failure)]))
 
-    def _run_of(self, name: str, run_id: str, ended_at: datetime, failure: str | None) -> LoadRun:
-        reports = self._loaded[name]
+    def _to_load(self, rows: Any) -> DltSource:
+        resource = dlt.resource(rows, name=LOAD_RUNS, write_disposition="append")
+        return DltSource(self._schema.clone(), self._source.section, [resource])
+
+    def _rows(
+        self, loaded: Mapping[str, Sequence[StreamReport]], failure: str | None = None
+    ) -> pa.Table:
+        run_id, ended_at = uuid.uuid4().hex, clock.now()
+        runs = [
+            self._run_of(name, reports, run_id, ended_at, failure)
+            for name, reports in loaded.items()
+        ]
+        return pa.Table.from_pylist([asdict(run) for run in runs], _SCHEMA)
+
+    def _run_of(
+        self,
+        name: str,
+        reports: Sequence[StreamReport],
+        run_id: str,
+        ended_at: datetime,
+        failure: str | None,
+    ) -> LoadRun:
         last = reports[-1] if reports else StreamReport(unfinished=True)
         reasons = [last.failed, failure if last.unfinished else None, *last.missing]
         failures = [reason for reason in reasons if reason]
@@ -148,11 +186,3 @@ class RunLog:
             outcome=FAILED if failures else SKIPPED if skipped else LOADED,
             message="\n".join([*failures, *skipped, *gaps]) or None,
         )
-
-
-def _append(pipeline: Pipeline, schema: Schema, runs: Sequence[LoadRun]) -> None:
-    """Append rows to ``load_runs``, all of them or none."""
-    describe(schema, [dictionary.LOAD_RUNS])
-    rows = pa.Table.from_pylist([asdict(run) for run in runs], _SCHEMA)
-    resource = dlt.resource([rows], name=LOAD_RUNS, write_disposition="append")
-    pipeline.run(resource, schema=schema)
