@@ -16,6 +16,7 @@ from typing import IO
 import duckdb as duckdb_client
 
 from tests.conftest import PROJECT, Warehouse
+from tests.support.forks import forked
 from textlift.registry import SERVICES
 from textlift.sandbox import Request, Sandbox
 
@@ -52,20 +53,31 @@ def environment(warehouse: Warehouse, **changes: str | None) -> dict[str, str]:
 
 def run(warehouse: Warehouse, *options: str, cwd: Path = PROJECT, **changes: str | None) -> Ended:
     """Run the command line to its end."""
-    process = subprocess.run(
-        [sys.executable, str(SCRIPTS[warehouse.name]), *options],
-        check=False,
-        cwd=cwd,
-        env=environment(warehouse, **changes),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-    )
+    command = [str(SCRIPTS[warehouse.name]), *options]
+    settings = environment(warehouse, **changes)
+    # Only a new interpreter reads its own variables.
+    runs = interpreted if any(name.startswith("PYTHON") for name in changes) else forked
+    process = runs(command, cwd, settings, PATIENCE)
     lines = process.stdout.splitlines(keepends=True)
     dated = [line for line in lines if DATED.match(line)]
     out = "".join(line for line in lines if line not in dated)
     return Ended(process.returncode, out, process.stderr, tuple(dated))
+
+
+def interpreted(
+    command: list[str], cwd: Path, env: dict[str, str], timeout: float
+) -> subprocess.CompletedProcess[str]:
+    """Run a script in an interpreter of its own."""
+    return subprocess.run(
+        [sys.executable, *command],
+        check=False,
+        cwd=cwd,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )
 
 
 @contextmanager
