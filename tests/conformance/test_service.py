@@ -5,12 +5,16 @@ A load that was disturbed has to end with what an undisturbed one into an empty 
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +24,7 @@ from tests.conftest import PROJECT, TODAY, Warehouse, slow_but
 from tests.support.services import warehouse_of
 from textlift.declare import ColumnType
 from textlift.errors import CredentialsError
+from textlift.load.loading import Summary
 from textlift.registry import SERVICES, endpoints_of, sandbox_of
 from textlift.sandbox import Request, Response, Sandbox, rehearse
 from textlift.sandbox.clock import Clock
@@ -53,11 +58,52 @@ load_from(service, url, Path(folder))
 """
 
 
+@contextmanager
+def opened(service: str, folder: Path) -> Iterator[Warehouse]:
+    """An account in the sandbox of a service, the same each time, and an empty warehouse for it."""
+    with Sandbox(sandbox_of(service).open(now=TODAY, **SMALL.get(service, {}))) as box:
+        yield warehouse_of(service, box, folder)
+
+
 @pytest.fixture(params=SERVICES)
 def warehouse(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Warehouse]:
-    """An account in the sandbox of a service, and an empty warehouse for it."""
-    with Sandbox(sandbox_of(request.param).open(now=TODAY, **SMALL.get(request.param, {}))) as box:
-        yield warehouse_of(request.param, box, tmp_path / "warehouse")
+    with opened(request.param, tmp_path / "warehouse") as warehouse:
+        yield warehouse
+
+
+@dataclass(frozen=True)
+class First:
+    """A first load, and what it did."""
+
+    warehouse: Warehouse
+    summary: Summary
+    requests: int
+
+
+@pytest.fixture(scope="module")
+def first_loads(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], First]:
+    """Return a function that returns the first load of a service. No test changes its warehouse."""
+
+    @cache
+    def load(service: str) -> First:
+        with opened(service, tmp_path_factory.mktemp(service) / "warehouse") as warehouse:
+            summary = warehouse.load()
+            return First(warehouse, summary, len(warehouse.box.requests))
+
+    return load
+
+
+@pytest.fixture
+def first(first_loads: Callable[[str], First], warehouse: Warehouse) -> First:
+    """The first load of the account of ``warehouse``, into another warehouse."""
+    return first_loads(warehouse.name)
+
+
+@pytest.fixture
+def loaded(first: First, warehouse: Warehouse) -> Warehouse:
+    """The warehouse with the rows of a first load."""
+    shutil.copy(first.warehouse.file, warehouse.file)
+    return warehouse
 
 
 def rows(warehouse: Warehouse) -> dict[str, Counter[tuple[Any, ...]]]:
@@ -77,23 +123,21 @@ def rows(warehouse: Warehouse) -> dict[str, Counter[tuple[Any, ...]]]:
     return found
 
 
-def undisturbed(warehouse: Warehouse) -> dict[str, Counter[tuple[Any, ...]]]:
-    """What a load into an empty warehouse brings."""
-    faults, warehouse.box.faults = warehouse.box.faults, []
-    fresh = warehouse_of(warehouse.name, warehouse.box, warehouse.folder.parent / "fresh")
-    assert fresh.load().failed == {}
-    warehouse.box.faults = faults
-    return rows(fresh)
+def fresh(warehouse: Warehouse) -> Warehouse:
+    """Another warehouse with what is at the service now."""
+    other = warehouse_of(warehouse.name, warehouse.box, warehouse.folder.parent / "fresh")
+    assert other.load().failed == {}
+    return other
 
 
-def assert_same(warehouse: Warehouse) -> None:
-    expected = undisturbed(warehouse)
+def assert_same(warehouse: Warehouse, other: Warehouse) -> None:
+    expected = rows(other)
     assert rows(warehouse) == expected
     assert sum(map(len, expected.values())) > 0
 
 
-def test_a_first_load_brings_every_resource_with_its_keys_and_types(warehouse: Warehouse) -> None:
-    summary = warehouse.load()
+def test_a_first_load_brings_every_resource_with_its_keys_and_types(first: First) -> None:
+    warehouse, summary = first.warehouse, first.summary
     assert (summary.failed, summary.rejected) == ({}, 0)
     with warehouse.reading():
         for endpoint in endpoints_of(warehouse.name):
@@ -114,24 +158,20 @@ def test_a_first_load_brings_every_resource_with_its_keys_and_types(warehouse: W
             assert different == count or endpoint.repeats, endpoint.name
 
 
-def test_a_second_run_changes_nothing(warehouse: Warehouse) -> None:
-    warehouse.load()
-    before = rows(warehouse)
-    summary = warehouse.load()
+def test_a_second_run_changes_nothing(loaded: Warehouse) -> None:
+    before = rows(loaded)
+    summary = loaded.load()
     assert (summary.failed, summary.rejected) == ({}, 0)
-    assert rows(warehouse) == before
+    assert rows(loaded) == before
 
 
-def test_what_changes_in_a_week_arrives_with_the_next_run(
-    warehouse: Warehouse, clock: Clock
-) -> None:
-    warehouse.load()
-    before = rows(warehouse)
+def test_what_changes_in_a_week_arrives_with_the_next_run(loaded: Warehouse, clock: Clock) -> None:
+    before = rows(loaded)
     clock.advance(8 * DAY)
-    warehouse.box.service.advance(8 * DAY)
-    assert warehouse.load().failed == {}
-    assert rows(warehouse) != before
-    assert_same(warehouse)
+    loaded.box.service.advance(8 * DAY)
+    assert loaded.load().failed == {}
+    assert rows(loaded) != before
+    assert_same(loaded, fresh(loaded))
 
 
 def test_what_moves_between_pages_is_there_after_the_next_run(
@@ -147,12 +187,12 @@ def test_what_moves_between_pages_is_there_after_the_next_run(
     clock.advance(8 * DAY)
     warehouse.box.service.advance(8 * DAY)
     warehouse.load(page_size=50)
-    assert_same(warehouse)
+    assert_same(warehouse, fresh(warehouse))
 
 
 @pytest.mark.parametrize("requests", slow_but(slice(1), [8, 3]))
 def test_killed_while_it_reads_the_next_run_brings_everything_once(
-    warehouse: Warehouse, requests: int
+    warehouse: Warehouse, first: First, requests: int
 ) -> None:
     command = [sys.executable, "-c", LOAD, warehouse.name, warehouse.box.url, str(warehouse.folder)]
     with subprocess.Popen(command, cwd=PROJECT) as process:
@@ -160,23 +200,22 @@ def test_killed_while_it_reads_the_next_run_brings_everything_once(
             time.sleep(0.002)
         process.kill()
     assert warehouse.load().failed == {}
-    assert_same(warehouse)
+    assert_same(warehouse, first.warehouse)
 
 
-def test_faults_that_pass_cost_no_row(warehouse: Warehouse) -> None:
+def test_faults_that_pass_cost_no_row(warehouse: Warehouse, first: First) -> None:
     rehearse(warehouse.box, "transient@20%")
     assert warehouse.load().failed == {}
-    assert_same(warehouse)
+    assert_same(warehouse, first.warehouse)
 
 
-def test_a_service_that_is_down_fails_and_the_rows_stay(warehouse: Warehouse) -> None:
-    warehouse.load()
-    before = rows(warehouse)
-    rehearse(warehouse.box, "503")
-    summary = warehouse.load()
+def test_a_service_that_is_down_fails_and_the_rows_stay(loaded: Warehouse) -> None:
+    before = rows(loaded)
+    rehearse(loaded.box, "503")
+    summary = loaded.load()
     assert {name for name in summary.failed if "503" in summary.failed[name]} == set(summary.failed)
     assert summary.failed
-    assert rows(warehouse) == before
+    assert rows(loaded) == before
 
 
 def test_refused_credentials_stop_the_run(warehouse: Warehouse) -> None:
@@ -185,25 +224,23 @@ def test_refused_credentials_stop_the_run(warehouse: Warehouse) -> None:
         warehouse.load()
 
 
-def test_a_value_that_does_not_fit_costs_itself_alone(warehouse: Warehouse) -> None:
+def test_a_value_that_does_not_fit_costs_itself_alone(warehouse: Warehouse, first: First) -> None:
     table = endpoints_of(warehouse.name)[0].name
-    count = undisturbed(warehouse)[table].total()
     rehearse(warehouse.box, "bad-time@1")
     summary = warehouse.load(table, concurrency=1)
     assert summary.failed == {}
     assert summary.rejected > 0
-    assert rows(warehouse)[table].total() == count
+    assert rows(warehouse)[table].total() == rows(first.warehouse)[table].total()
     reasons = warehouse.query("SELECT DISTINCT resource, payload IS NULL FROM rejected_records")
     assert reasons == [(table, False)]
 
 
-def test_each_run_notes_each_of_its_resources(warehouse: Warehouse) -> None:
-    for _ in range(2):
-        warehouse.load()
-    with warehouse.reading():
-        assert warehouse.query("SELECT count(DISTINCT run_id) FROM load_runs") == [(2,)]
-        [(requests,)] = warehouse.query("SELECT sum(requests) FROM load_runs")
-        resources = warehouse.query("SELECT resource, count(*) FROM load_runs GROUP BY ALL")
-    assert requests == len(warehouse.box.requests)
-    names = [endpoint.name for endpoint in endpoints_of(warehouse.name)]
-    assert sorted(resources) == sorted((name, 2) for name in names)
+def test_each_run_notes_each_of_its_resources(loaded: Warehouse, first: First) -> None:
+    names = [endpoint.name for endpoint in endpoints_of(loaded.name)]
+    loaded.load(names[0])
+    with loaded.reading():
+        noted = loaded.query(
+            "SELECT list(resource ORDER BY resource), sum(requests) FROM load_runs "
+            "GROUP BY run_id ORDER BY min(_dlt_load_id)"
+        )
+    assert noted == [(sorted(names), first.requests), (names[:1], len(loaded.box.requests))]
