@@ -256,6 +256,33 @@ def account(tmp_path: Path, boxes: list[Sandbox]) -> Open:
     return open_account
 
 
+@pytest.fixture(scope="session")
+def first_loads() -> dict[str, bytes]:
+    """Return DuckDB files of first loads, by what was loaded."""
+    return {}
+
+
+@pytest.fixture
+def filled(account: Open, clock: Clock, first_loads: dict[str, bytes]) -> Open:
+    """Return a function that opens a Mobile Commons sandbox and a warehouse with all of its rows.
+
+    Equal accounts are loaded once. ``settings`` are those of the load.
+    """
+
+    def open_filled(settings: dict[str, Any] | None = None, **options: Any) -> Warehouse:
+        warehouse = account(**options)
+        what = f"{settings} {options} {clock.now() == TODAY}"
+        if what in first_loads:
+            warehouse.file.write_bytes(first_loads[what])
+        else:
+            assert warehouse.load(**settings or {}).failed == {}
+            first_loads[what] = warehouse.file.read_bytes()
+            warehouse.box.requests.clear()
+        return warehouse
+
+    return open_filled
+
+
 @pytest.fixture
 def export(tmp_path: Path, boxes: list[Sandbox], clock: Clock) -> Open:
     """Return a function that opens an mGage sandbox and an empty warehouse for it."""

@@ -23,9 +23,8 @@ def test_a_first_load_brings_every_row_of_every_table(account: Open) -> None:
     assert dict(warehouse.query("SELECT mconnect_id, call_count FROM call_counts")) == calls
 
 
-def test_columns_have_the_types_of_the_contract(account: Open) -> None:
-    warehouse = account()
-    warehouse.load(fundraising_ids=[501])
+def test_columns_have_the_types_of_the_contract(filled: Open) -> None:
+    warehouse = filled({"fundraising_ids": [501]}, profiles=150)
     time, text, flag = "TIMESTAMP WITH TIME ZONE", "VARCHAR", "BOOLEAN"
     for table, key in TABLES.items():
         columns = warehouse.columns(table)
@@ -57,18 +56,15 @@ def test_columns_have_the_types_of_the_contract(account: Open) -> None:
         assert warehouse.columns(table)[name] == kind, (table, name)
 
 
-def test_a_second_run_over_unchanged_data_changes_nothing(account: Open) -> None:
-    warehouse = account(profiles=150)
-    warehouse.load(fundraising_ids=[501])
+def test_a_second_run_over_unchanged_data_changes_nothing(filled: Open) -> None:
+    warehouse = filled({"fundraising_ids": [501]}, profiles=150)
     before = warehouse.everything()
     warehouse.load(fundraising_ids=[501])
     assert warehouse.everything() == before
 
 
-def test_a_second_run_asks_once_for_each_window_and_parent(account: Open) -> None:
-    warehouse = account(profiles=150)
-    warehouse.load()
-    warehouse.box.requests.clear()
+def test_a_second_run_asks_once_for_each_window_and_parent(filled: Open) -> None:
+    warehouse = filled({"fundraising_ids": [501]}, profiles=150)
     warehouse.load()
     service = warehouse.box.service
     asked = [request.endpoint for request in warehouse.box.requests]

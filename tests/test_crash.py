@@ -162,9 +162,8 @@ def test_killed_between_packages_it_goes_on_from_the_committed_cursor(
 # Other machines, other destinations.
 
 
-def test_a_machine_that_never_ran_takes_the_cursors_from_the_destination(account: Open) -> None:
-    warehouse = account()
-    warehouse.load()
+def test_a_machine_that_never_ran_takes_the_cursors_from_the_destination(filled: Open) -> None:
+    warehouse = filled()
     before = warehouse.everything()
     warehouse.state = warehouse.folder / "another machine"
     warehouse.box.requests.clear()

@@ -68,9 +68,8 @@ def test_a_restored_destination_of_mgage_goes_on_from_its_own_cursors(export: Op
     assert warehouse.query("SELECT count(*) FROM messages") == [(3,)]
 
 
-def test_a_file_that_was_deleted_is_filled_from_the_start(account: Open) -> None:
-    warehouse = account()
-    warehouse.load()
+def test_a_file_that_was_deleted_is_filled_from_the_start(filled: Open) -> None:
+    warehouse = filled()
     warehouse.file.unlink()
     warehouse.load()
     assert_same(warehouse)
@@ -102,9 +101,8 @@ def test_a_file_that_was_deleted_is_filled_from_the_start(account: Open) -> None
     ),
     ids=lambda statements: "; ".join(statements),
 )
-def test_what_was_removed_is_loaded_again(account: Open, statements: list[str]) -> None:
-    warehouse = account()
-    warehouse.load()
+def test_what_was_removed_is_loaded_again(filled: Open, statements: list[str]) -> None:
+    warehouse = filled()
     with duckdb_client.connect(str(warehouse.file)) as connection:
         connection.execute("ATTACH ':memory:' AS memory; USE warehouse.mcommons")
         for statement in statements:
@@ -114,9 +112,8 @@ def test_what_was_removed_is_loaded_again(account: Open, statements: list[str]) 
         assert_same(warehouse)
 
 
-def test_all_tables_emptied_are_filled_again(account: Open) -> None:
-    warehouse = account()
-    warehouse.load()
+def test_all_tables_emptied_are_filled_again(filled: Open) -> None:
+    warehouse = filled()
     change(warehouse, *(f"DELETE FROM {table}" for table in warehouse.tables()))
     warehouse.load()
     assert_same(warehouse)
@@ -139,9 +136,8 @@ def test_what_is_still_there_is_not_read_again(account: Open) -> None:
     assert min(request.params["from"] for request in warehouse.box.requests) > "2025"
 
 
-def test_a_run_that_is_cut_off_after_a_list_was_dropped_loses_nothing(account: Open) -> None:
-    warehouse = account()
-    warehouse.load()
+def test_a_run_that_is_cut_off_after_a_list_was_dropped_loses_nothing(filled: Open) -> None:
+    warehouse = filled()
     change(warehouse, "DROP TABLE profiles__subscriptions")
     warehouse.box.faults.append(lambda request: Response(401, b"no"))
     with pytest.raises(ConfigurationError):

@@ -90,9 +90,8 @@ def test_a_column_that_says_which_row_stays_is_heeded(tmp_path: Path) -> None:
     assert {row["text"] for row in loaded} == {"newer"}
 
 
-def test_no_staged_row_stays_behind(account: Open) -> None:
-    warehouse = account(profiles=50)
-    warehouse.load()
+def test_no_staged_row_stays_behind(filled: Open) -> None:
+    warehouse = filled()
     staged = [
         name
         for (name,) in warehouse.query(

@@ -90,9 +90,14 @@ def meanings(service: str) -> dict[tuple[str, str | None], str | None]:
     }
 
 
-def test_the_dictionary_of_mobile_commons_is_what_a_load_makes(account: Open) -> None:
-    warehouse = account(profiles=300)
-    warehouse.load(fundraising_ids=[501], mdata_entries=[{"mdata_id": 1, "input": "11222"}])
+@pytest.fixture
+def warehouse(filled: Open) -> Warehouse:
+    """Rows of all resources."""
+    entries = [{"mdata_id": 1, "input": "11222"}]
+    return filled({"fundraising_ids": [501], "mdata_entries": entries}, profiles=300)
+
+
+def test_the_dictionary_of_mobile_commons_is_what_a_load_makes(warehouse: Warehouse) -> None:
     assert loaded(warehouse) == declared("mcommons")
     assert comments(warehouse) == meanings("mcommons")
 
@@ -110,9 +115,7 @@ def test_a_key_is_of_columns_that_are_there(service: str) -> None:
         assert set(table.key) <= set(table.columns), table.name
 
 
-def test_keys_are_unique_in_the_warehouse(account: Open) -> None:
-    warehouse = account(profiles=300)
-    warehouse.load(fundraising_ids=[501])
+def test_keys_are_unique_in_the_warehouse(warehouse: Warehouse) -> None:
     for table in TABLES["mcommons"]:
         if table.key:
             key = ", ".join(table.key)

@@ -268,9 +268,8 @@ def test_a_contract_that_dlt_does_not_know_is_refused(account: Open) -> None:
 # The service grows.
 
 
-def test_new_elements_and_attributes_at_any_depth_become_text_columns(account: Open) -> None:
-    warehouse = account()
-    warehouse.load()
+def test_new_elements_and_attributes_at_any_depth_become_text_columns(filled: Open) -> None:
+    warehouse = filled()
     service = warehouse.box.service
     profile = first_with(warehouse, "subscriptions")
     campaign = service.rows("campaigns")[0]

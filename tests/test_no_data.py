@@ -34,10 +34,8 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def warehouse(account: Open) -> Warehouse:
-    warehouse = account()
-    assert warehouse.load(**CONFIGURED).failed == {}
-    return warehouse
+def warehouse(filled: Open) -> Warehouse:
+    return filled(CONFIGURED)
 
 
 def rows(warehouse: Warehouse) -> dict[str, list[tuple[Any, ...]]]:

@@ -331,9 +331,8 @@ def test_a_full_refresh_deletes_what_is_gone_with_its_lists_and_keeps_rejects(
 
 
 @pytest.mark.real_clock
-def test_a_full_refresh_that_fails_keeps_rows_and_cursors(account: Open) -> None:
-    warehouse = account()
-    warehouse.load()
+def test_a_full_refresh_that_fails_keeps_rows_and_cursors(filled: Open) -> None:
+    warehouse = filled()
     before = warehouse.everything()
     state = state_of(warehouse, "profiles")
     warehouse.box.faults.append(lambda request: Response(500, b"down"))
