@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup install demo test test-chaos test-schedulers test-all check bench clean
+.PHONY: setup environments install demo test test-chaos test-schedulers test-all check bench clean
 
 setup: $(STAMP)
 
@@ -32,9 +32,11 @@ test-all: check test-schedulers
 test-chaos: $(STAMP)
 	$(BIN)/python -m pytest -n 2 -m "not slow" tests/chaos
 
-# Each scheduler has its own environment, because their dependencies conflict.
-test-schedulers: $(STAMP) .venv-airflow/.installed .venv-dagster/.installed
-	$(BIN)/python -m pytest tests/schedulers
+# Each scheduler has its own environment, as its users have. They spend much of the time waiting.
+test-schedulers: environments
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/schedulers
+
+environments: $(STAMP) .venv-airflow/.installed .venv-dagster/.installed
 
 .venv-%/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-$*

@@ -70,14 +70,19 @@ REJECTED_RECORDS = Table(
 
 LOAD_RUNS = Table(
     name="load_runs",
-    meaning="One resource in one run, also if the run failed. A run that was killed has no row.",
+    meaning=(
+        "One resource in one run, also if the run failed. A run that was killed before its last "
+        "load package has no row."
+    ),
     loaded_by="one row for each resource of each run",
     key=("run_id", "resource"),
     columns={
         "run_id": Column(ColumnType.TEXT, "Id of the run; all resources of a run share it"),
         "resource": Column(ColumnType.TEXT, "Resource, named as its table"),
         "started_at": Column(ColumnType.TIMESTAMP, "When the run started, UTC"),
-        "ended_at": Column(ColumnType.TIMESTAMP, "When the run ended, UTC"),
+        "ended_at": Column(
+            ColumnType.TIMESTAMP, "When the run had read everything, or failed, UTC"
+        ),
         "version": Column(ColumnType.TEXT, "Version of textlift"),
         "rows": Column(
             ColumnType.BIGINT, "Number of rows loaded into the table, without those of its lists"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +39,14 @@ concurrency:
 """
 #: Not once an hour, but once a minute.
 DEFINITIONS = documented("dagster").replace("15 * * * *", "* * * * *")
-#: Prints the runs, what each has materialized, and the checks that it has made.
+#: Prints for each line the runs, what each has materialized, and the checks that it has made.
 SHOW = """
 import json
+import sys
 from dagster import DagsterInstance
-shown = []
-with DagsterInstance.get() as instance:
+instance = DagsterInstance.get()
+for _ in sys.stdin:
+    shown = []
     for record in instance.get_run_records():
         run, events = record.dagster_run, instance.all_logs(record.dagster_run.run_id)
         events = [entry.dagster_event for entry in events if entry.dagster_event]
@@ -67,7 +69,7 @@ with DagsterInstance.get() as instance:
                 str(event.event_specific_data)[:3000] for event in events if event.is_step_failure
             ],
         })
-print("shown", json.dumps(shown))
+    print(json.dumps(shown), flush=True)
 """
 
 
@@ -86,6 +88,7 @@ class Dagster:
         self._file = str(definitions)
         # Makes the instance's database as well, which processes must not do at once.
         self._here.run("dagster", "instance", "concurrency", "set", "mcommons", "5")
+        self.runs: Callable[[], list[dict[str, Any]]] = self._here.answering("python", "-c", SHOW)
 
     def run(self, *command: str) -> str:
         return self._here.run("dagster", *command[:2], "-f", self._file, *command[2:])
@@ -93,10 +96,6 @@ class Dagster:
     def start(self) -> None:
         """Start what schedules and what works."""
         self._here.start("dagster-daemon", "run", "-f", self._file)
-
-    def runs(self) -> list[dict[str, Any]]:
-        printed = self._here.run("python", "-c", SHOW)
-        return list(json.loads(printed.rpartition("shown ")[2]))
 
     def wait(self, job: str, count: int) -> list[dict[str, Any]]:
         """The runs of a job when there are so many and all have ended, and ended well."""

@@ -61,6 +61,30 @@ class Environment:
                 )
             )
 
+    def answering(self, *command: str) -> Callable[[], Any]:
+        """Start what prints JSON for each line of its input, and return a function that asks it.
+
+        A scheduler's modules take seconds to import, and a test asks again and again.
+        """
+        process = subprocess.Popen(
+            [str(self.bin / command[0]), *command[1:]],
+            env=self.settings,
+            cwd=self.folder,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        self._running.append(process)
+
+        def ask() -> Any:
+            assert process.stdin and process.stdout
+            process.stdin.write("\n")
+            process.stdin.flush()
+            return json.loads(process.stdout.readline())
+
+        return ask
+
     def close(self) -> None:
         """Stop all of it."""
         for process in self._running:
