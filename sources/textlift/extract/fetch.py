@@ -249,6 +249,8 @@ class Fetcher:
     def _window_params(self, slice_: Slice) -> dict[str, str]:
         """Return the parameters of a slice without those of the page."""
         params = {**self._endpoint.params, **slice_.partition.params, **slice_.params}
+        if self._endpoint.sorted_list:
+            params[self._endpoint.sorted_list.param] = self._endpoint.sorted_list.value
         time_range, time_format = self._endpoint.time_range, self._service.time_format
         if time_range and slice_.window:
             params[time_range.start] = slice_.window.start.strftime(time_format)
