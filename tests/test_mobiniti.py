@@ -117,6 +117,42 @@ def test_messages_are_read_in_windows_and_the_last_three_days_again(
     assert not [name for each in params for name in each if "filter" in name]
 
 
+def test_contacts_are_read_newest_first_down_to_what_is_known(contacts: Open, clock: Clock) -> None:
+    warehouse = contacts(contacts=400)
+    warehouse.load("contacts")
+    pages = len(asked(warehouse, "contacts"))
+    assert {each["sort"] for each in asked(warehouse, "contacts")} == {"-updated_at"}
+    service = warehouse.box.service
+    clock.advance(3600)
+    service.advance(3600)
+    changed, gone = list(service.table("contacts").rows)[:2]
+    service.update("contacts", changed, first_name="Changed")
+    service.delete("contacts", gone)
+    warehouse.box.requests.clear()
+    warehouse.load("contacts")
+    assert len(asked(warehouse, "contacts")) < pages
+    names = warehouse.query("SELECT count(*) FROM contacts WHERE first_name = 'Changed'")
+    assert names == [(1,)]
+    assert warehouse.query("SELECT count(*) FROM contacts WHERE removed_at IS NOT NULL") == [(0,)]
+
+
+def test_a_contact_that_is_gone_keeps_its_row(contacts: Open, clock: Clock) -> None:
+    warehouse = contacts()
+    warehouse.load("contacts")
+    service = warehouse.box.service
+    key = next(iter(service.table("contacts").rows))
+    gone = service.get("contacts", key)["id"]
+    service.delete("contacts", key)
+    clock.advance(7 * DAY)
+    service.advance(7 * DAY)
+    warehouse.load("contacts")
+    there = {row["id"] for row in service.rows("contacts")}
+    removed = {id for (id,) in warehouse.query("SELECT id FROM contacts WHERE removed_at NOT NULL")}
+    assert gone in removed
+    assert {id for (id,) in warehouse.query("SELECT id FROM contacts")} == there | removed
+    assert not there & removed
+
+
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_scheduled_messages_are_found_at_either_path(contacts: Open, schedule: str) -> None:
     warehouse = contacts(schedule=schedule)
