@@ -36,9 +36,12 @@ from textlift.mcommons.endpoints import ENDPOINTS
 from textlift.mcommons.settings import BASE_URL as MCOMMONS_URL
 from textlift.mgage import MGageCredentials, mgage_source
 from textlift.mgage.settings import BASE_URL as MGAGE_URL
+from textlift.mobiniti import MobinitiCredentials, mobiniti_source
+from textlift.mobiniti.settings import BASE_URL as MOBINITI_URL
 from textlift.sandbox import Response, Sandbox
 from textlift.sandbox.mcommons import MobileCommons
 from textlift.sandbox.mgage import MGage, failure
+from textlift.sandbox.mobiniti import Mobiniti
 
 #: The fixed time of the sandboxes.
 NOW = datetime(2025, 6, 1, 12, tzinfo=timezone.utc)
@@ -259,6 +262,32 @@ def small_export(*failures: Response) -> Iterator[str]:
         yield box.url
 
 
+@contextmanager
+def small_list() -> Iterator[str]:
+    """Yield the URL of a sandbox with two groups, two contacts and two messages."""
+    service = Mobiniti(empty=True, now=NOW, requests_per_second=None)
+    times = {"created_at": "2025-01-13T01:54:01Z", "updated_at": "2025-05-31T23:59:59Z"}
+    carrier = {"id": service.put("carriers", 0, name="T-Mobile"), "name": "T-Mobile"}
+    groups = [
+        {"id": service.put("groups", key, name=name, emails=[], **times), "name": name}
+        for key, name in enumerate(("Members & Friends", "Línea de renta"))
+    ]
+    fields = [{"id": "3f0e6c4e-0f4b-4a3e-9d5c-2f1f7f8f2a10", "name": "Shirt size", "value": "L"}]
+    ana = {"first_name": "Ana", "phone_number": "+12025550123", "carrier": carrier}
+    person = {**ana, **times, "birth_date": "1980-02-29", "reward_points": 3, "status": "active"}
+    service.put("contacts", 0, **person, groups=groups, fields=fields)
+    service.put("contacts", 1, phone_number="+12025550124", status="active", **times)
+    contact = {"id": service.rows("contacts")[0]["id"], **ana}
+    receipt = {"code": "100", "status": "The message delivered successfully", "success": True}
+    message = {"phone_number": ana["phone_number"], "contact": contact, "read": False, **times}
+    service.put("messages", 0, **message, message="Hi Zoë! 🙌", type="OUTGOING", receipt=receipt)
+    service.put("messages", 1, **message, message="YES", type="INCOMING")
+    send_date = datetime(2025, 6, 2, tzinfo=timezone.utc)
+    service.put("scheduled_messages", 0, message="Soon", send_date=send_date, **times)
+    with Sandbox(service) as box:
+        yield box.url
+
+
 def _mcommons(name: str) -> Tape:
     return Tape(
         mcommons_source,
@@ -281,9 +310,24 @@ def _mgage(*failures: Response, **settings: Any) -> Tape:
     )
 
 
+def _mobiniti(resource: str) -> Tape:
+    return Tape(
+        mobiniti_source,
+        MOBINITI_URL,
+        resource,
+        small_list,
+        MobinitiCredentials(token="sandbox-token"),
+        {"start_date": "2025-01-01", "requests_per_second": 1000.0},
+    )
+
+
 #: All cassettes, by name.
 TAPES = {
     **{endpoint.name: _mcommons(endpoint.name) for endpoint in ENDPOINTS},
+    **{
+        f"mobiniti_{name}": _mobiniti(name)
+        for name in ("contacts", "group_contacts", "messages", "scheduled_messages")
+    },
     "mgage_messages": _mgage(
         programs=[121811, 121812], page_size=2, start_date="2025-02-01T00:00:00-05:00"
     ),

@@ -341,7 +341,7 @@ class Mobiniti(Account):
 
     # --- changes ---------------------------------------------------------------------------------
 
-    def put(self, name: str, key: int, **values: Any) -> str:
+    def put(self, name: str, key: int, /, **values: Any) -> str:
         """Insert a row, or replace the one with its key. Returns its id.
 
         A missing key of the row is blank; missing times are now.
