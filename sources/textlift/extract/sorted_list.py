@@ -193,6 +193,6 @@ class SortedPlan(Plan):
         """End the reading, or read again what may have come to the front meanwhile."""
         self.done = True
         part, several = self._part, self._part.start is not None or len(self._pages) > 1
-        if part.oldest and several and part.readings < MAX_READINGS:
+        if part.oldest and several and self._is_sorted and part.readings < MAX_READINGS:
             self.following = ListPart(self._newest, readings=part.readings + 1)
         return ()
