@@ -42,7 +42,7 @@ def boats(path: str, **more: Any) -> Endpoint:
 
 # Attributes that describe values, and text between blanks
 
-RAILS = XmlDialect(described_by=frozenset({"type", "nil"}), padded=True)
+RAILS = XmlDialect(described_by=frozenset({"type", "nil"}), padded=True, empty_list="nil-classes")
 RAILS_BOATS = b"""<boats type="array">
   <boat>
     <id type="integer">
@@ -67,6 +67,26 @@ def test_attributes_that_describe_a_value_are_no_columns_and_blanks_no_text() ->
     assert entries(page, "sails") == [{"_row": 0, "sail": "jib"}, {"_row": 0}]
     assert not [name for name in page.table.column_names if "type" in name or "nil" in name]
     assert page.rejects == []
+
+
+def test_an_empty_list_can_have_a_root_of_its_own() -> None:
+    body = DECLARATION + b'<nil-classes type="array"/>'
+    assert xml_page(body, "boats/boat", RAILS).rows == 0
+    expect_list(body, boats("boats/boat"), RAILS)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"<nil-classes><boat><id>7</id></boat></nil-classes>",
+        b"<nil-classes>Sorry</nil-classes>",
+        b'<others type="array"/>',
+    ],
+    ids=["with a record", "with text", "another root"],
+)
+def test_what_is_no_empty_list_empties_no_table(body: bytes) -> None:
+    with pytest.raises(MalformedResponse):
+        expect_list(DECLARATION + body, boats("boats/boat"), RAILS)
 
 
 def test_a_reject_has_the_record_as_it_is_printed() -> None:

@@ -147,6 +147,16 @@ def test_both_documented_forms_of_a_time_are_read(time: datetime) -> None:
     assert converted(forms, TIMESTAMP) == ([second, second], [])
 
 
+@given(st.lists(times))
+def test_a_time_as_ruby_prints_it_is_read_among_others(found: list[datetime]) -> None:
+    seconds = [time.replace(microsecond=0) for time in found]
+    forms = [time.strftime("%a %b %d %H:%M:%S UTC %Y") for time in seconds]
+    assert converted([*forms, "2008-12-19 19:52:00 UTC"], TIMESTAMP) == (
+        [*seconds, datetime(2008, 12, 19, 19, 52, tzinfo=UTC)],
+        [],
+    )
+
+
 @given(times, offsets)
 def test_a_time_with_an_offset_is_that_instant_in_utc(time: datetime, offset: timezone) -> None:
     local = time.astimezone(offset)
@@ -164,6 +174,7 @@ def test_a_time_with_an_offset_is_that_instant_in_utc(time: datetime, offset: ti
         ("2010-01-01 12:00:00", datetime(2010, 1, 1, 12, tzinfo=UTC)),
         ("2010-01-01", datetime(2010, 1, 1, tzinfo=UTC)),
         (" 2010-01-01 12:00:00 UTC\n", datetime(2010, 1, 1, 12, tzinfo=UTC)),
+        ("\n Wed Oct 01 04:19:17 -0500 2008 ", datetime(2008, 10, 1, 9, 19, 17, tzinfo=UTC)),
         ("9999-12-31 23:59:59 UTC", datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)),
     ],
 )
@@ -243,6 +254,7 @@ def test_a_decimal_is_read_exactly(number: Decimal) -> None:
 GOOD: Mapping[ColumnType, Mapping[str, Any]] = {
     BIGINT: {"0": 0, "-12": -12, "9223372036854775807": 2**63 - 1},
     BOOLEAN: {"true": True, "false": False},
+    DATE: {"2008-10-01": date(2008, 10, 1), "1920-02-29": date(1920, 2, 29), "0000-00-00": None},
     DECIMAL: {"10.50": Decimal("10.5"), "-3": Decimal(-3)},
     DOUBLE: {"38.906639": 38.906639, "-77": -77.0},
     TIMESTAMP: {
@@ -253,9 +265,13 @@ GOOD: Mapping[ColumnType, Mapping[str, Any]] = {
 UNFIT: Mapping[ColumnType, Sequence[str]] = {
     BIGINT: ["12a", "1.5", "1e3", "1,000", "--5", "9223372036854775808", "0x10", "٣", "nan"],
     BOOLEAN: ["maybe", "2", "truely", "-"],
+    DATE: ["2019-02-29", "0000-01-01", "10/01/2008", "today"],
     DECIMAL: ["$10", "1,000.00", "ten", "nan", "0.0000000001", "1" * 40],
     DOUBLE: ["nan", "NaN", "inf", "-Infinity", "1e400", "1,5", "north"],
-    TIMESTAMP: ["soon", "2019-02-30", "2019-06-21 24:00:00", "1561128580", "21/06/2019", "14:49"],
+    TIMESTAMP: [
+        *("soon", "2019-02-30", "2019-06-21 24:00:00", "1561128580", "21/06/2019", "14:49"),
+        *("Wed Foo 01 04:19:17 UTC 2008", "Wed Oct 32 04:19:17 UTC 2008"),
+    ],
 }
 typed = pytest.mark.parametrize("column_type", list(GOOD), ids=lambda kind: kind.name.lower())
 

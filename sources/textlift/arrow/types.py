@@ -38,6 +38,9 @@ _FIRST_TIME, _LAST_TIME = -62135596800 * 10**6, 253402300800 * 10**6 - 1
 #: A time that means NULL: the zero date, with or without a zero time and a zone.
 _ZERO_TIME = r"^0000-00-00(?:[ T]00:00(?::00(?:\.0+)?)?)?\s*(?:Z|UTC|GMT|[+-]\d\d:?\d\d)?$"
 _TIME_OF_DAY = r"[ T]\d\d:\d\d(?::\d\d(?:\.\d+)?)?\s*(?:Z|UTC|GMT|[+-]\d\d:?\d\d)?$"
+#: A time as Ruby prints it: Wed Oct 01 04:19:17 UTC 2008.
+_RUBY_TIME = r"^[A-Z][a-z]{2} ([A-Z][a-z]{2}) (\d\d) ([\d:]{8}) (UTC|GMT|[+-]\d{4}) (\d{4})$"
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _FLAGS = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
 
 
@@ -100,6 +103,9 @@ def _cast_timestamp_with_zone(array: pa.Array) -> pa.Array:
 
 
 def _cast_any_timestamp(array: pa.Array) -> pa.Array:
+    array = pc.replace_substring_regex(array, _RUBY_TIME, r"\5-\1-\2 \3\4")
+    for number, month in enumerate(_MONTHS, 1):
+        array = pc.replace_substring(array, f"-{month}-", f"-{number:02d}-")
     array = pc.replace_substring_regex(array, r"^(\d{4}-\d\d-\d\d)$", r"\1 00:00:00")
     array = pc.replace_substring_regex(array, r"\s*(UTC|GMT|Z)$", "")
     offset = pc.match_substring_regex(array, r"[+-]\d\d:?\d\d$")

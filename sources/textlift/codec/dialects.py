@@ -49,6 +49,7 @@ class XmlDialect:
         total: Name of the number of records on all pages.
         described_by: Attributes that describe a value, such as ``type``. They become no columns.
         padded: Whether the service adds blanks around all text.
+        empty_list: Root element of an empty list, if it can stand in place of the declared list.
     """
 
     envelope: str | None = None
@@ -58,6 +59,7 @@ class XmlDialect:
     total: str | None = None
     described_by: frozenset[str] = frozenset()
     padded: bool = False
+    empty_list: str | None = None
 
     @property
     def is_verbatim(self) -> bool:

@@ -160,6 +160,8 @@ def locate(
         MalformedResponse: The response lacks the list that the endpoint declares, or has it twice.
     """
     *containers, record = endpoint.rows.split("/")
+    if containers and root.tag == dialect.empty_list and not (len(root) or _has_text(root)):
+        return [], {}
     is_rooted = bool(containers) and root.tag == containers[0]
     holders = [root] if is_rooted or dialect.envelope in (None, root.tag) else []
     for name in containers[is_rooted:]:
@@ -173,13 +175,17 @@ def locate(
             raise _no_answer(holder, endpoint)
         return records, {}
     beside = {str(child.tag): child.text or "" for child in holder if child.tag in dialect.stated}
-    if not records and (len(holder) > len(beside) or (holder.text or "").strip()):
+    if not records and (len(holder) > len(beside) or _has_text(holder)):
         raise _no_answer(holder, endpoint)
     return records, {**beside, **{str(name): str(value) for name, value in holder.items()}}
 
 
 def _is_content(element: etree._Element | None) -> bool:
-    return element is not None and bool(element.keys() or (element.text or "").strip())
+    return element is not None and (bool(element.keys()) or _has_text(element))
+
+
+def _has_text(element: etree._Element) -> bool:
+    return bool((element.text or "").strip())
 
 
 def _no_answer(element: etree._Element, endpoint: Endpoint) -> MalformedResponse:
