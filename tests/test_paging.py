@@ -112,6 +112,15 @@ def test_a_list_that_rests_is_read_whole(
     assert sorted(set(found) if keyed else found) == list(range(count))
 
 
+@pytest.mark.parametrize("count", [0, 59, 60, 61, 200])
+def test_pages_whose_size_no_request_can_choose_are_read_one_after_the_other(count: int) -> None:
+    size = PageSize(60, is_fixed=True)
+    reading = read_rows(listing_of(count, OPEN), OPEN, 60, None, keyed=False, size=size)
+    assert sorted(row.id for row in reading.found) == list(range(count))
+    assert isinstance(reading.plan, SequencePlan)
+    assert {request.limit for request in reading.plan.first} == {60}
+
+
 @pytest.mark.parametrize("limit", [10, 20, 100, 1000])
 def test_pages_overlap_and_go_on(limit: int) -> None:
     plan = OverlapPlan(OPEN, PageSize(limit), HOUR)

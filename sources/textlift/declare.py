@@ -171,12 +171,15 @@ class Parent:
         column: Column of the child rows that holds the key of the parent row.
         param: Request parameter for the key of the parent row. ``None`` if the path holds it.
         key: Key column of the parent.
+        where: Column of the parent and the value that it must have, if only such rows are
+            partitions.
     """
 
     endpoint: str
     column: str
     param: str | None = None
     key: str = "id"
+    where: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -201,6 +204,8 @@ class Endpoint:
             response without them is invalid.
         skip: Paths to leave out, with everything below them.
         params: Parameters of every request.
+        variants: Parameters of each of several requests for a list, if one does not return all of
+            its rows. A row in several responses is loaded once, from the last one.
         paging: The pagination.
         page_limit: Maximum number of rows on a page. ``None`` if the service states no limit.
         incremental: What is new, by time; ``None`` for a snapshot.
@@ -237,6 +242,7 @@ class Endpoint:
     content: tuple[str, ...] = ()
     skip: frozenset[str] = frozenset()
     params: Mapping[str, str] = field(default_factory=dict)
+    variants: tuple[Mapping[str, str], ...] = ()
     paging: Paging = Paging.SINGLE
     page_limit: int | None = None
     incremental: Incremental | None = None

@@ -194,7 +194,11 @@ def _computed_key(endpoint: Endpoint) -> Column:
 
 def _loaded_by(endpoint: Endpoint) -> str:
     window = endpoint.incremental
-    each = f", for each row of {endpoint.parent.endpoint}" if endpoint.parent else ""
+    each = ""
+    if endpoint.parent:
+        each = f", for each row of {endpoint.parent.endpoint}"
+        if endpoint.parent.where:
+            each += " with {} {}".format(*endpoint.parent.where)
     if endpoint.configured:
         each = f", for each configured {' and '.join(endpoint.configured)}"
     if window is None:

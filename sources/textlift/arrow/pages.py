@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from textlift.arrow.keys import is_last_of_its_key, packed_keys
 from textlift.codec.records import Reject
 from textlift.declare import Endpoint
 from textlift.windows import SECOND
@@ -82,6 +83,13 @@ def filter_page(page: Page, keep: list[bool]) -> Page:
         for reject in page.rejects
     ]
     return replace(page, table=page.table.filter(mask), children=children, rejects=rejects)
+
+
+def last_of_each_key(page: Page, key: Sequence[str]) -> Page:
+    """Return the page without records that a later one with the same key replaces."""
+    keep = is_last_of_its_key(packed_keys(page.table, key)).tolist()
+    rejects = [one for one in page.rejects if one.row is None or keep[one.row]]
+    return filter_page(replace(page, rejects=rejects), keep)
 
 
 def without_repeats(pages: Iterable[Page]) -> Iterator[Page]:

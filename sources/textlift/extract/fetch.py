@@ -35,14 +35,15 @@ class Service(Generic[Content]):
     Attributes:
         client: Sends the requests.
         codec: Returns the codec of an endpoint.
-        limit_param: Name of the parameter for the number of rows on a page.
+        limit_param: Name of the parameter for the number of rows on a page. ``None`` if requests
+            cannot choose it.
         page_param: Name of the parameter for the number of a page, from 1.
         time_format: Format of times in parameters, for ``strftime``.
     """
 
     client: Client[Content]
     codec: Callable[[Endpoint], Codec]
-    limit_param: str = "limit"
+    limit_param: str | None = "limit"
     page_param: str = "page"
     time_format: str = "%Y-%m-%dT%H:%M:%SZ"
 
@@ -101,7 +102,7 @@ class Fetcher:
                 are no smaller pages.
         """
         params = self._window_params(slice_)
-        if request.limit is not None:
+        if request.limit is not None and self._service.limit_param:
             params[self._service.limit_param] = str(request.limit)
         if self._endpoint.paging is Paging.LINKED:
             # Parameters that the link leaves out are sent all the same.
@@ -113,7 +114,7 @@ class Fetcher:
         except MalformedResponse as error:
             if request.probe:
                 return self._unreadable(error)
-            if request.limit is None:
+            if request.limit is None or not self._service.limit_param:
                 raise
             logger.warning(
                 f"{where(self._endpoint, slice_, request)}: {error}; requesting smaller pages"
@@ -172,7 +173,7 @@ class Fetcher:
         return joined
 
     def _fetch_piece(self, slice_: Slice, request: PageRequest) -> Page:
-        assert request.limit is not None
+        assert request.limit is not None and self._service.limit_param
         params = {
             **self._window_params(slice_),
             self._service.limit_param: str(request.limit),

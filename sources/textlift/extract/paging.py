@@ -72,9 +72,7 @@ _CHOICES = 40
 _FIRST_PROBES = (8, 16, MAX_PAGES + 1)
 _ENDLESS = "page follows page, and none is the last"
 _UNPAGED = "the service answers every page with the same rows"
-_RESTLESS = (
-    "the rows of this second keep changing while they are read; the next run reads them again"
-)
+_RESTLESS = "the rows keep changing while they are read; the next run reads them again"
 
 
 @dataclass(frozen=True)
@@ -157,6 +155,7 @@ class PageSize:
 
     Args:
         limit: Rows to request; ``None`` if the service has no documented limit.
+        is_fixed: Whether requests cannot choose the number of rows; ``limit`` is the service's.
 
     Attributes:
         limit: Rows to request now.
@@ -166,8 +165,9 @@ class PageSize:
         lessons: Changes when more is known of short pages; plans that are ``held`` then continue.
     """
 
-    def __init__(self, limit: int | None) -> None:
+    def __init__(self, limit: int | None, is_fixed: bool = False) -> None:
         self.limit = limit
+        self.is_fixed = is_fixed
         self.is_kept = limit is not None
         self.version = 0
         self.lessons = 0
@@ -805,7 +805,7 @@ def plan_for(
     """Return the plan for a window of an endpoint."""
     paging, keyed, settled = endpoint.paging, not endpoint.identity, endpoint.settled
     shortest = _SHORTEST_OVERLAPPING if window and window.splittable else _SHORTEST_ANYWHERE
-    overlaps = size.is_kept and (size.limit or 0) >= shortest
+    overlaps = size.is_kept and not size.is_fixed and (size.limit or 0) >= shortest
     if paging is Paging.LINKED or not overlaps:
         return SequencePlan(paging, size, window, keyed, settled)
     probes = probes if paging is Paging.OPEN else ()

@@ -179,7 +179,7 @@ class Reader:
         limit = min(page_size, endpoint.page_limit) if endpoint.page_limit else None
         self._endpoint = endpoint
         self._workers = workers
-        self._size = PageSize(limit)
+        self._size = PageSize(limit, is_fixed=service.limit_param is None)
         self._fetcher = Fetcher(service, endpoint, self._size, progress, workers)
         self._progress = progress
         self._most_requests = service.client.route_concurrency

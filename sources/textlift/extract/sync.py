@@ -14,12 +14,19 @@ from enum import Enum, auto
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from dlt.common import logger
 
 from textlift import clock
 from textlift.arrow.keys import SeenKeys, packed_keys
 from textlift.arrow.new_columns import NewColumns
-from textlift.arrow.pages import concat_pages, is_between, latest, lost_records
+from textlift.arrow.pages import (
+    concat_pages,
+    is_between,
+    last_of_each_key,
+    latest,
+    lost_records,
+)
 from textlift.declare import Endpoint
 from textlift.destinations.stored import Covered
 from textlift.errors import ConfigurationError, ServiceError
@@ -78,25 +85,26 @@ class SyncContext:
 
         The stream that needs it first counts its requests in ``progress``.
         """
+        endpoint = self._endpoints[name]
         if name not in self._listings:
-            self._listings[name] = self.reader(self._endpoints[name], [Slice()], progress)
+            self._listings[name] = self.reader(endpoint, _listing_slices(endpoint), progress)
         if name in self._failed_listings:
             raise self._failed_listings[name]
         if name not in self._listed:
+            listing, pieces = self._listings[name], self._pieces.setdefault(name, [])
             try:
-                rows = self._listings[name].poll()
+                rows = listing.poll()
             except ServiceError as error:
                 # Every stream that waits for this list gets the error.
                 self._failed_listings[name] = error
                 raise
-            if rows is None:
-                return None
-            pieces = self._pieces.setdefault(name, [])
-            pieces.append(rows)
-            if not rows.is_last:
+            pieces += [rows] if rows else []
+            if not listing.finished:
                 return None
             page = concat_pages([piece.page for piece in self._pieces.pop(name)])
-            self._listed[name] = replace(rows, page=page)
+            if endpoint.variants:
+                page = last_of_each_key(page, endpoint.key)
+            self._listed[name] = replace(pieces[-1], page=page)
         return self._listed[name]
 
     def reader(self, endpoint: Endpoint, slices: Iterable[Slice], progress: Progress) -> Reader:
@@ -312,7 +320,7 @@ class StreamSync:
             ServiceError: The list of partitions could not be read.
         """
         if self._is_listing:
-            return StreamPlan(self.endpoint.name, [Slice()], None)
+            return StreamPlan(self.endpoint.name, _listing_slices(self.endpoint), None)
         partitions = self._find_partitions()
         if partitions is None:
             return None
@@ -347,8 +355,12 @@ class StreamSync:
         listed = self._context.poll_listing(parent.endpoint, self.progress)
         if listed is None:
             return None
+        rows = listed.page.table
+        if parent.where:
+            column, value = parent.where
+            rows = rows.filter(pc.equal(rows[column], value))
         partitions = []
-        for key in dict.fromkeys(listed.page.table[parent.key].to_pylist()):
+        for key in dict.fromkeys(rows[parent.key].to_pylist()):
             params = {parent.param: str(key)} if parent.param else {}
             partitions.append(Partition.of(endpoint, {parent.column: key}, scope, **params))
         return partitions
@@ -553,6 +565,11 @@ class StreamSync:
         if self.endpoint.full_read_every:
             state["whole_at"] = format_time(self._context.until)
         self.save(state)
+
+
+def _listing_slices(endpoint: Endpoint) -> list[Slice]:
+    """Return the slices that together are the list of a snapshot."""
+    return [Slice(params=params) for params in endpoint.variants or ({},)]
 
 
 def _query_params(endpoint: Endpoint, values: Mapping[str, int | str]) -> dict[str, str]:
