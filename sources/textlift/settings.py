@@ -75,6 +75,23 @@ def basic_auth(
     )
 
 
+def parse_ids(name: str, values: Iterable[Any]) -> list[int]:
+    """Return the ids in a setting, each once.
+
+    Raises:
+        ConfigurationError: A value is no id.
+    """
+    try:
+        ids = [int(str(value)) for value in values]
+    except ValueError:
+        ids = [0]
+    if min(ids, default=1) < 1:
+        raise ConfigurationError(
+            f"An entry of {name} is no id: {values!r}\nWrite them as [121811, 121812]."
+        )
+    return list(dict.fromkeys(ids))
+
+
 def check_number(name: str, value: Any, least: int) -> None:
     """Raise ConfigurationError if a setting is not a number or is less than ``least``."""
     if not isinstance(value, (int, float)) or value < least:
@@ -132,15 +149,15 @@ def host_of(account: str) -> str:
 def read_settings(
     endpoints: Iterable[Endpoint],
     *,
-    start_date: str | None,
     since: str | None,
     until: str | None,
     page_size: int,
-    lookback_hours: Mapping[str, float] | None,
-    configured: Mapping[str, Sequence[Mapping[str, int | str]]],
     package_rows: int | None,
     isolate_failures: bool,
     account: str,
+    start_date: str | None = None,
+    lookback_hours: Mapping[str, float] | None = None,
+    configured: Mapping[str, Sequence[Mapping[str, int | str]]] | None = None,
     whole_read_days: float | None = None,
     scope: str = "",
     only: Mapping[str, str] | None = None,
@@ -169,7 +186,7 @@ def read_settings(
         page_size=page_size,
         lookback={name: timedelta(hours=hours) for name, hours in (lookback_hours or {}).items()},
         full_read_every=timedelta(days=whole_read_days) if whole_read_days is not None else None,
-        configured=configured,
+        configured=configured or {},
         account=account,
         scope=scope,
         only=only or {},

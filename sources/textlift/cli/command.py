@@ -30,7 +30,7 @@ from rich.console import Console
 from textlift.cli import exit_now, progress, report
 from textlift.destinations import check, destination, is_locked, reason
 from textlift.dlt_setup import set_up_dlt
-from textlift.errors import ConfigurationError, TextliftError
+from textlift.errors import ConfigurationError, CredentialsError, TextliftError, is_denied
 from textlift.load.loading import (
     PACKAGE_ROWS,
     load,
@@ -263,7 +263,7 @@ def _run(job: Job, options: argparse.Namespace, source: Callable[..., DltSource]
     without_range = _without_range(job, options)
     console = Console()
     if options.check:
-        for line in job.describe_account(source):
+        for line in _describe(job, source):
             console.print(line, highlight=False, markup=False, soft_wrap=True)
         console.print(f"{job.title}: the credentials are accepted. Nothing was loaded.")
         pipeline = open_pipeline(job.name, options)
@@ -303,6 +303,22 @@ def _run(job: Job, options: argparse.Namespace, source: Callable[..., DltSource]
     if report.problems(summary):
         return FAILED
     return REJECTED if summary.rejected else LOADED
+
+
+def _describe(job: Job, source: Callable[..., DltSource]) -> list[str]:
+    """Return lines that describe the account.
+
+    Raises:
+        CredentialsError: The service denies access to the account.
+    """
+    try:
+        return job.describe_account(source)
+    except Exception as error:
+        own = own_error(error)
+        if own and is_denied(own):
+            advice = f"Check sources.{job.name}.credentials."
+            raise CredentialsError(f"{own}\n{advice}") from None
+        raise
 
 
 def _confirmed(job: Job, resources: Sequence[str] | None, console: Console) -> bool:

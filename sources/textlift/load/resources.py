@@ -8,7 +8,7 @@ resource's state, so dlt commits both in the same package or neither.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,6 +24,8 @@ from textlift.declare import Endpoint
 from textlift.destinations.stored import current_load_id, stored_rows
 from textlift.dictionary import DELETED
 from textlift.errors import ConfigurationError, ServiceError, is_denied
+from textlift.extract.fetch import Service
+from textlift.extract.settings import Settings
 from textlift.extract.state import ACCOUNT_HINT, account_state, is_planning
 from textlift.extract.sync import StreamSync, SyncContext
 from textlift.load.contract import declare
@@ -31,10 +33,32 @@ from textlift.load.items import Batch, root_item, tables_of
 from textlift.load.package import Package
 from textlift.load.rejects import Rejections, stored_rejects
 from textlift.load.report import StreamReport, set_report
+from textlift.settings import apply_contract
 
 #: Key in the source's state: resource → whether it has unresolved rejects. The resource's own state
 #: cannot hold it, because dlt clears the state of a snapshot.
 _OPEN_REJECTS = "open_rejects"
+
+
+def build_resources(
+    service: Service[Any],
+    settings: Settings,
+    endpoints: Sequence[Endpoint],
+    schema_contract: str | Mapping[str, str] | None,
+) -> list[DltResource]:
+    """Return the dlt resources of a source, one for each endpoint.
+
+    Args:
+        service: The service.
+        settings: What to load.
+        endpoints: The endpoints.
+        schema_contract: A schema contract of dlt, see :func:`.apply_contract`.
+    """
+    context = SyncContext(service, settings, endpoints)
+    resources = [build_resource(context, endpoint) for endpoint in endpoints]
+    if schema_contract is not None:
+        apply_contract(resources, schema_contract)
+    return resources
 
 
 def build_resource(context: SyncContext, endpoint: Endpoint) -> DltResource:
@@ -105,7 +129,9 @@ def build_resource(context: SyncContext, endpoint: Endpoint) -> DltResource:
             wait = False
             raise
         except Exception as error:
-            if not context.settings.isolate_failures or isinstance(error, ConfigurationError):
+            is_absent = endpoint.optional and is_denied(error)
+            is_isolated = context.settings.isolate_failures or is_absent
+            if not is_isolated or isinstance(error, ConfigurationError):
                 raise
             if isinstance(error, ServiceError):
                 failed = str(error)
@@ -124,7 +150,7 @@ def build_resource(context: SyncContext, endpoint: Endpoint) -> DltResource:
                 this_resource.selected = False
                 package.table_rows.clear()
             report = _filled(begun, sync, package, unfinished=False)
-            if is_denied(error) and endpoint.optional:
+            if is_absent:
                 report = replace(report, note=f"the account does not have it: {failed}")
             else:
                 report = replace(report, failed=failed)

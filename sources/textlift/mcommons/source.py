@@ -8,25 +8,22 @@ from typing import Any
 
 import dlt
 from dlt.common.configuration import configspec
-from dlt.common.configuration.specs import CredentialsConfiguration
-from dlt.common.typing import TSecretStrValue
 from dlt.extract import DltResource
 from requests.auth import AuthBase
 
 from textlift.codec.xml import XmlCodec
+from textlift.credentials import LoginOrToken
 from textlift.dlt_setup import set_up_dlt
 from textlift.errors import ConfigurationError
 from textlift.extract.fetch import Service
-from textlift.extract.sync import SyncContext
 from textlift.http.client import Client
-from textlift.load.resources import build_resource
+from textlift.load.resources import build_resources
 from textlift.mcommons.endpoints import DIALECT, ENDPOINTS
 from textlift.mcommons.errors import check
 from textlift.mcommons.settings import BASE_URL, CONCURRENCY, PAGE_SIZE, START_DATE
 from textlift.settings import (
     HeaderAuth,
     account_name,
-    apply_contract,
     basic_auth,
     read_settings,
     runtime_retries,
@@ -34,12 +31,8 @@ from textlift.settings import (
 
 
 @configspec
-class MobileCommonsCredentials(CredentialsConfiguration):
+class MobileCommonsCredentials(LoginOrToken):
     """The e-mail and password of a login, or the token of an account migrated to UCM."""
-
-    username: str | None = None
-    password: TSecretStrValue | None = None
-    token: TSecretStrValue | None = None
 
     def auth(self) -> AuthBase:
         """Return the authentication for requests.
@@ -135,11 +128,8 @@ def mcommons_source(
         concurrency=concurrency,
         retries=runtime_retries(),
     )
-    context = SyncContext(Service(client, partial(XmlCodec, dialect=DIALECT)), settings, ENDPOINTS)
-    resources = [build_resource(context, endpoint) for endpoint in ENDPOINTS]
-    if schema_contract is not None:
-        apply_contract(resources, schema_contract)
-    return resources
+    service = Service(client, partial(XmlCodec, dialect=DIALECT))
+    return build_resources(service, settings, ENDPOINTS, schema_contract)
 
 
 def _fundraising(number: Any) -> dict[str, Any]:

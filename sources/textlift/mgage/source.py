@@ -17,16 +17,15 @@ from textlift.codec.json import JsonCodec
 from textlift.dlt_setup import set_up_dlt
 from textlift.errors import ConfigurationError
 from textlift.extract.fetch import Service
-from textlift.extract.sync import SyncContext
 from textlift.http.client import Client
-from textlift.load.resources import build_resource
+from textlift.load.resources import build_resources
 from textlift.mgage.endpoints import DIALECT, ENDPOINTS
 from textlift.mgage.errors import check
 from textlift.mgage.settings import BASE_URL, CONCURRENCY, PAGE_SIZE
 from textlift.settings import (
     account_name,
-    apply_contract,
     basic_auth,
+    parse_ids,
     read_settings,
     runtime_retries,
 )
@@ -133,11 +132,7 @@ def mgage_source(
     )
     codec = partial(JsonCodec, dialect=DIALECT)
     service = Service(client, codec, limit_param="pageSize", time_format="%Y-%m-%dT%H:%M:%S")
-    context = SyncContext(service, settings, ENDPOINTS)
-    resources = [build_resource(context, endpoint) for endpoint in ENDPOINTS]
-    if schema_contract is not None:
-        apply_contract(resources, schema_contract)
-    return resources
+    return build_resources(service, settings, ENDPOINTS, schema_contract)
 
 
 def _program_ids(programs: list[Any] | None) -> list[int]:
@@ -148,12 +143,4 @@ def _program_ids(programs: list[Any] | None) -> list[int]:
             "programs = [121811, 121812], or in the environment, "
             'SOURCES__MGAGE__PROGRAMS="[121811, 121812]".'
         )
-    try:
-        ids = [int(str(program)) for program in programs]
-    except ValueError:
-        ids = [0]
-    if min(ids) < 1:
-        raise ConfigurationError(
-            f"An entry of programs is no id: {programs!r}\nWrite them as [121811, 121812]."
-        )
-    return list(dict.fromkeys(ids))
+    return parse_ids("programs", programs)

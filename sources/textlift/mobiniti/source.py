@@ -16,9 +16,8 @@ from textlift.codec.json import JsonCodec
 from textlift.dlt_setup import set_up_dlt
 from textlift.errors import CredentialsError
 from textlift.extract.fetch import Service
-from textlift.extract.sync import SyncContext
 from textlift.http.client import Client
-from textlift.load.resources import build_resource
+from textlift.load.resources import build_resources
 from textlift.mobiniti.endpoints import DIALECT, ENDPOINTS
 from textlift.mobiniti.errors import check
 from textlift.mobiniti.settings import (
@@ -31,7 +30,6 @@ from textlift.mobiniti.settings import (
 from textlift.settings import (
     HeaderAuth,
     account_name,
-    apply_contract,
     read_settings,
     runtime_retries,
 )
@@ -119,7 +117,6 @@ def mobiniti_source(
         until=until,
         page_size=page_size,
         lookback_hours=lookback_hours,
-        configured={},
         package_rows=package_rows,
         isolate_failures=isolate_failures,
         # Without the token: an account can have several, and its ids are unique at the service.
@@ -134,8 +131,5 @@ def mobiniti_source(
         requests_per_second=requests_per_second,
         retries=runtime_retries(),
     )
-    context = SyncContext(Service(client, partial(JsonCodec, dialect=DIALECT)), settings, ENDPOINTS)
-    resources = [build_resource(context, endpoint) for endpoint in ENDPOINTS]
-    if schema_contract is not None:
-        apply_contract(resources, schema_contract)
-    return resources
+    service = Service(client, partial(JsonCodec, dialect=DIALECT))
+    return build_resources(service, settings, ENDPOINTS, schema_contract)
