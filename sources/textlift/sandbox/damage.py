@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 
 from textlift.sandbox.faults import Answer, Change, Find, Make, at_end_of, damaged, instead_of
@@ -12,12 +12,16 @@ from textlift.sandbox.server import Request, Response
 
 # --- XML -----------------------------------------------------------------------------------------
 
-_VALUE = r"<(\w+)>(?!true<|false<|[-0-9.]+<|[0-9]{4}-[0-9]{2}-[0-9]{2})"
+_VALUE = r"<([\w-]+)>(?!true<|false<|[-0-9.]+<|[0-9]{4}-[0-9]{2}-[0-9]{2})"
 # A row without another text has a phone number.
-_TEXT = rf"\A(?s:.*?{_VALUE}([^<]+)(?=</\1>)|.*?<phone_number>([^<]+))"
-_END_TAG = rf"\A(?s:.*?{_VALUE}[^<]+(</\1>)|.*?<phone_number>[^<]+(</phone_number>))"
+_PHONE = r"(?:phone_number|mobile-phone)>"
+_TEXT = rf"\A(?s:.*?{_VALUE}([^<]+)(?=</\1>)|.*?<{_PHONE}([^<]+))"
+_END_TAG = rf"\A(?s:.*?{_VALUE}[^<]+(</\1>)|.*?<{_PHONE}[^<]+(</{_PHONE}))"
 _BODY = r"<body>([^<]*)(?=</body>)"
-_TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:]{8}(?:Z| UTC)"
+_TIME = (
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:]{8}(?:Z| UTC)"
+    r"|[A-Z][a-z]{2} [A-Z][a-z]{2} [0-9]{2} [0-9:]{8} UTC [0-9]{4}"
+)
 _COUNT = r"<(?:\w+_id|\w+_count|size|duration|call_timeout|profile)>([0-9]+)<"
 _OTHER_ID = r"[ _]id=\"([0-9]+)\""
 _ID = r"\A<\w+[^<>]*?( id=\"[^\"]*\")|\A<\w+>\s*(<id>[^<]*</id>)"
@@ -30,18 +34,17 @@ _LAUGHS = [b'<!ENTITY laugh0 "ha">'] + [
     b'<!ENTITY laugh%d "%b">' % (level, b"&laugh%d;" % (level - 1) * 10) for level in range(1, 10)
 ]
 
-Lists = Mapping[str, tuple[str, str]]
-"""The elements of the list and of its rows, by endpoint."""
+Lists = Callable[[str], "tuple[str, str] | None"]
+"""The elements of the list and of its rows, by endpoint; no list if the answer is the row."""
 
 
 def find_xml(lists: Lists) -> Find:
     """Finds the first row of a list that is printed as XML."""
 
     def find(endpoint: str, body: bytes) -> tuple[int, int] | None:
-        if endpoint not in lists:
-            return None
-        name, row = lists[endpoint]
-        start = re.search(rf"<{name}(?: [^<>]*)?>\n".encode(), body)
+        name, row = lists(endpoint) or ("", "")
+        before = rf"<{name}(?: [^<>]*)?>\n *" if name else r"\?>\n"
+        start = re.search(before.encode(), body) if row else None
         return start and _row(row, body, start.end())
 
     return find
@@ -64,8 +67,8 @@ def xml_kinds(lists: Lists) -> dict[str, Make]:
     find = find_xml(lists)
 
     def find_second(endpoint: str, body: bytes) -> tuple[int, int] | None:
-        first = find(endpoint, body)
-        return first and _row(lists[endpoint][1], body, first[1] + len(b"\n"))
+        first, names = find(endpoint, body), lists(endpoint)
+        return first and names and _row(names[1], body, first[1] + len(b"\n"))
 
     def same_id(request: Request, answer: Answer) -> Response:
         """The first two rows with one id."""
@@ -106,10 +109,10 @@ def xml_kinds(lists: Lists) -> dict[str, Make]:
 
         def make(request: Request, answer: Answer) -> Response:
             response = answer(request)
-            if request.endpoint not in lists:
+            names = lists(request.endpoint)
+            if names is None:
                 return response
-            names = (name.encode() for name in lists[request.endpoint])
-            return replace(response, body=change(response.body, *names))
+            return replace(response, body=change(response.body, *map(str.encode, names)))
 
         return make
 

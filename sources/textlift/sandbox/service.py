@@ -171,6 +171,11 @@ class Account:
         """The refusal of a call that is one too many."""
         return Failure(self.failure(429))
 
+    def admit(self, request: Request) -> None:
+        """Raise the failure of a call with wrong credentials."""
+        if request.headers.get("authorization") not in self._logins:
+            raise Failure(self.failure(401))
+
     def check(self, query: Query) -> None:
         """Raise the failure of a parameter that every call can have."""
 
@@ -187,9 +192,8 @@ class Account:
             return self.failure(404)
         if request.method != "GET":
             return self.failure(405)
-        if request.headers.get("authorization") not in self._logins:
-            return self.failure(401)
         try:
+            self.admit(request)
             with self.lock:
                 self._limit(path, request)
                 query = Query(self, request, parameters)
