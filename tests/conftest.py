@@ -168,7 +168,7 @@ def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, clock: Clock) -> N
             monkeypatch.delenv(name)
     monkeypatch.chdir(PROJECT)
     monkeypatch.setattr("textlift.clock.now", clock.now)
-    for service in ("MCOMMONS", "MGAGE"):
+    for service in ("MCOMMONS", "MGAGE", "TEXTME"):
         monkeypatch.setenv(f"SOURCES__{service}__CREDENTIALS__USERNAME", USERNAME)
         monkeypatch.setenv(f"SOURCES__{service}__CREDENTIALS__PASSWORD", PASSWORD)
     monkeypatch.setenv("SOURCES__MOBINITI__CREDENTIALS__TOKEN", TOKEN)
