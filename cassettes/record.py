@@ -42,6 +42,10 @@ from textlift.sandbox import Response, Sandbox
 from textlift.sandbox.mcommons import MobileCommons
 from textlift.sandbox.mgage import MGage, failure
 from textlift.sandbox.mobiniti import Mobiniti
+from textlift.sandbox.textme import TextMe
+from textlift.textme import TextMeCredentials, textme_source
+from textlift.textme.endpoints import ENDPOINTS as TEXTME_ENDPOINTS
+from textlift.textme.source import BASE_URL as TEXTME_URL
 
 #: The fixed time of the sandboxes.
 NOW = datetime(2025, 6, 1, 12, tzinfo=timezone.utc)
@@ -65,7 +69,7 @@ RESPONSE_HEADERS = {"content-type"}
 
 _NUMBER = (
     r"phone_number|handset_number|voip_number|destination_number|failover_number|"
-    r"phone|mobile|number"
+    r"phone|mobile-phone|mobile|number"
 )
 _NUMBERS = re.compile(rf"(<(?:{_NUMBER})>|\b(?:{_NUMBER})=\")(\+?\d[\d .()-]{{5,}}\d)(?=[<\"])")
 _JSON_NUMBERS = re.compile(rf'("(?:{_NUMBER})"\s*:\s*"?)(\+?\d[\d .()-]{{5,}}\d)(?=[\s,}}"])')
@@ -105,6 +109,81 @@ MESSAGES: dict[int, list[dict[str, Any]]] = {
 }
 
 
+#: The rows of the small TextMe account, by table.
+CAMPAIGNS: dict[str, list[dict[str, Any]]] = {
+    "campaigns": [
+        {"id": 1, "campaign_type": "TIMED", "keyword": "WELCOME", "description": "Welcome"},
+        {"id": 2, "campaign_type": "SUB", "keyword": "RENT", "description": "Rent & news"},
+        {"id": 3, "campaign_type": "VOTE", "keyword": "COLOR", "status": "past"},
+        {"id": 4, "campaign_type": "INFO", "keyword": "OLD", "status": "deleted"},
+        {"id": 5, "campaign_type": "TIMED", "keyword": "NORTH", "account_id": 11},
+    ],
+    "timed_campaigns": [
+        {
+            "campaign_id": 1,
+            "id": 12,
+            "created_at": "2008-12-19T19:52:00Z",
+            "updated_at": "2008-12-29T19:53:53Z",
+            "opt_in_sms_message": "This is your opt-in message",
+            "subsequent_opt_in_attempt_sms_message": "This is your subsequent message ✊🏿",
+        },
+        {"campaign_id": 5, "id": 13},
+    ],
+    # Two are equal.
+    "participants": [
+        {
+            "campaign_id": 1,
+            "created_at": "2008-12-19T19:59:28Z",
+            "timing_sequence_start_at": "2008-12-19T19:59:28Z",
+            "timing_sequence_end_at": "2008-12-20T02:15:00Z",
+            "user": {"mobile_phone": f"202555010{person}"},
+        }
+        for person in (1, 2, 2)
+    ],
+    "subscriptions": [
+        {
+            "campaign_id": 2,
+            "opt_in_at": "2008-10-01T04:19:17Z",
+            "user": {"mobile_phone": "2025550103"},
+        },
+        {
+            "campaign_id": 2,
+            "opt_in_at": "2008-10-01T04:19:17Z",
+            "confirmed_at": "2008-10-01T04:20:00Z",
+            "user": {
+                "mobile_phone": "2025550104",
+                "birthday_on": "1980-02-29",
+                "carrier_id": 1,
+                "email": "person4@example.org",
+                "first_name": "Zoë",
+                "gender": "F",
+                "last_name": "Smith & Sons",
+                "postal_code": "02109",
+                "timezone_id": 6,
+            },
+        },
+    ],
+    "vote_campaigns": [
+        {
+            "campaign_id": 3,
+            "vote_campaign_id": 786,
+            "start_at": "2010-02-16T17:17:00Z",
+            "end_at": "2010-03-31T16:18:00Z",
+            "question": "What is your favorite color?",
+            "vote_campaign_options": [
+                {
+                    "option_name": "blue",
+                    "option_keyword": "BLUE",
+                    "option_vote_count": 1,
+                    "option_aliases": ["B", "BLU"],
+                },
+                {"option_name": "red", "option_keyword": "RED", "option_vote_count": 2},
+            ],
+        }
+    ],
+}
+
+
 @dataclass(frozen=True)
 class Tape:
     """The content of a cassette.
@@ -116,6 +195,7 @@ class Tape:
         open_sandbox: Open a sandbox and yield its URL.
         credentials: Credentials that the sandbox accepts.
         settings: Further arguments of the source.
+        is_dated: Whether the source loads a range of time.
     """
 
     make_source: Callable[..., DltSource]
@@ -124,6 +204,7 @@ class Tape:
     open_sandbox: Callable[[], AbstractContextManager[str]]
     credentials: Any
     settings: Mapping[str, Any] = field(default_factory=dict)
+    is_dated: bool = True
 
 
 class Readable:
@@ -288,6 +369,29 @@ def small_list() -> Iterator[str]:
         yield box.url
 
 
+@contextmanager
+def small_campaigns() -> Iterator[str]:
+    """Yield the URL of a sandbox with a few campaigns."""
+    service = TextMe(empty=True, now=NOW)
+    for table, rows in CAMPAIGNS.items():
+        for row in rows:
+            service.put(table, row)
+    with Sandbox(service) as box:
+        yield box.url
+
+
+def _textme(resource: str) -> Tape:
+    return Tape(
+        textme_source,
+        TEXTME_URL,
+        resource,
+        small_campaigns,
+        TextMeCredentials(**LOGIN),
+        {"accounts": [10, 11]},
+        is_dated=False,
+    )
+
+
 def _mcommons(name: str) -> Tape:
     return Tape(
         mcommons_source,
@@ -339,6 +443,7 @@ TAPES = {
         since="2025-05-31T02:00:00+02:00",
         until="2025-06-01",
     ),
+    **{f"textme_{endpoint.name}": _textme(endpoint.name) for endpoint in TEXTME_ENDPOINTS},
 }
 
 
@@ -390,7 +495,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     dlt.config["runtime.dlthub_telemetry"] = False
     if options.live:
         times = {"start_date": options.start_date, "until": options.until}
-        files = [record(name, TAPES[name].root, **times) for name in options.cassettes]
+        files = [
+            record(name, TAPES[name].root, **(times if TAPES[name].is_dated else {}))
+            for name in options.cassettes
+        ]
     else:
         dlt.config["runtime.request_backoff_factor"] = 0.01
         files = [record_sandbox(name) for name in options.cassettes or TAPES]

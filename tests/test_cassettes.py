@@ -149,6 +149,28 @@ REQUESTS |= {
     ],
 }
 
+# The campaigns of all statuses come first, because their types decide which calls follow.
+ACCOUNTS = {"accounts": "10,11"}
+LISTED = [("api/campaigns.xml", ACCOUNTS), ("api/campaigns.xml", {**ACCOUNTS, "status": "deleted"})]
+REQUESTS |= {
+    "textme_accounts": [("api/accounts.xml", {})],
+    "textme_carriers": [("app/carriers.xml", {})],
+    "textme_campaigns": LISTED,
+    "textme_timed_campaigns": [
+        *LISTED,
+        ("api/timed_campaigns/1.xml", {}),
+        ("api/timed_campaigns/5.xml", {}),
+    ],
+    "textme_timed_campaign_participants": [
+        *LISTED,
+        ("api/timed_campaigns/1/participants.xml", {"page": "1"}),
+        ("api/timed_campaigns/1/participants.xml", {"page": "2"}),
+        ("api/timed_campaigns/5/participants.xml", {"page": "1"}),
+    ],
+    "textme_subscriptions": [*LISTED, ("api/subscription_campaigns/2/subscriptions.xml", {})],
+    "textme_vote_campaigns": [*LISTED, ("api/vote_campaigns/3.xml", {})],
+}
+
 # Rows: all of each table, without the columns that are NULL.
 
 _SIGNED_UP = {"created_at": "2024-01-13T01:54:01Z", "updated_at": "2024-01-13T01:54:01Z"}
@@ -967,6 +989,114 @@ MOBINITI: dict[str, Tables] = {
                 "send_date": "2025-06-02T00:00:00Z",
             }
         ]
+OPT_IN = "2008-10-01T04:19:17Z"
+JOINED = {
+    "campaign_id": 1,
+    "created_at": "2008-12-19T19:59:28Z",
+    "timing_sequence_start_at": "2008-12-19T19:59:28Z",
+    "timing_sequence_end_at": "2008-12-20T02:15:00Z",
+}
+PRIMARY = {"id": 10, "active": True, "managed_by_account_id": 1}
+TEXTME: dict[str, Tables] = {
+    "textme_accounts": {
+        "accounts": [
+            {**PRIMARY, "name": "Tenants & Neighbors", "timezone__code": "CST"},
+            {**PRIMARY, "id": 11, "managed_by_account_id": 10, "name": "Volunteers “North”"}
+            | {"timezone__code": "CST"},
+            {"id": 12, "active": False, "managed_by_account_id": 10, "name": "Youth"}
+            | {"timezone__code": "EST"},
+        ]
+    },
+    "textme_carriers": {
+        "carriers": [
+            {"id": 1, "name": "Alltel"},
+            {"id": 2, "name": "Bell Mobility"},
+            {"id": 3, "name": "AT&T"},
+            {"id": 4, "name": "U.S. Cellular"},
+        ]
+    },
+    "textme_campaigns": {
+        "campaigns": [
+            {"id": 1, "description": "Welcome", "keyword": "WELCOME", "account_id": 10}
+            | {"status": "active", "campaign_type": "TIMED"},
+            {"id": 2, "description": "Rent & news", "keyword": "RENT", "account_id": 10}
+            | {"status": "active", "campaign_type": "SUB"},
+            {"id": 3, "keyword": "COLOR", "account_id": 10}
+            | {"status": "past", "campaign_type": "VOTE"},
+            {"id": 5, "keyword": "NORTH", "account_id": 11}
+            | {"status": "active", "campaign_type": "TIMED"},
+            {"id": 4, "keyword": "OLD", "account_id": 10}
+            | {"status": "deleted", "campaign_type": "INFO"},
+        ]
+    },
+    "textme_timed_campaigns": {
+        "timed_campaigns": [
+            {
+                "id": 12,
+                "campaign_id": 1,
+                "created_at": "2008-12-19T19:52:00Z",
+                "updated_at": "2008-12-29T19:53:53Z",
+                "opt_in_sms_message": "This is your opt-in message",
+                "subsequent_opt_in_attempt_sms_message": "This is your subsequent message ✊🏿",
+            },
+            {"id": 13, "campaign_id": 5},
+        ]
+    },
+    "textme_timed_campaign_participants": {
+        "timed_campaign_participants": [
+            {**JOINED, "participant_key": key, "mobile_phone": phone}
+            for key, phone in (
+                ("b09e34ec9cf452afa7d72c927a8b07bd", "2025550101"),
+                ("3727fdedc68b2a32d5944574e0533c8c", "2025550102"),
+                ("d75cf18813b235ac3bc08534d5a424ab", "2025550102"),
+            )
+        ]
+    },
+    "textme_subscriptions": {
+        "subscriptions": [
+            {
+                "subscription_key": "bb9687a5b8265e358f006fc9a7f27656",
+                "campaign_id": 2,
+                "opt_in_at": OPT_IN,
+                "mobile_phone": "2025550103",
+            },
+            {
+                "subscription_key": "e4dcaa97bcb820c571ebeef27131ab70",
+                "campaign_id": 2,
+                "opt_in_at": OPT_IN,
+                "confirmed_at": "2008-10-01T04:20:00Z",
+                "mobile_phone": "2025550104",
+                "birthday_on": "1980-02-29",
+                "carrier_id": 1,
+                "email": "person4@example.org",
+                "first_name": "Zoë",
+                "gender": "F",
+                "last_name": "Smith & Sons",
+                "postal_code": "02109",
+                "timezone_id": 6,
+            },
+        ]
+    },
+    "textme_vote_campaigns": {
+        "vote_campaigns": [
+            {
+                "id": 786,
+                "campaign_id": 3,
+                "question": "What is your favorite color?",
+                "start_at": "2010-02-16T17:17:00Z",
+                "end_at": "2010-03-31T16:18:00Z",
+            }
+        ],
+        "vote_campaigns__options": [
+            {"vote_campaign_id": 786, "option_name": "blue", "option_keyword": "BLUE"}
+            | {"option_vote_count": 1},
+            {"vote_campaign_id": 786, "option_name": "red", "option_keyword": "RED"}
+            | {"option_vote_count": 2},
+        ],
+        "vote_campaigns__options__aliases": [
+            {"vote_campaign_id": 786, "option_keyword": "BLUE", "alias": "B"},
+            {"vote_campaign_id": 786, "option_keyword": "BLUE", "alias": "BLU"},
+        ],
     },
 }
 
@@ -975,6 +1105,8 @@ def wanted(name: str) -> Tables:
     """The tables that come out of a cassette."""
     if name in MOBINITI:
         return MOBINITI[name]
+    if name in TEXTME:
+        return TEXTME[name]
     if name in MESSAGES:
         return {"messages": MESSAGES[name]}
     return {
@@ -1036,6 +1168,8 @@ def _rows(connection: duckdb_client.DuckDBPyConnection, table: str) -> list[Row]
 def _plain(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%dT%H:%M:%SZ")
+    if isinstance(value, date):
+        return value.isoformat()
     return float(value) if isinstance(value, Decimal) else value
 
 
@@ -1066,6 +1200,7 @@ def test_a_resource_asks_for_this_and_nothing_else(name: str) -> None:
     root = urlsplit(record.TAPES[name].root)
     company = "FILTERED" if root.netloc == "secure.mcommons.com" else None
     asked = []
+    root, asked = record.TAPES[name].root, []
     for request in (interaction["request"] for interaction in cassette(name)):
         url = urlsplit(request["uri"])
         query = dict(parse_qsl(url.query, keep_blank_values=True))
@@ -1073,6 +1208,10 @@ def test_a_resource_asks_for_this_and_nothing_else(name: str) -> None:
         assert (url.scheme, url.netloc) == ("https", root.netloc)
         assert query.pop("company", None) == company
         asked.append((url.path.removeprefix(root.path), query))
+        assert request["uri"].startswith(root)
+        company = "FILTERED" if record.TAPES[name].settings.get("company") else None
+        assert query.pop("company", None) == company
+        asked.append((url.path.removeprefix(urlsplit(root).path), query))
     assert asked == REQUESTS[name]
 
 
@@ -1094,6 +1233,7 @@ def test_every_resource_has_a_cassette_and_every_cassette_a_resource() -> None:
     files = {file.stem for file in folder.glob("*.yaml") if file != record.ACCOUNT}
     assert files == set(CASSETTES)
     assert set(CASSETTES) == {*resources, *MESSAGES, *MOBINITI}
+    assert set(MESSAGES) | set(TEXTME) == set(CASSETTES) - resources
 
 
 @pytest.mark.parametrize("name", CASSETTES)
@@ -1125,6 +1265,8 @@ def test_a_cassette_holds_invented_people_only(name: str) -> None:
             r"api\.mobiniti\.com)$",
             "".join(host),
         )
+        roots = [re.escape(urlsplit(tape.root).netloc) for tape in record.TAPES.values()]
+        assert re.search(rf"(^|\.)(example\.(org|com|net)|{'|'.join(roots)})$", "".join(host))
 
 
 @pytest.mark.parametrize(
