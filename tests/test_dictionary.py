@@ -6,12 +6,14 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import psycopg2
 import pytest
 from dlt.common.schema import Schema
 
-from tests.conftest import PROJECT, Open, Warehouse
+from tests.conftest import PROJECT, TODAY, Open, Warehouse
+from tests.support.services import warehouse_of
 from tests.support.warehouses import AnyWarehouse, PostgresWarehouse
 from textlift.arrow.build import empty_page
 from textlift.arrow.pages import ROW
@@ -21,13 +23,15 @@ from textlift.dictionary import DELETED, LIST_INDEX, LOAD_ID, Table, all_tables,
 from textlift.load import contract
 from textlift.load.describe import describe
 from textlift.load.runs import LOAD_RUNS
-from textlift.registry import SERVICES, job_of
+from textlift.registry import SERVICES, job_of, sandbox_of
+from textlift.sandbox import Sandbox
 
 TABLES = {service: all_tables(job_of(service).endpoints) for service in SERVICES}
 #: Types of DuckDB.
 KINDS = {
     "BIGINT": "BIGINT",
     "BOOLEAN": "BOOLEAN",
+    "DATE": "DATE",
     "DECIMAL": "DECIMAL(38,9)",
     "DOUBLE": "DOUBLE",
     "TEXT": "VARCHAR",
@@ -37,6 +41,8 @@ KINDS = {
 PERSONAL = {
     r"(first|last)_name$": Personal.NAME,
     r"(^|_)email$": Personal.EMAIL,
+    r"^mobile_phone$": Personal.PHONE,
+    r"^(gender|birthday_on)$": Personal.DEMOGRAPHIC,
     r"(^phone|__phone|handset)_number$": Personal.PHONE,
     r"(^|address__)street\d$": Personal.ADDRESS,
     r"(lat|long)itude$": Personal.LOCATION,
@@ -107,6 +113,14 @@ def test_the_dictionary_of_mgage_is_what_a_load_makes(export: Open) -> None:
     warehouse.load()
     assert loaded(warehouse) == declared("mgage")
     assert comments(warehouse) == meanings("mgage")
+
+
+def test_the_dictionary_of_textme_is_what_a_load_makes(tmp_path: Path) -> None:
+    with Sandbox(sandbox_of("textme").open(people=300, now=TODAY)) as box:
+        warehouse = warehouse_of("textme", box, tmp_path / "warehouse")
+        warehouse.load()
+        assert loaded(warehouse) == declared("textme")
+        assert comments(warehouse) == meanings("textme")
 
 
 @pytest.mark.parametrize("service", SERVICES)

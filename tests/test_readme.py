@@ -162,7 +162,7 @@ def test_the_example_of_the_library_loads(account: Open, tmp_path: Path) -> None
 def test_a_file_of_settings_names_settings_of_the_source(name: str) -> None:
     for block in fences(page(name), "toml"):
         for service, settings in tomlkit.parse(block)["sources"].items():
-            assert set(settings) <= set(signature(SOURCES[service]).parameters)
+            assert set(settings) <= set(signature(job_of(service).source).parameters)
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -177,7 +177,7 @@ def test_the_configuration_table_holds_the_settings_of_the_source_and_no_others(
     }
     named = {key.partition(".")[0] for key in keys}
     by_command_line = {"since", "until", "package_rows", "isolate_failures"}
-    assert named == set(signature(SOURCES[service]).parameters) - by_command_line
+    assert named == set(signature(job_of(service).source).parameters) - by_command_line
 
 
 def test_the_tables_in_brief_are_all_tables() -> None:

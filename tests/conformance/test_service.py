@@ -22,7 +22,7 @@ import pytest
 
 from tests.conftest import PROJECT, TODAY, Warehouse, slow_but
 from tests.support.services import warehouse_of
-from textlift.declare import ColumnType
+from textlift.declare import ColumnType, Endpoint, at_path
 from textlift.errors import CredentialsError
 from textlift.load.loading import Summary
 from textlift.registry import SERVICES, endpoints_of, sandbox_of
@@ -44,6 +44,7 @@ SMALL = {
     "mcommons": {"profiles": 40},
     "mgage": {"messages": 600},
     "mobiniti": {"contacts": 40, "requests_per_second": None},
+    "textme": {"people": 100},
 }
 #: ``-c LOAD service url folder``: loads from a sandbox into a DuckDB file, in small packages.
 LOAD = """
@@ -224,9 +225,17 @@ def test_refused_credentials_stop_the_run(warehouse: Warehouse) -> None:
         warehouse.load()
 
 
+def has_times(endpoint: Endpoint) -> bool:
+    return any(column.type is ColumnType.TIMESTAMP for column in endpoint.columns.values())
+
+
 def test_a_value_that_does_not_fit_costs_itself_alone(warehouse: Warehouse, first: First) -> None:
-    table = endpoints_of(warehouse.name)[0].name
-    rehearse(warehouse.box, "bad-time@1")
+    endpoints = endpoints_of(warehouse.name)
+    endpoint = next(each for each in endpoints if has_times(each))
+    asked = [request.endpoint for request in first.warehouse.box.requests]
+    path = next(path for path in asked if at_path(endpoints, path) is endpoint)
+    rehearse(warehouse.box, f"bad-time@{path}:1")
+    table = endpoint.name
     summary = warehouse.load(table, concurrency=1)
     assert summary.failed == {}
     assert summary.rejected > 0

@@ -18,6 +18,7 @@ from sqlalchemy import make_url
 from tests.conftest import PROJECT, TOKEN, Warehouse
 from tests.conftest import Open as OpenAccount
 from tests.support.accounts import TABLES
+from tests.support.commands import rows_in
 from tests.support.messages import assert_same as assert_same_messages
 from tests.support.schedulers import (
     Environment,
@@ -31,6 +32,8 @@ from tests.support.schedulers import (
 )
 from tests.support.warehouses import AnyWarehouse, PostgresWarehouse, assert_same
 from textlift.registry import SERVICES
+from textlift.sandbox import Sandbox
+from textlift.sandbox.textme import TextMe
 from textlift.windows import parse_time
 
 pytestmark = pytest.mark.real_clock
@@ -187,14 +190,23 @@ def test_reading_the_dags_loads_nothing_else(environment: Open, tmp_path: Path) 
 
 
 def test_a_run_of_the_dag_brings_every_row_of_every_service(
-    account: OpenAccount, export: OpenAccount, environment: Open, tmp_path: Path
+    account: OpenAccount,
+    export: OpenAccount,
+    boxes: list[Sandbox],
+    environment: Open,
+    tmp_path: Path,
 ) -> None:
     profiles, messages = account(profiles=100), export(messages=600)
     text = secrets(profiles, "2024-01-01", "duckdb", str(profiles.file))
     text = text.replace('base_url = ""', f'base_url = "{messages.box.url}"')
+    boxes.append(Sandbox(TextMe(people=60, now=profiles.box.service.now())))
+    boxes[-1].start()
+    text += f'[sources.textme]\nbase_url = "{boxes[-1].url}"\n'
+    text += f'[sources.textme.credentials]\ntoken = "{TOKEN}"\n'
     airflow = Airflow(environment, tmp_path, PROJECT / "pipelines", text)
     assert airflow.listed("dags", "list-import-errors") == []
     airflow.run("dags", "test", "textlift", "2025-05-01")
+    assert rows_in(profiles.file, "SELECT count(*) > 0 FROM textme.subscriptions") == [(True,)]
     assert profiles.tables() == set(TABLES)
     assert_same(profiles)
     assert_same_messages(messages)
