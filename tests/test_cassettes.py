@@ -932,7 +932,7 @@ MOBINITI: dict[str, Tables] = {
                 **_MADE,
                 "id": ANA,
                 "first_name": "Ana",
-                "birth_date": date(1980, 2, 29),
+                "birth_date": "1980-02-29",
                 "phone_number": "+12025550123",
                 "reward_points": 3,
                 "status": "active",
@@ -989,6 +989,9 @@ MOBINITI: dict[str, Tables] = {
                 "send_date": "2025-06-02T00:00:00Z",
             }
         ]
+    },
+}
+
 OPT_IN = "2008-10-01T04:19:17Z"
 JOINED = {
     "campaign_id": 1,
@@ -1099,14 +1102,13 @@ TEXTME: dict[str, Tables] = {
         ],
     },
 }
+OTHERS = {**MOBINITI, **TEXTME}
 
 
 def wanted(name: str) -> Tables:
     """The tables that come out of a cassette."""
-    if name in MOBINITI:
-        return MOBINITI[name]
-    if name in TEXTME:
-        return TEXTME[name]
+    if name in OTHERS:
+        return OTHERS[name]
     if name in MESSAGES:
         return {"messages": MESSAGES[name]}
     return {
@@ -1197,17 +1199,11 @@ def test_the_rows_of_a_resource_come_out_of_its_answers(
 
 @pytest.mark.parametrize("name", CASSETTES)
 def test_a_resource_asks_for_this_and_nothing_else(name: str) -> None:
-    root = urlsplit(record.TAPES[name].root)
-    company = "FILTERED" if root.netloc == "secure.mcommons.com" else None
-    asked = []
     root, asked = record.TAPES[name].root, []
     for request in (interaction["request"] for interaction in cassette(name)):
         url = urlsplit(request["uri"])
         query = dict(parse_qsl(url.query, keep_blank_values=True))
         assert (request["method"], request["body"]) == ("GET", None)
-        assert (url.scheme, url.netloc) == ("https", root.netloc)
-        assert query.pop("company", None) == company
-        asked.append((url.path.removeprefix(root.path), query))
         assert request["uri"].startswith(root)
         company = "FILTERED" if record.TAPES[name].settings.get("company") else None
         assert query.pop("company", None) == company
@@ -1232,8 +1228,7 @@ def test_every_resource_has_a_cassette_and_every_cassette_a_resource() -> None:
     resources = {endpoint.name for endpoint in ENDPOINTS}
     files = {file.stem for file in folder.glob("*.yaml") if file != record.ACCOUNT}
     assert files == set(CASSETTES)
-    assert set(CASSETTES) == {*resources, *MESSAGES, *MOBINITI}
-    assert set(MESSAGES) | set(TEXTME) == set(CASSETTES) - resources
+    assert set(MESSAGES) | set(OTHERS) == set(CASSETTES) - resources
 
 
 @pytest.mark.parametrize("name", CASSETTES)
@@ -1260,11 +1255,6 @@ def test_a_cassette_holds_invented_people_only(name: str) -> None:
             continue
         assert digits[3:6] == "555", number
     for host in re.findall(r"@([\w.-]+)|https?://([\w.-]+)", text):
-        assert re.search(
-            r"(^|\.)(example\.(org|com|net)|secure\.mcommons\.com|communicatepro\.mgage\.com|"
-            r"api\.mobiniti\.com)$",
-            "".join(host),
-        )
         roots = [re.escape(urlsplit(tape.root).netloc) for tape in record.TAPES.values()]
         assert re.search(rf"(^|\.)(example\.(org|com|net)|{'|'.join(roots)})$", "".join(host))
 
