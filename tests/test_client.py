@@ -240,6 +240,16 @@ def test_a_question_goes_below_the_base_url_with_its_own_and_the_clients_paramet
     assert server.headers[0]["Authorization"] == BASIC
 
 
+def test_a_parameter_that_the_path_names_goes_there_and_not_into_the_query(
+    server: Server, connect: Connect
+) -> None:
+    params = {"group_id": "a b/é?", "page": "2"}
+    assert connect().get("groups/{group_id}/members/{company}", params) == GOOD
+    (asked,) = server.paths
+    assert urlsplit(asked).path == f"/api/groups/a%20b%2F%C3%A9%3F/members/{COMPANY}"
+    assert parse_qs(urlsplit(asked).query) == {"page": ["2"]}
+
+
 def test_an_answer_is_unpacked(server: Server, connect: Connect) -> None:
     server.handle = status(200, gzip.compress(GOOD), Content_Encoding="gzip")
     assert connect().get("groups", {}) == GOOD

@@ -61,7 +61,7 @@ class Paging(Enum):
     """The pagination of an endpoint."""
 
     SINGLE = "one response holds every row"
-    COUNTED = "each page states the number of pages"
+    COUNTED = "each page states the number of pages, or of all rows"
     OPEN = "the last page is empty, or shorter than a known limit"
     LINKED = "each page names the URL of the next"
 
@@ -132,18 +132,30 @@ class Incremental:
     retention: timedelta | None = None
 
 
+#: Format of times in parameters: milliseconds since 1970.
+MILLISECONDS = "milliseconds since 1970"
+
+
 @dataclass(frozen=True)
 class TimeRange:
-    """How a request selects a window: by two query parameters, both inclusive.
+    """How a request selects a window: by two parameters, both inclusive.
 
     Attributes:
-        start: Parameter for the first second of the window.
-        end: Parameter for the last second of the window.
+        start: Parameter for the start of the window.
+        end: Parameter for the end of the window.
+        format: Format of both parameters: ``MILLISECONDS``, or one for ``strftime`` of a UTC time.
+        resolution: Length of the shortest window. Windows are split at multiples of it.
+        margin: Time that is added at each end, for days of a time zone that is not known.
+        open_end: Value of ``end`` if rows can lie at any time in the future.
         undated: Parameters of an additional request, for rows without a time.
     """
 
     start: str
     end: str
+    format: str = "%Y-%m-%dT%H:%M:%SZ"
+    resolution: timedelta = timedelta(seconds=1)
+    margin: timedelta = timedelta(0)
+    open_end: str | None = None
     undated: Mapping[str, str] | None = None
 
 
@@ -169,7 +181,7 @@ class Parent:
     Attributes:
         endpoint: Name of the parent endpoint.
         column: Column of the child rows that holds the key of the parent row.
-        param: Request parameter for the key of the parent row. ``None`` if the path holds it.
+        param: Request parameter for the key of the parent row; by default the name of the column.
         key: Key column of the parent.
         where: Column of the parent and the value that it must have, if only such rows are
             partitions.
@@ -190,8 +202,8 @@ class Endpoint:
         name: Name of the resource and of its table.
         entity: Name of one row, in the singular. Other tables name its ``id`` ``<entity>_id``.
         meaning: Meaning of a row of the table. One or two sentences for analysts.
-        path: Path below the base URL of the service. ``{column}`` stands for a configured value,
-            or for the key of the parent.
+        path: Path below the base URL of the service. A parameter that it names, as ``{page}``, goes
+            there; all others go into the query.
         alternative_paths: Paths of the same rows, for services that answer 404 to ``path``.
         rows: Path of the rows in a response, as ``container/row``. ``.`` means that the response is
             the row.
@@ -216,8 +228,8 @@ class Endpoint:
         settled: Whether rows never leave a window. If so, the page before an empty page is not read
             again.
         parent: The endpoint whose rows are the partitions of this endpoint.
-        configured: Columns whose values come from the configuration. Each set of values is a
-            partition.
+        configured: Parameters whose values come from the configuration. Each set of values is a
+            partition. Those that are also columns have their value in every row.
         setting: Name of the setting that holds these values.
         not_found_codes: Error codes for a partition that does not exist.
         optional: Whether an account can lack the endpoint. If the service denies access, that is

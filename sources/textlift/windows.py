@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from typing import cast
 
@@ -18,16 +18,26 @@ import pendulum
 from textlift.errors import ConfigurationError
 
 SECOND = timedelta(seconds=1)
+EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 #: Pattern of a date that is longer than a day → its unit.
 _LONGER_THAN_A_DAY = {r"\d{4}": "year", r"\d{4}-\d{2}": "month", r"\d{4}-?W\d{2}": "week"}
 
 
 @dataclass(frozen=True)
 class Window:
-    """The seconds from ``start`` to ``end``, both inclusive, in UTC."""
+    """The seconds from ``start`` to ``end``, both inclusive, in UTC.
+
+    Attributes:
+        start: First second.
+        end: Last second.
+        step: Length of the shortest window that the service can select.
+        is_open: Whether all rows after ``end`` belong to it too.
+    """
 
     start: datetime
     end: datetime
+    step: timedelta = SECOND
+    is_open: bool = False
 
     def __post_init__(self) -> None:
         if self.start > self.end:
@@ -36,24 +46,38 @@ class Window:
     def __str__(self) -> str:
         return f"{format_time(self.start)} to {format_time(self.end)}"
 
+    def __contains__(self, time: datetime) -> bool:
+        """Return whether a row of this time belongs to the window."""
+        return self.start <= time and (self.is_open or time < self.end + SECOND)
+
     @property
     def splittable(self) -> bool:
-        """Whether the window has a whole second inside, at which it can be split."""
-        return self.end - self.start > SECOND
+        """Whether the window holds two steps, between which it can be split."""
+        return self.end - self.start >= 2 * self.step
 
     def split(self, parts: int) -> Sequence[Window]:
         """Split the window into up to ``parts`` windows of about equal length.
 
         Args:
-            parts: Number of windows wanted; fewer are returned if there are fewer seconds.
+            parts: Number of windows wanted; fewer are returned if there are fewer steps.
 
         Returns:
             Windows in order of time. Each starts in the second in which the one before ends.
         """
-        seconds = int((self.end - self.start) / SECOND)
-        parts = max(1, min(parts, seconds))
-        cuts = [self.start + SECOND * (seconds * n // parts) for n in range(parts)] + [self.end]
-        return [Window(start, end) for start, end in zip(cuts, cuts[1:])]
+        steps = (self.end - self.start) // self.step
+        parts = max(1, min(parts, steps))
+        cuts = [self.start + self.step * (steps * n // parts) for n in range(parts)]
+        ends = [replace(self, start=a, end=b, is_open=False) for a, b in zip(cuts, cuts[1:])]
+        return [*ends, replace(self, start=cuts[-1])]
+
+    def widened(self, margin: timedelta) -> Window:
+        """Return the window with ``margin`` added at each end."""
+        return replace(self, start=self.start - margin, end=self.end + margin)
+
+
+def floor_time(time: datetime, step: timedelta) -> datetime:
+    """Return the last whole step since 1970 up to ``time``."""
+    return time - (time - EPOCH) % step
 
 
 def parse_time(value: str | datetime, setting: str, *, end: bool = False) -> datetime:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Generic
 
@@ -13,7 +14,7 @@ from dlt.common import logger
 from textlift.arrow.build import build_page, unreadable_page
 from textlift.arrow.pages import Page, clip_page, join_pieces
 from textlift.codec.records import Codec
-from textlift.declare import Endpoint, Paging
+from textlift.declare import MILLISECONDS, Endpoint, Paging, TimeRange
 from textlift.errors import ApiError, MalformedResponse, ServiceError, TransientError
 from textlift.extract.paging import PageRequest, PageSize
 from textlift.extract.progress import Progress
@@ -21,11 +22,13 @@ from textlift.extract.slices import Slice
 from textlift.extract.workers import Workers
 from textlift.http.client import Client, Content, parse_number
 from textlift.http.urls import link_params
+from textlift.windows import EPOCH, SECOND, Window
 
 #: Malformed pages of one size within a page. Where there are more, it is not single records.
 MAX_MALFORMED_PIECES = 16
 #: HTTP status of a path that the service does not have.
 NOT_FOUND = 404
+_MILLISECOND = timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True)
@@ -37,15 +40,15 @@ class Service(Generic[Content]):
         codec: Returns the codec of an endpoint.
         limit_param: Name of the parameter for the number of rows on a page. ``None`` if requests
             cannot choose it.
-        page_param: Name of the parameter for the number of a page, from 1.
-        time_format: Format of times in parameters, for ``strftime``.
+        page_param: Name of the parameter for the number of a page.
+        first_page: Number of the first page at the service.
     """
 
     client: Client[Content]
     codec: Callable[[Endpoint], Codec]
     limit_param: str | None = "limit"
     page_param: str = "page"
-    time_format: str = "%Y-%m-%dT%H:%M:%SZ"
+    first_page: int = 1
 
 
 def where(endpoint: Endpoint, slice_: Slice, request: PageRequest) -> str:
@@ -199,9 +202,8 @@ class Fetcher:
 
         def get_from(path: str) -> Any:
             return self._service.client.get(
-                path.format(**slice_.partition.values),
+                path,
                 params,
-                route=path,
                 once=tuple(once),
                 on_request=count,
                 stop=self._workers.stop,
@@ -244,24 +246,21 @@ class Fetcher:
         return build_page(self._endpoint, self._codec.decode(body))
 
     def _url(self, slice_: Slice) -> str:
-        path = self._paths[0].format(**slice_.partition.values)
-        return self._service.client.base_url + path
+        return self._service.client.url(self._paths[0], self._window_params(slice_))
 
     def _window_params(self, slice_: Slice) -> dict[str, str]:
         """Return the parameters of a slice without those of the page."""
         params = {**self._endpoint.params, **slice_.partition.params, **slice_.params}
         if self._endpoint.sorted_list:
             params[self._endpoint.sorted_list.param] = self._endpoint.sorted_list.value
-        time_range, time_format = self._endpoint.time_range, self._service.time_format
-        if time_range and slice_.window:
-            params[time_range.start] = slice_.window.start.strftime(time_format)
-            params[time_range.end] = slice_.window.end.strftime(time_format)
+        if self._endpoint.time_range and slice_.window:
+            params.update(_range_params(self._endpoint.time_range, slice_.window))
         return params
 
     def _page_params(self, request: PageRequest) -> dict[str, str]:
         if request.limit is None and request.number == 1:
             return {}
-        return {self._service.page_param: str(request.number)}
+        return {self._service.page_param: str(request.number + self._service.first_page - 1)}
 
     def _number_in(self, slice_: Slice, page: Page) -> int | None:
         """Return the number of the page that the next link names, if it names one."""
@@ -271,3 +270,19 @@ class Fetcher:
     def _unreadable(self, error: MalformedResponse) -> Page:
         reason = f"{error}, also when requested alone"
         return unreadable_page(self._endpoint, reason, error.body)
+
+
+def _range_params(declared: TimeRange, window: Window) -> dict[str, str]:
+    """Return the parameters that select a window."""
+    wide = window.widened(declared.margin)
+    # The window ends with its last second, not at the beginning of it.
+    end = _time_param(wide.end + SECOND - _MILLISECOND, declared.format)
+    if window.is_open and declared.open_end is not None:
+        end = declared.open_end
+    return {declared.start: _time_param(wide.start, declared.format), declared.end: end}
+
+
+def _time_param(time: datetime, time_format: str) -> str:
+    if time_format == MILLISECONDS:
+        return str((time - EPOCH) // _MILLISECOND)
+    return time.strftime(time_format)

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 from textlift.declare import Endpoint, Incremental
 from textlift.errors import ConfigurationError
 from textlift.extract.settings import Settings
 from textlift.extract.slices import Partition, Slice
 from textlift.extract.sorted_list import ListPart, ListPosition
-from textlift.windows import Window, format_time
+from textlift.windows import EPOCH, SECOND, Window, floor_time, format_time
 
 #: Requested beyond the retention: a leap day, and clocks that differ.
 RETENTION_MARGIN = timedelta(days=1)
 #: The clocks of a service and of this machine differ by less.
 CLOCKS_APART = timedelta(hours=1)
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ class Slicer:
         self._until = until
         self._began = began
         self.kept_since = now - kept if kept else None
-        self.oldest = self.kept_since - RETENTION_MARGIN if self.kept_since else _EPOCH
+        self.oldest = self.kept_since - RETENTION_MARGIN if self.kept_since else EPOCH
         # A sorted list is read from its newest row on, whatever its oldest one is.
         start = None if endpoint.sorted_list else settings.start_date
         self.first = max(start or self.oldest, self.oldest)
@@ -180,17 +179,22 @@ class Slicer:
     def _windows(self, partition: Partition, start: datetime, end: datetime) -> Iterator[Slice]:
         if start > end:
             return
+        declared = self._endpoint.time_range
+        step = declared.resolution if declared else SECOND
+        is_open = not self._settings.until and declared is not None and bool(declared.open_end)
+        wanted = Window(floor_time(start, step), end, step, is_open)
         # A service that keeps a year may well answer for no more than a year at a time.
         kept = self.incremental.retention
         parts = (end - start) // kept + 1 if kept else 1
-        for window in Window(start, end).split(parts):
+        for window in wanted.split(parts):
             yield Slice(partition, window, fallback_window=self._surely_kept(window))
 
     def _surely_kept(self, window: Window) -> Window | None:
         """Return the part of a window to request if the service refuses what lies before it."""
         if self.kept_since is None or window.start >= self.kept_since:
             return None
-        return Window(min(self.kept_since + self.incremental.ahead, window.end), window.end)
+        start = min(self.kept_since + self.incremental.ahead, window.end)
+        return replace(window, start=start)
 
     def gap(self, partition: Partition, known: datetime | None) -> RetentionGap | None:
         """Return the rows that the service dropped since a partition was read up to ``known``."""

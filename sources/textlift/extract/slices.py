@@ -17,7 +17,7 @@ class Partition:
 
     Attributes:
         name: Its name in the stream's state; empty for the account.
-        params: Query parameters that select it.
+        params: Parameters that select it.
         values: Column → its value in every row: the parent's key, or what is configured.
         label: What messages call it; holds no personal data.
     """
@@ -31,11 +31,13 @@ class Partition:
     def of(
         cls, endpoint: Endpoint, values: Mapping[str, int | str], scope: str, **params: str
     ) -> Partition:
-        """Return the partition of an endpoint that has ``values`` in every row."""
+        """Return the partition of an endpoint that has ``values``, in every row if they are columns."""
         name = "/".join(str(part) for part in (*values.values(), scope) if part != "")
-        public = [column for column in values if not endpoint.columns[column].personal]
+        columns = {column: endpoint.columns.get(column) for column in values}
+        public = [name for name, column in columns.items() if not (column and column.personal)]
         label = ", ".join(f"{column} {values[column]}" for column in public)
-        return cls(name, params, values, label)
+        in_rows = {column: value for column, value in values.items() if columns[column]}
+        return cls(name, params, in_rows, label)
 
     def __str__(self) -> str:
         return self.label
@@ -48,7 +50,7 @@ class Slice:
     Attributes:
         partition: The partition.
         window: The span of time to request; ``None`` requests all rows.
-        params: Further query parameters.
+        params: Further parameters.
         fallback_window: The window to request if the service refuses ``window``.
         list_part: The part of a sorted list to read, for services without windows.
     """

@@ -346,7 +346,7 @@ class StreamSync:
         endpoint, scope = self.endpoint, self._settings.scope
         if endpoint.configured:
             return [
-                Partition.of(endpoint, values, scope, **_query_params(endpoint, values))
+                Partition.of(endpoint, values, scope, **{n: str(v) for n, v in values.items()})
                 for values in self._settings.configured.get(endpoint.name, ())
             ]
         parent = endpoint.parent
@@ -355,15 +355,14 @@ class StreamSync:
         listed = self._context.poll_listing(parent.endpoint, self.progress)
         if listed is None:
             return None
-        rows = listed.page.table
+        rows, param = listed.page.table, parent.param or parent.column
         if parent.where:
             column, value = parent.where
             rows = rows.filter(pc.equal(rows[column], value))
-        partitions = []
-        for key in dict.fromkeys(rows[parent.key].to_pylist()):
-            params = {parent.param: str(key)} if parent.param else {}
-            partitions.append(Partition.of(endpoint, {parent.column: key}, scope, **params))
-        return partitions
+        return [
+            Partition.of(endpoint, {parent.column: key}, scope, **{param: str(key)})
+            for key in dict.fromkeys(rows[parent.key].to_pylist())
+        ]
 
     def _slices_of(self, partition: Partition) -> Iterator[Slice]:
         """Yield what to read of a partition in the phase that begins."""
@@ -570,10 +569,3 @@ class StreamSync:
 def _listing_slices(endpoint: Endpoint) -> list[Slice]:
     """Return the slices that together are the list of a snapshot."""
     return [Slice(params=params) for params in endpoint.variants or ({},)]
-
-
-def _query_params(endpoint: Endpoint, values: Mapping[str, int | str]) -> dict[str, str]:
-    """Return the configured values that are not a part of the path."""
-    return {
-        name: str(value) for name, value in values.items() if f"{{{name}}}" not in endpoint.path
-    }

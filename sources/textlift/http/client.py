@@ -34,9 +34,10 @@ from textlift.errors import (
     TransientError,
 )
 from textlift.http.rate import TOO_MANY_REQUESTS, Route, route_of
+from textlift.http.signature import SignedPath
 from textlift.http.stop import StopSignal
 from textlift.http.transport import open_session
-from textlift.http.urls import check_base_url, is_loopback
+from textlift.http.urls import check_base_url, fill_path, is_loopback
 
 #: What ``check`` returns for the responses of a service.
 Content = TypeVar("Content")
@@ -68,7 +69,7 @@ class HttpResponse:
         status: HTTP status.
         media_type: Content type without its parameters, in lower case.
         body: The body, decompressed.
-        path: The path requested, below the base URL.
+        path: The path requested, below the base URL, with the names of its parameters.
     """
 
     status: int
@@ -191,6 +192,7 @@ class Client(Generic[Content]):
             )
         self.base_url = check_base_url(base_url)
         self.concurrency = concurrency
+        self._auth = auth
         self._check = check
         self._params = dict(params or {})
         self._rate = requests_per_second
@@ -208,11 +210,14 @@ class Client(Generic[Content]):
         # One is under way and one waits for its turn; more would keep threads from other routes.
         return min(self.concurrency, math.ceil(self._rate) + 1) if self._rate else self.concurrency
 
+    def url(self, path: str, params: Mapping[str, str]) -> str:
+        """Return the URL of a request, without its query and signature."""
+        return self.base_url + fill_path(path, {**self._params, **params})[0]
+
     def get(
         self,
         path: str,
         params: Mapping[str, str],
-        route: str | None = None,
         once: tuple[type[TransientError], ...] = (),
         on_request: Callable[[], None] = lambda: None,
         stop: StopSignal | None = None,
@@ -220,9 +225,9 @@ class Client(Generic[Content]):
         """Send a request, with retries, and return the content of the response.
 
         Args:
-            path: Path below the base URL.
-            params: Query parameters.
-            route: What the service's limit per second counts together; the path by default.
+            path: Path below the base URL; it can name parameters, as ``groups/{group_id}/members``.
+                The service's limit per second counts all requests for it together.
+            params: Parameters. Those that the path does not name go into the query.
             once: Retriable failures that are not to be retried this time.
             on_request: Called for each request sent, retries included.
             stop: Ends the retries.
@@ -242,7 +247,7 @@ class Client(Generic[Content]):
             before_sleep=lambda state: self._log_retry(path, state),
             reraise=True,
         )
-        limit = route_of(self.base_url, route or path, self._rate) if self._rate else None
+        limit = route_of(self.base_url, path, self._rate) if self._rate else None
         return retrying(self._send, path, params, limit, on_request, stop)
 
     def _send(
@@ -253,6 +258,9 @@ class Client(Generic[Content]):
         on_request: Callable[[], None],
         stop: StopSignal,
     ) -> Content:
+        filled, values, query = fill_path(path, {**self._params, **params})
+        if isinstance(self._auth, SignedPath):
+            filled += self._auth.suffix(values)
         stop.pause(self._not_before - time.monotonic())
         turn = limit.wait(stop) if limit else 0
         stop.raise_if_set()
@@ -260,8 +268,8 @@ class Client(Generic[Content]):
         started = time.monotonic()
         try:
             with self._session.get(
-                self.base_url + path,
-                params={**self._params, **params},
+                self.base_url + filled,
+                params=query,
                 timeout=(CONNECT_TIMEOUT, self._retries.timeout),
                 allow_redirects=False,
                 proxies=self._proxies,
@@ -271,7 +279,7 @@ class Client(Generic[Content]):
                     limit.answered(turn, response.status_code, response.headers)
                 body = self._read(response)
         except (requests.RequestException, HTTPError) as error:
-            # Without the cause: its text holds the query, and so the company's key.
+            # Without the cause: its text holds the URL, and so the keys in it.
             raise self._unanswered(error, time.monotonic() - started) from None
         if 300 <= response.status_code < 400:
             raise ServiceError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 import threading
 import time
 from http.client import HTTPResponse
@@ -24,7 +25,7 @@ def open_session(auth: AuthBase, base_url: str, connections: int) -> requests.Se
     session.auth = auth
     session.mount(base_url, _Adapter(pool_connections=1, pool_maxsize=connections))
     for name in ("urllib3.connection", "urllib3.connectionpool"):
-        logging.getLogger(name).addFilter(_WITHOUT_QUERY)
+        logging.getLogger(name).addFilter(_WITHOUT_TARGET)
     return session
 
 
@@ -100,16 +101,20 @@ class _Adapter(HTTPAdapter):
         return manager
 
 
-class _WithoutQuery(logging.Filter):
-    """Removes queries from what urllib3 logs: they hold the company's key and people's text."""
+#: A path, or a URL with one.
+_TARGET = re.compile(r"\A(https?://[^/?]*)?[/?].*", re.DOTALL)
+
+
+class _WithoutTarget(logging.Filter):
+    """Removes paths and queries from what urllib3 logs: they hold keys and people's text."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         ours = threading.current_thread().name.startswith(THREAD_PREFIX)
         if ours and isinstance(record.args, tuple):
             record.args = tuple(
-                arg.partition("?")[0] if isinstance(arg, str) else arg for arg in record.args
+                _TARGET.sub(r"\1/…", arg) if isinstance(arg, str) else arg for arg in record.args
             )
         return True
 
 
-_WITHOUT_QUERY = _WithoutQuery()
+_WITHOUT_TARGET = _WithoutTarget()

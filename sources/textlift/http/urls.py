@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
-from urllib.parse import SplitResult, parse_qsl, urljoin, urlsplit
+from collections.abc import Mapping, Sequence
+from string import Formatter
+from urllib.parse import SplitResult, parse_qsl, quote, urljoin, urlsplit
 
 from textlift.errors import ConfigurationError, ServiceError
 
@@ -44,6 +46,19 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def fill_path(path: str, params: Mapping[str, str]) -> tuple[str, Sequence[str], Mapping[str, str]]:
+    """Return a path with its parameters, their values in order, and the other parameters.
+
+    Args:
+        path: A path that names parameters, such as ``groups/{group_id}/members``.
+        params: The values of these and of other parameters.
+    """
+    names = [name for _, name, _, _ in Formatter().parse(path) if name]
+    filled = path.format(**{name: quote(params[name], safe="") for name in names})
+    others = {name: value for name, value in params.items() if name not in names}
+    return filled, [params[name] for name in names], others
 
 
 def link_params(url: str, link: str) -> dict[str, str]:

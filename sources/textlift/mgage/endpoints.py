@@ -59,7 +59,7 @@ ENDPOINTS = (
             ahead=timedelta(minutes=15),
             retention=timedelta(days=365),
         ),
-        time_range=TimeRange("startDate", "endDate"),
+        time_range=TimeRange("startDate", "endDate", format="%Y-%m-%dT%H:%M:%S"),
         configured=("program_id",),
         setting="programs",
         not_found_codes=frozenset({NOT_FOUND}),

@@ -131,7 +131,7 @@ def mgage_source(
         retries=runtime_retries(),
     )
     codec = partial(JsonCodec, dialect=DIALECT)
-    service = Service(client, codec, limit_param="pageSize", time_format="%Y-%m-%dT%H:%M:%S")
+    service = Service(client, codec, limit_param="pageSize")
     return build_resources(service, settings, ENDPOINTS, schema_contract)
 
 
