@@ -46,6 +46,9 @@ HOUR = Window(_MIDNIGHT, _MIDNIGHT + timedelta(hours=1))
 #: Readings of each declared endpoint in each order; tests/chaos has many more.
 READINGS = 60
 
+#: Windows with shorter pages are read one page after the other.
+MIN_OVERLAPPING = 10
+
 COUNTED, OPEN = Paging.COUNTED, Paging.OPEN
 randoms = st.randoms(use_true_random=False)
 
@@ -282,6 +285,78 @@ def test_a_count_that_always_names_another_page_ends_where_the_rows_do(limit: in
     assert len(listing.answers) <= 20
 
 
+# Counts of rows
+
+
+def total_of(size: int, **known: object) -> Listing:
+    return Listing(rows(size), totalled=True, **known)  # type: ignore[arg-type]
+
+
+@every_limit
+@pytest.mark.parametrize("starts_as_asked", [False, True])
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.9])
+def test_a_page_shorter_than_requested_ends_no_list_that_states_its_rows(
+    limit: int, share: float, starts_as_asked: bool
+) -> None:
+    cap = max(1, int(limit * share))
+    for count in (cap - 1, cap, cap + 1, 2 * cap, limit - 1, limit, limit + 1, 7 * limit + 1):
+        listing = total_of(count, cap=cap, starts_as_asked=starts_as_asked)
+        try:
+            reading = read_rows(listing, COUNTED, limit)
+        except ServiceError as error:
+            # Too short to overlap: what is missing is told, and not lost.
+            assert limit < MIN_OVERLAPPING, error
+            continue
+        if not reading.plan.parts:
+            assert {row.id for row in reading.found} == set(range(count)), count
+
+
+@every_limit
+def test_rows_that_are_counted_and_not_shown_end_a_list(limit: int) -> None:
+    if limit < MIN_OVERLAPPING:
+        return
+    for hidden in ({0}, {limit - 1}, {1, limit + 1}, set(range(0, 10 * limit, limit))):
+        for count in (limit, limit + 1, 3 * limit, 6 * limit + 2):
+            listing = total_of(count, hidden=frozenset(hidden))
+            found = {row.id for row in read_rows(listing, COUNTED, limit).found}
+            assert found == set(range(count)) - hidden, (hidden, count)
+
+
+def test_a_list_that_states_its_rows_takes_a_request_for_each_page() -> None:
+    listing = total_of(995)
+    read_rows(listing, COUNTED, 100, None)
+    assert len(listing.answers) <= 12
+
+
+@pytest.mark.parametrize("window", [HOUR, None])
+def test_pages_that_begin_elsewhere_are_an_error_and_no_loss(window: Window | None) -> None:
+    class FromZero(Listing):
+        def shown(self, request: PageRequest) -> list[Row]:
+            return super().shown(replace(request, number=request.number + 1))
+
+    for count in (1, 60, 150, 400):
+        listing = FromZero(rows(count), totalled=True)
+        try:
+            assert read_rows(listing, COUNTED, 100, window).plan.parts
+        except ServiceError as error:
+            assert "counts more rows" in str(error)
+
+
+@pytest.mark.parametrize("moment", range(8))
+@pytest.mark.parametrize("order", ORDERS)
+def test_a_row_that_arrives_behind_the_last_page_is_read(order: str, moment: int) -> None:
+    listing = Listing(rows(450), order, totalled=True)
+
+    def arrive(answers: int) -> None:
+        if answers == moment:
+            listing.put(Row(-1, -1) if order[0] == "-" else Row(450, 450))
+
+    found = read_rows(listing, COUNTED, 100, None, change=arrive).found
+    assert {*range(450)} <= {row.id for row in found}
+    if len(listing.rows) > 450 and moment < 4:
+        assert len({row.id for row in found}) == 451
+
+
 # Lists that move
 
 
@@ -291,6 +366,8 @@ def test_no_row_that_stays_is_lost_or_doubled_while_others_move(
     declared: Endpoint, order: str
 ) -> None:
     assert readings_that_lose_a_row(declared, order, READINGS) == []
+    if declared.paging is COUNTED:
+        assert readings_that_lose_a_row(declared, order, READINGS, totalled=True) == []
 
 
 def reschedule(listing: Listing, row_id: int, moment: int, answers: int) -> None:

@@ -46,18 +46,22 @@ class Listing:
         rows: The rows of the window, sorted.
         order: The sort order.
         counted: Whether each page states the number of pages.
+        totalled: Whether each page states the number of rows on all pages.
         linked: Whether each page names the next page.
         own_size: Rows on a page, if the list ignores the requested limit.
         cap: Maximum number of rows on a page.
+        starts_as_asked: Whether a page begins behind as many rows as requested, not returned.
         hidden: Ids of rows that are removed from a page after the list is cut into pages.
     """
 
     rows: list[Row]
     order: str = "cursor"
     counted: bool = False
+    totalled: bool = False
     linked: bool = False
     own_size: int | None = None
     cap: int | None = None
+    starts_as_asked: bool = False
     hidden: frozenset[int] = frozenset()
     count: Callable[[int], int] = lambda count: count
     answers: list[PageRequest] = field(default_factory=list)
@@ -83,6 +87,7 @@ class Listing:
             self.shown(request),
             place,
             page_count=self.count(pages) if self.counted else None,
+            total=len(self.rows) if self.totalled else None,
             next_link=f"?page={request.number + 1}"
             if self.linked and request.number < pages
             else None,
@@ -91,7 +96,9 @@ class Listing:
     def shown(self, request: PageRequest) -> list[Row]:
         """Return the rows of a page in its current state."""
         limit = self._limit(request)
-        rows = self.rows[(request.number - 1) * limit : request.number * limit]
+        step = request.limit if self.starts_as_asked and request.limit else limit
+        first = (request.number - 1) * step
+        rows = self.rows[first : first + limit]
         return [row for row in rows if row.id not in self.hidden]
 
     def _limit(self, request: PageRequest) -> int:
@@ -183,8 +190,16 @@ def read(
     return Reading(plan, size, [row for each in kept for row in pages[each.place][each.skip :]])
 
 
-def readings_that_lose_a_row(endpoint: Endpoint, order: str, readings: int) -> list[int]:
+def readings_that_lose_a_row(
+    endpoint: Endpoint, order: str, readings: int, totalled: bool = False
+) -> list[int]:
     """Read lists as an endpoint declares them, with one to four changes during each reading.
+
+    Args:
+        endpoint: The endpoint.
+        order: The order of the lists.
+        readings: Number of readings.
+        totalled: Whether a counted list states the number of rows instead of the number of pages.
 
     Returns:
         The numbers of the readings that lost a row that did not change, or that doubled such a row
@@ -198,7 +213,8 @@ def readings_that_lose_a_row(endpoint: Endpoint, order: str, readings: int) -> l
         listing = Listing(
             list(rows),
             order,
-            counted=endpoint.paging is Paging.COUNTED,
+            counted=endpoint.paging is Paging.COUNTED and not totalled,
+            totalled=endpoint.paging is Paging.COUNTED and totalled,
             linked=endpoint.paging is Paging.LINKED,
             own_size=None if endpoint.page_limit else _LIMIT,
         )

@@ -183,6 +183,7 @@ def join_pieces(endpoint: Endpoint, pieces: Sequence[Page], page_count: int | No
     return replace(
         page,
         page_count=page_count,
+        total=pieces[-1].total,
         pieced=True,
         salvaged=any(piece.salvaged for piece in pieces),
         shared=next((piece.shared for piece in pieces if piece.shared), {}),

@@ -108,6 +108,8 @@ def _cast_any_timestamp(array: pa.Array) -> pa.Array:
         array = pc.replace_substring(array, f"-{month}-", f"-{number:02d}-")
     array = pc.replace_substring_regex(array, r"^(\d{4}-\d\d-\d\d)$", r"\1 00:00:00")
     array = pc.replace_substring_regex(array, r"\s*(UTC|GMT|Z)$", "")
+    # No warehouse holds less than a microsecond.
+    array = pc.replace_substring_regex(array, r"(\.\d{6})\d{1,3}", r"\1")
     offset = pc.match_substring_regex(array, r"[+-]\d\d:?\d\d$")
     return _cast_timestamp_with_zone(
         pc.if_else(offset, array, pc.binary_join_element_wise(array, "Z", ""))

@@ -72,6 +72,7 @@ _CHOICES = 40
 _FIRST_PROBES = (8, 16, MAX_PAGES + 1)
 _ENDLESS = "page follows page, and none is the last"
 _UNPAGED = "the service answers every page with the same rows"
+_MISSING = "the service counts more rows than its pages have"
 _RESTLESS = "the rows keep changing while they are read; the next run reads them again"
 
 
@@ -161,6 +162,7 @@ class PageSize:
         limit: Rows to request now.
         is_kept: Whether the service returns no more rows than requested, as far as known.
         has_been_full: Whether a page had all the rows requested.
+        was_capped: Whether the limit was lowered to what the service returns.
         version: Changes with ``limit`` and ``is_kept``; windows that are being read then begin again.
         lessons: Changes when more is known of short pages; plans that are ``held`` then continue.
     """
@@ -174,6 +176,7 @@ class PageSize:
         self._last = 0
         self._waiting_behind: dict[Plan, int] = {}
         self.has_been_full = False
+        self.was_capped = False
         self._short_ends = True
 
     def ends(self, page: PageMetadata, limit: int | None) -> bool:
@@ -231,6 +234,7 @@ class PageSize:
         """Learn that the service returns at most ``rows`` rows, whatever is requested."""
         if self.limit is not None and rows < self.limit:
             self.limit = rows
+            self.was_capped = True
             self.version += 1
             self.stop_waiting()
 
@@ -331,17 +335,30 @@ class Plan(ABC):
         self._size.saw_end(page, self)
         self.unpaged = not self._size.has_been_full and page.rows >= MIN_PAGE
 
+    def _rows_before(self, request: PageRequest) -> int:
+        """Return the number of rows before a page."""
+        return (request.number - 1) * (request.limit or 0)
+
     def _is_counted_last(self, request: PageRequest, page: PageMetadata) -> bool | None:
         """Whether this is the last page by the service's count; ``None`` if the count is unreliable.
 
         It is unreliable if it is lower than the number of a page with rows, or if the last page is
-        full.
+        full. If the service counts rows, a page is the last one only if all rows are there.
         """
-        if page.page_count is None or (page.rows and page.page_count < request.number):
+        if self._has_more(request, page, page.total):
+            return False
+        count = _page_count(page, request.limit)
+        if count is None or (page.rows and count < request.number):
             return None
-        if page.page_count > request.number:
+        if count > request.number:
             return False
         return True if request.limit is None or page.rows < request.limit else None
+
+    def _has_more(self, request: PageRequest, page: PageMetadata, total: int | None) -> bool:
+        """Whether there are rows behind a page, if there are ``total`` rows."""
+        if total is None or self._paging is not Paging.COUNTED:
+            return False
+        return self._rows_before(request) + page.rows < total
 
 
 class OverlapPlan(Plan):
@@ -437,11 +454,19 @@ class OverlapPlan(Plan):
             if behind.rows and not self._is_joined(n):
                 self._size.saw_cap(page.rows)
                 return True
+            if n == 1 and not behind.rows and self._may_be_capped(behind.total):
+                self._size.saw_cap(page.rows)
+                return True
             if behind.loaded > self._shared_rows(n):
                 self._size.saw_more()
             else:
                 self._size.saw_end(page, self)
         return False
+
+    def _may_be_capped(self, total: int | None) -> bool:
+        """Whether the first page is short although rows follow, so that shorter pages may have them."""
+        is_untried = not (self._size.has_been_full or self._size.was_capped)
+        return is_untried and self._has_more(self._request(1), self._current[1], total)
 
     def _limit(self, index: int) -> int:
         return self._spans[index][1]
@@ -500,8 +525,8 @@ class OverlapPlan(Plan):
             return self._split(max(UNKNOWN_PARTS, parts), () if end is None else _FIRST_PROBES)
         newest = max(there)
         uncounted = self._paging is Paging.OPEN
-        count = current[newest].page_count or 0
         number, limit = self._spans[newest]
+        count = _page_count(current[newest], limit) or 0
         if count > number:
             return self._count_on(count, limit, full)
         if full == newest and (not uncounted or not self._is_full(full)):
@@ -548,7 +573,8 @@ class OverlapPlan(Plan):
         """End, or read pages without a common row again; without keys, all pages."""
         pages = {n: self._current[n] for n in range(1, last + 1)}
         apart = [n for n in range(1, last) if not self._is_joined(n)]
-        if self._end_is_open(last):
+        has_more = self._has_more_behind(last)
+        if self._end_is_open(last) or has_more:
             apart.append(last)
         again = {m for n in apart for m in (n, n + 1)}
         again |= {n for n, page in pages.items() if page.pieced and not self._is_confirmed(n)}
@@ -565,14 +591,23 @@ class OverlapPlan(Plan):
             if self._splittable:
                 # Only one part will keep changing.
                 return self._split(UNKNOWN_PARTS)
-            if not self._keyed:
-                raise ServiceError(_RESTLESS)
+            if not self._keyed or has_more:
+                raise ServiceError(_MISSING if has_more else _RESTLESS)
             self.done = True
             return ()
         self._readings += 1
         if not self._keyed:
             again |= set(pages)
         return [self._request(n) for n in sorted(again)]
+
+    def _has_more_behind(self, last: int) -> bool:
+        """Whether the service counts rows behind the last page that has rows."""
+        page, behind = self._current[last], self._current.get(last + 1)
+        if behind is not None and page.rows:
+            request = self._request(last + 1)
+            return not behind.rows and self._has_more(request, behind, behind.total)
+        newest = max(self._pages(), key=lambda page: page.place)
+        return self._has_more(self._request(last), page, newest.total)
 
     def _end_is_open(self, last: int) -> bool:
         """Whether rows may have moved onto a full last page from the empty one behind it."""
@@ -658,6 +693,8 @@ class SequencePlan(Plan):
 
     def _continue(self, request: PageRequest, page: PageMetadata) -> Sequence[PageRequest]:
         number, before = request.index, self._current.get(request.index - 1)
+        if not page.rows and self._has_more(request, page, page.total):
+            return self._split_or_fail(_MISSING)
         if before is not None and self._is_repeated(before, request.limit, page):
             del self._current[number]
             self._end_repeated(before)
@@ -670,7 +707,7 @@ class SequencePlan(Plan):
                 return self._split_or_fail(_UNPAGED)
             self.done = self.unpaged = True
             return ()
-        count = page.page_count or 0
+        count = _page_count(page, request.limit) or 0
         if self._splittable and count > MAX_PAGES and number == 1 and page.rows == request.limit:
             return self._split(_parts_of(count))
         if self._splittable and number >= MAX_PAGES:
@@ -687,6 +724,9 @@ class SequencePlan(Plan):
         short = self._size.is_kept and request.limit is not None and page.rows < request.limit
         self.held = short and not self._size.may_request_next(page, self)
         return () if self.held else (self._request(number + 1),)
+
+    def _rows_before(self, request: PageRequest) -> int:
+        return sum(page.rows for n, page in self._current.items() if n < request.index)
 
     def _is_last(self, request: PageRequest, page: PageMetadata) -> bool:
         if self._paging is Paging.LINKED:
@@ -837,6 +877,13 @@ class _Spans:
 @lru_cache(maxsize=64)
 def _spans(limit: int) -> _Spans:
     return _Spans(limit)
+
+
+def _page_count(page: PageMetadata, limit: int | None) -> int | None:
+    """Return the number of pages by the service's count; ``None`` if it states none."""
+    if page.page_count is None and page.total is not None and limit:
+        return -(-page.total // limit)
+    return page.page_count
 
 
 def _parts_of(count: int) -> int:

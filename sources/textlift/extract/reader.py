@@ -46,7 +46,7 @@ from textlift.extract.progress import Progress
 from textlift.extract.slices import Slice, SliceRows
 from textlift.extract.sorted_list import SortedPlan
 from textlift.extract.workers import Workers
-from textlift.windows import SECOND, Window
+from textlift.windows import Window
 
 #: How often a window is split because the service does not respond, or refuses it.
 MAX_SPLITS = 5
@@ -439,10 +439,10 @@ class Reader:
 def _metadata(endpoint: Endpoint, page: Page, place: int, window: Window | None) -> PageMetadata:
     """Return what a plan may know of a page."""
     cursor = endpoint.incremental.cursor if endpoint.incremental else None
+    if window and endpoint.time_range:
+        window = window.widened(endpoint.time_range.margin)
     dates = times(page.table, cursor) if cursor and (window or endpoint.sorted_list) else []
-    inside = [
-        time for time in dates if window is None or window.start <= time < window.end + SECOND
-    ]
+    inside = [time for time in dates if window is None or time in window]
     return PageMetadata(
         place=place,
         rows=page.rows,
