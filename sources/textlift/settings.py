@@ -25,6 +25,7 @@ from textlift.declare import Endpoint
 from textlift.errors import ConfigurationError, CredentialsError
 from textlift.extract.settings import Settings
 from textlift.http.client import Retries
+from textlift.http.signature import SignedPath
 from textlift.http.urls import check_base_url
 from textlift.windows import format_time, parse_time
 
@@ -90,6 +91,42 @@ def parse_ids(name: str, values: Iterable[Any]) -> list[int]:
             f"An entry of {name} is no id: {values!r}\nWrite them as [121811, 121812]."
         )
     return list(dict.fromkeys(ids))
+def signed_path(source: str, public_key: str | None, private_key: str | None) -> SignedPath:
+    """Return authentication by signed paths.
+
+    Raises:
+        CredentialsError: A key is missing.
+    """
+    if public_key and private_key:
+        return SignedPath(public_key, private_key)
+    raise CredentialsError(
+        f"Missing credential: sources.{source}.credentials."
+        f"{'private_key' if public_key else 'public_key'}\n"
+        f"Set public_key and private_key under [sources.{source}.credentials] in "
+        f".dlt/secrets.toml, or SOURCES__{source.upper()}__CREDENTIALS__PUBLIC_KEY and "
+        "__PRIVATE_KEY in the environment."
+    )
+
+
+def required(source: str, name: str, value: str | None, what: str) -> str:
+    """Return the value of a setting.
+
+    Args:
+        source: Name of the source, for the error message.
+        name: Name of the setting.
+        value: Its value.
+        what: What to write there, with an example.
+
+    Raises:
+        ConfigurationError: The setting is missing.
+    """
+    if value:
+        return str(value)
+    raise ConfigurationError(
+        f"Missing setting: sources.{source}.{name}\n"
+        f"Write {what} under [sources.{source}] in .dlt/config.toml, or in the environment, "
+        f"SOURCES__{source.upper()}__{name.upper()}."
+    )
 
 
 def check_number(name: str, value: Any, least: int) -> None:

@@ -65,6 +65,8 @@ class Damage:
     """Kinds with a value, by `NAME=VALUE`. They raise ValueError for an invalid one."""
     transient: tuple[str, ...] = ()
     """The kinds that a client has to survive."""
+    name: Callable[[str], str] = lambda endpoint: endpoint
+    """What a spec calls an endpoint."""
 
 
 def rehearse(box: Sandbox, *specs: str, seed: int = 1) -> Faults:
@@ -100,7 +102,8 @@ class Faults:
         with self._lock:
             before = self._requested[wanted]
             self._requested[wanted] += 1
-            due = [fault.due(request.endpoint, f"{wanted}/{before}") for fault in self._faults]
+            name = self._service.damage.name(request.endpoint)
+            due = [fault.due(name, f"{wanted}/{before}") for fault in self._faults]
         makes = [make for make in due if make is not None]
         if not makes:
             return None

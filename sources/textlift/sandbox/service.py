@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+from urllib.parse import unquote
 
 from textlift.sandbox.clock import Clock, moment, seconds
 from textlift.sandbox.faults import Damage
@@ -67,6 +68,7 @@ class Query:
             for name, value in request.query
             if account.keeps_blank_parameters or value.strip()
         }
+        self._values.update(path)
 
     def text(self, name: str) -> str | None:
         """A value as it came; None if absent."""
@@ -171,8 +173,8 @@ class Account:
         """The refusal of a call that is one too many."""
         return Failure(self.failure(429))
 
-    def admit(self, request: Request) -> None:
-        """Raise the failure of a call with wrong credentials."""
+    def admit(self, request: Request, path: Mapping[str, str]) -> None:
+        """Raise the failure of a call with wrong credentials. `path` has its parameters."""
         if request.headers.get("authorization") not in self._logins:
             raise Failure(self.failure(401))
 
@@ -193,7 +195,7 @@ class Account:
         if request.method != "GET":
             return self.failure(405)
         try:
-            self.admit(request)
+            self.admit(request, parameters)
             with self.lock:
                 self._limit(path, request)
                 query = Query(self, request, parameters)
@@ -206,7 +208,7 @@ class Account:
         for path, pattern in self._patterns:
             match = pattern.fullmatch(request.endpoint)
             if match and request.path.startswith(self.prefix):
-                return path, match.groupdict()
+                return path, {name: unquote(text) for name, text in match.groupdict().items()}
         return None, {}
 
     def _limit(self, path: str, request: Request) -> None:

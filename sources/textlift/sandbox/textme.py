@@ -305,16 +305,16 @@ class TextMe(Account):
         """A 400 with the reason."""
         return Failure(failure(400, f"Invalid {name}: {value}"))
 
-    def admit(self, request: Request) -> None:
+    def admit(self, request: Request, path: Mapping[str, str]) -> None:
         """Let in a login or a token."""
         token = request.headers.get("api_token")
         if token is None:
-            return super().admit(request)
+            super().admit(request, path)
+            return
         if self._requires_https and request.headers.get("x-forwarded-proto") != "https":
             raise Failure(failure(403, path=request.path))
         if token != self._token:
             raise Failure(failure(401, path=request.path))
-        return None
 
     def campaign(self, query: Query, type: str) -> int:
         """The id in the path, if it is that of a campaign of the type that is not deleted."""
