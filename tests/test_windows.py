@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from textlift.errors import ConfigurationError
-from textlift.windows import SECOND, Window, format_time, parse_time
+from textlift.windows import SECOND, Window, floor_time, format_time, parse_time
 
 UTC = timezone.utc
 
@@ -76,6 +76,34 @@ def test_every_part_of_a_splittable_window_is_shorter_so_cutting_ends(
 def test_a_window_can_be_cut_only_at_a_second_inside_it(length: int, splittable: bool) -> None:
     start = datetime(2024, 1, 31, tzinfo=UTC)
     assert Window(start, start + length * SECOND).splittable is splittable
+
+
+DAY = timedelta(days=1)
+day_windows = st.builds(
+    lambda start, length: Window(
+        floor_time(start, DAY), start + length * SECOND, DAY, is_open=True
+    ),
+    start=seconds,
+    length=lengths,
+)
+
+
+@given(day_windows, parts)
+def test_days_are_split_at_whole_days_and_never_below_a_day(window: Window, wanted: int) -> None:
+    split = window.split(wanted)
+    assert (split[0].start, split[-1].end) == (window.start, window.end)
+    assert [part.end for part in split[:-1]] == [part.start for part in split[1:]]
+    assert all(part.start == floor_time(part.start, DAY) for part in split)
+    assert len(split) == 1 or min(part.end - part.start for part in split) >= DAY
+    assert window.splittable is (len(window.split(2)) > 1)
+
+
+@given(day_windows, parts)
+def test_only_the_last_part_of_an_open_window_is_open(window: Window, wanted: int) -> None:
+    assert [part.is_open for part in window.split(wanted)].index(True) == len(
+        window.split(wanted)
+    ) - 1
+    assert window.end + 400 * DAY in window
 
 
 def test_a_window_cannot_end_before_it_starts() -> None:
