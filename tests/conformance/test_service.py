@@ -45,6 +45,7 @@ SMALL = {
     "mgage": {"messages": 600},
     "mobiniti": {"contacts": 40, "requests_per_second": None},
     "textme": {"people": 100},
+    "messangi": {"messages": 200},
 }
 #: ``-c LOAD service url folder``: loads from a sandbox into a DuckDB file, in small packages.
 LOAD = """
