@@ -34,12 +34,14 @@ from textlift.extract.sync import SyncContext
 from textlift.mcommons import MobileCommonsCredentials, mcommons_source
 from textlift.mcommons.endpoints import ENDPOINTS
 from textlift.mcommons.settings import BASE_URL as MCOMMONS_URL
+from textlift.messangi import MessangiCredentials, messangi_source
 from textlift.mgage import MGageCredentials, mgage_source
 from textlift.mgage.settings import BASE_URL as MGAGE_URL
 from textlift.mobiniti import MobinitiCredentials, mobiniti_source
 from textlift.mobiniti.settings import BASE_URL as MOBINITI_URL
 from textlift.sandbox import Response, Sandbox
 from textlift.sandbox.mcommons import MobileCommons
+from textlift.sandbox.messangi import Messangi
 from textlift.sandbox.mgage import MGage, failure
 from textlift.sandbox.mobiniti import Mobiniti
 from textlift.sandbox.textme import TextMe
@@ -67,8 +69,10 @@ FILTERED = "FILTERED"
 REQUEST_HEADERS = {"accept", "accept-encoding"}
 RESPONSE_HEADERS = {"content-type"}
 
+#: The end of a signed path: a public key and a signature.
+_SIGNED = re.compile(r"/[^/]+/[0-9a-f]{64}\Z")
 _NUMBER = (
-    r"phone_number|handset_number|voip_number|destination_number|failover_number|"
+    r"from|to|phone_number|handset_number|voip_number|destination_number|failover_number|"
     r"phone|mobile-phone|mobile|number"
 )
 _NUMBERS = re.compile(rf"(<(?:{_NUMBER})>|\b(?:{_NUMBER})=\")(\+?\d[\d .()-]{{5,}}\d)(?=[<\"])")
@@ -182,6 +186,59 @@ CAMPAIGNS: dict[str, list[dict[str, Any]]] = {
         }
     ],
 }
+MESSANGI_URL = "https://flow.messangi.me/mmc/"
+#: The broadcasts and messages of the small instance.
+BROADCASTS: list[dict[str, Any]] = [
+    {
+        "id": "-2490820026197535447",
+        "text": "Polls close at 8 pm.\nBring ID & a friend.",
+        "startDate": "2025-05-20T15:10:14Z",
+        "endDate": datetime(2025, 5, 20, 16, 0, tzinfo=timezone.utc),
+        "expectedMessages": 2,
+        "sentMessages": 2,
+        "status": "2",
+        "shortcode": "98765",
+    },
+    {
+        "id": "18",
+        "text": "Doors open at 6.",
+        "startDate": "2025-07-01T22:00:00Z",
+        "expectedMessages": 40,
+        "sentMessages": 0,
+        "statusDescription": "SCHEDULED",
+        "shortcode": "98765",
+    },
+]
+REPORT: list[dict[str, Any]] = [
+    {
+        "blastId": "-2490820026197535447",
+        "id": "-6710228708174720670",
+        "carrier": "Movistar",
+        "from": "98765",
+        "to": "12025550123",
+        "text": "Polls close at 8 pm.\nBring ID & a friend.",
+        "status": "FINISHED",
+        "encoding": "UTF-8",
+        "date": "2025-05-20T15:10:15Z",
+        "timezone": "America/Caracas",
+        "_fraction": "571",
+    },
+    {
+        "id": "2758ebc5-1db5-4822-a5ed-36121e0674a6",
+        "type": "PUSH",
+        "from": "Inbox",
+        "to": "12025550124",
+        "subject": "News",
+        "text": "🙌",
+        "status": "SENT_TO_CARRIER",
+        "date": "2025-05-31T23:59:59Z",
+        "clientId": "client1",
+        "appName": "Inbox",
+        "platform": "IOS",
+        "_fraction": "999999999",
+    },
+    {"id": "7", "to": "12025550125", "status": "QUEUE", "date": "2025-06-01T11:59:58Z"},
+]
 
 
 @dataclass(frozen=True)
@@ -265,8 +322,9 @@ def recorder(root: str, base_url: str | None = None) -> vcr.VCR:
 
 
 def _without_secrets(request: Request, here: str, root: str) -> Request:
-    """Return the request with the URL of the vendor, without credentials and company."""
+    """Return the request with the URL of the vendor, without credentials, keys and company."""
     parts = urlsplit(request.uri.replace(here, root, 1))
+    parts = parts._replace(path=_SIGNED.sub(f"/{FILTERED}/{FILTERED}", parts.path))
     query = [
         (name, FILTERED if name == "company" else value)
         for name, value in parse_qsl(parts.query, keep_blank_values=True)
@@ -392,6 +450,24 @@ def _textme(resource: str) -> Tape:
     )
 
 
+@contextmanager
+def small_instance(*failures: Response, **options: Any) -> Iterator[str]:
+    """Yield the URL of a sandbox with two broadcasts and three messages.
+
+    Args:
+        failures: Responses to the first requests.
+        options: Options of the sandbox.
+    """
+    service = Messangi(empty=True, now=NOW, **options)
+    for table, rows in (("broadcasts", BROADCASTS), ("messages", REPORT)):
+        for row in rows:
+            service.put(table, row)
+    left = list(failures)
+    with Sandbox(service) as box:
+        box.faults.append(lambda request: left.pop(0) if left else None)
+        yield box.url
+
+
 def _mcommons(name: str) -> Tape:
     return Tape(
         mcommons_source,
@@ -425,6 +501,18 @@ def _mobiniti(resource: str) -> Tape:
     )
 
 
+def _messangi(resource: str, *failures: Response, rooted: bool = False, **settings: Any) -> Tape:
+    former = resource == "broadcasts"
+    return Tape(
+        messangi_source,
+        MESSANGI_URL,
+        resource,
+        lambda: small_instance(*failures, rooted=rooted, former=former),
+        MessangiCredentials("sandbox-public-key", "sandbox-private-key"),
+        {"instance_id": "7", **settings},
+    )
+
+
 #: All cassettes, by name.
 TAPES = {
     **{endpoint.name: _mcommons(endpoint.name) for endpoint in ENDPOINTS},
@@ -444,6 +532,17 @@ TAPES = {
         until="2025-06-01",
     ),
     **{f"textme_{endpoint.name}": _textme(endpoint.name) for endpoint in TEXTME_ENDPOINTS},
+    "messangi_messages": _messangi("messages", page_size=2, start_date="2025-01-01"),
+    "messangi_broadcasts": _messangi("broadcasts", rooted=True, start_date="2025-01-01"),
+    "messangi_shortcodes": _messangi("shortcodes", user_names=["sandbox"]),
+    "messangi_failures": _messangi(
+        "messages",
+        Response(429),
+        Response(200, b"<response><input>sendMT</input><status>ERROR</status></response>"),
+        rooted=True,
+        since="2025-05-31",
+        until="2025-05-31",
+    ),
 }
 
 

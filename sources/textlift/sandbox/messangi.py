@@ -24,7 +24,7 @@ from textlift.sandbox.tables import DAY, History, Row, Table, stream, times
 from textlift.sandbox.xml import text
 
 USERS: Mapping[str, tuple[str, ...]] = {
-    "sandbox": ("98765", "15550100001"),
+    "sandbox": ("98765", "12025550100"),
     "outreach": ("98765",),
     "nobody": (),
 }
