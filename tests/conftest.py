@@ -33,6 +33,7 @@ from textlift.mgage import mgage_source
 from textlift.sandbox import Sandbox
 from textlift.sandbox.clock import Clock
 from textlift.sandbox.mcommons import MobileCommons
+from textlift.sandbox.messangi import Messangi
 from textlift.sandbox.mgage import MGage
 from textlift.sandbox.mobiniti import Mobiniti
 
@@ -313,6 +314,21 @@ def contacts(tmp_path: Path, boxes: list[Sandbox]) -> Open:
         return warehouse_of("mobiniti", boxes[-1], tmp_path)
 
     return open_contacts
+
+
+@pytest.fixture
+def instance(tmp_path: Path, boxes: list[Sandbox]) -> Open:
+    """Return a function that opens a Messangi sandbox and an empty warehouse for it."""
+    from tests.support.services import warehouse_of
+
+    def open_instance(**options: Any) -> Warehouse:
+        options.setdefault("now", TODAY)
+        options.setdefault("messages", 200)
+        boxes.append(Sandbox(Messangi(**options)))
+        boxes[-1].start()
+        return warehouse_of("messangi", boxes[-1], tmp_path)
+
+    return open_instance
 
 
 @pytest.fixture

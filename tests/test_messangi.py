@@ -5,27 +5,23 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 import pytest
 
-from tests.conftest import TODAY, Warehouse, slow_but
+from tests.conftest import TODAY, Open, Warehouse, slow_but
 from tests.support.hooks import between_pages
-from tests.support.services import warehouse_of
 from textlift.errors import ConfigurationError, CredentialsError, TextliftError
 from textlift.http.signature import SignedPath
 from textlift.messangi import MessangiCredentials, messangi_source
-from textlift.sandbox import Request, Response, Sandbox, rehearse
+from textlift.sandbox import Request, Response, rehearse
 from textlift.sandbox.clock import Clock
-from textlift.sandbox.messangi import Messangi
 from textlift.settings import signed_path
 
 UTC = timezone.utc
 DAY = 86_400
 KEYS = ("sandbox-public-key", "sandbox-private-key")
-Open = Callable[..., Warehouse]
 #: Key of a row in the warehouse → key in an answer.
 MESSAGE = {
     **{name: name for name in ("id", "type", "carrier", "from", "to", "subject", "text")},
@@ -43,18 +39,6 @@ BROADCAST = {
     "sent_messages": "sentMessages",
     "status_description": "statusDescription",
 }
-
-
-@pytest.fixture
-def instance(tmp_path: Path, boxes: list[Sandbox]) -> Open:
-    """Return a function that opens a sandbox of Messangi and an empty warehouse for it."""
-
-    def open_instance(**options: Any) -> Warehouse:
-        boxes.append(Sandbox(Messangi(**{"now": TODAY, "messages": 200, **options})))
-        boxes[-1].start()
-        return warehouse_of("messangi", boxes[-1], tmp_path / "warehouse")
-
-    return open_instance
 
 
 def called(warehouse: Warehouse, method: str) -> list[list[str]]:
