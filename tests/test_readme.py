@@ -17,11 +17,17 @@ from tests.conftest import PROJECT, Open, Warehouse, slow_but
 from tests.support.documents import fences, page
 from textlift.dictionary import SHARED_TABLES, all_tables
 from textlift.mcommons import mcommons_source
+from textlift.messangi import messangi_source
 from textlift.mgage import mgage_source
 from textlift.mobiniti import mobiniti_source
 from textlift.registry import SERVICES, job_of
 
-SOURCES = {"mcommons": mcommons_source, "mgage": mgage_source, "mobiniti": mobiniti_source}
+SOURCES = {
+    "mcommons": mcommons_source,
+    "messangi": messangi_source,
+    "mgage": mgage_source,
+    "mobiniti": mobiniti_source,
+}
 #: Languages of fences: those that are run here or read, and those that are not.
 LANGUAGES = {"sh", "sql", "python", "toml"} | {"shell", "crontab", "ini"}
 PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in (PROJECT / "docs").glob("*.md"))]
@@ -42,11 +48,12 @@ def query(title: str) -> str:
 
 
 @pytest.fixture
-def filled(account: Open, export: Open, contacts: Open) -> Warehouse:
+def filled(account: Open, export: Open, contacts: Open, instance: Open) -> Warehouse:
     """A warehouse of all services, as the one that Mobile Commons is in."""
     messages = export(messages=600)
     messages.load()
     contacts().load("groups", "group_contacts", "messages", "carriers")
+    instance().load("messages", "broadcasts")
     warehouse = account(profiles=300)
     warehouse.load("profiles", "incoming_messages", "outgoing_messages", "broadcasts")
     return warehouse

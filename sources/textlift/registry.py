@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from textlift.sandbox.service import SandboxSpec
 
-SERVICES = ("mcommons", "mgage", "mobiniti", "textme")
+SERVICES = ("mcommons", "mgage", "mobiniti", "messangi", "textme")
 
 
 @dataclass(frozen=True)
