@@ -91,6 +91,8 @@ def parse_ids(name: str, values: Iterable[Any]) -> list[int]:
             f"An entry of {name} is no id: {values!r}\nWrite them as [121811, 121812]."
         )
     return list(dict.fromkeys(ids))
+
+
 def signed_path(source: str, public_key: str | None, private_key: str | None) -> SignedPath:
     """Return authentication by signed paths.
 
