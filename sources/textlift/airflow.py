@@ -23,7 +23,7 @@ from typing import Any
 from airflow.sdk import DAG, Asset, CronDataIntervalTimetable, Param, TaskGroup, task
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
-from textlift.tasks import SNAPSHOTS, TASKS
+from textlift.tasks import TASKS, WITHOUT_RANGE
 
 SECOND = timedelta(seconds=1)
 
@@ -102,8 +102,8 @@ def load_task(
     from textlift.scheduled import run_task
 
     since, until = _interval(exact, context)
-    if (since or until) and name == SNAPSHOTS:
-        raise AirflowSkipException("Lists are of now and have no interval.")
+    if (since or until) and name in WITHOUT_RANGE:
+        raise AirflowSkipException("Lists and webhooks are of now and have no interval.")
     try:
         summary = run_task(
             service,

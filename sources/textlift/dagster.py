@@ -63,7 +63,7 @@ from textlift.errors import ConfigurationError
 from textlift.load.rejects import REJECTED_RECORDS
 from textlift.registry import SERVICES, job_of
 from textlift.scheduled import open_warehouse, run_task
-from textlift.tasks import SNAPSHOTS, TASKS
+from textlift.tasks import TASKS, WITHOUT_RANGE
 
 ENDPOINTS: Mapping[str, Mapping[str, Endpoint]] = {
     service: {endpoint.name: endpoint for endpoint in job_of(service).endpoints}
@@ -189,7 +189,7 @@ def textlift_definitions(
         assets += loads.values()
         checks.append(_contract_checks(service, destination))
         job = define_asset_job(service, AssetSelection.groups(service))
-        windowed = [load for task, load in loads.items() if task != SNAPSHOTS]
+        windowed = [load for task, load in loads.items() if task not in WITHOUT_RANGE]
         history = AssetSelection.assets(*windowed).without_checks()
         jobs += [job, define_asset_job(f"{service}_history", history)]
         schedules.append(_schedule(job, schedule))
@@ -210,7 +210,7 @@ def _task_assets(
         for resource in TASKS[service][task]
         for name, table in _tables(ENDPOINTS[service][resource]).items()
     }
-    windowed = task != SNAPSHOTS
+    windowed = task not in WITHOUT_RANGE
 
     @dlt_assets(
         dlt_source=_named(service, tables),

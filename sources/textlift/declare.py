@@ -96,6 +96,7 @@ class ChildList:
         table: Suffix of the table name, if it is not the path.
         owner: What the entries belong to, if not to the record. Several records can have the same
             owner and the same list, which is loaded once.
+        table_name: Name of the table, if it does not begin with the name of the endpoint.
     """
 
     item: str
@@ -108,6 +109,7 @@ class ChildList:
     lists: Mapping[str, ChildList] = field(default_factory=dict)
     table: str | None = None
     owner: Owner | None = None
+    table_name: str | None = None
 
     @property
     def foreign_keys(self) -> dict[str, str]:
@@ -175,6 +177,28 @@ class SortedList:
 
 
 @dataclass(frozen=True)
+class Webhook:
+    """What the bodies are that a service posts: each is an event, as an object of JSON.
+
+    The last part of the URL is the name of the endpoint. The key is ``event_id``, computed from the
+    body, so a body that is posted twice is one row.
+
+    Attributes:
+        required: Fields that every body has, and that are not null. Any other body is rejected.
+        distinct: Path of a value that tells equal events apart: a time or an id. Of bodies without
+            it, those that are received in the same hour are one event.
+        meanings: Column → the column of a code, and code → meaning.
+        body_id: Column that all rows of a body share, if a body has several rows. It is the
+            ``event_id`` of the first row, which also has all lists of the body.
+    """
+
+    required: tuple[str, ...]
+    distinct: str | None = None
+    meanings: Mapping[str, tuple[str, Mapping[str, str]]] = field(default_factory=dict)
+    body_id: str | None = None
+
+
+@dataclass(frozen=True)
 class Parent:
     """A parent endpoint, whose rows are the partitions of another endpoint.
 
@@ -238,6 +262,8 @@ class Endpoint:
             endpoint with a parent reads all rows of each partition.
         removed_column: Column for the time when a complete read no longer returned the row. The row
             stays in the table. Without this column, the row is deleted.
+        webhook: What the service posts, if rows are not requested but posted. ``rows`` is ``.``, or
+            the list in a body whose entries are the rows.
     """
 
     name: str
@@ -269,6 +295,12 @@ class Endpoint:
     optional: bool = False
     full_read_every: timedelta | None = None
     removed_column: str | None = None
+    webhook: Webhook | None = None
+
+    @property
+    def merges(self) -> bool:
+        """Whether a load adds rows to the table. Otherwise, it replaces the table."""
+        return bool(self.incremental or self.webhook)
 
     @property
     def record_key(self) -> tuple[str, ...]:
@@ -289,6 +321,10 @@ class Endpoint:
 
     def list_table(self, suffix: str) -> str:
         """Return the name of the table of a list, by its suffix."""
+        for path, declared in self.lists.items():
+            own = declared.table or path
+            if declared.table_name and f"{suffix}__".startswith(f"{own}__"):
+                return declared.table_name + suffix[len(own) :]
         owner = self.owners.get(suffix)
         return f"{owner.table if owner else self.name}__{suffix}"
 

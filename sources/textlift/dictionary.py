@@ -141,13 +141,14 @@ def _list_tables(
 ) -> Iterator[Table]:
     for path, declared in lists.items():
         owner = declared.owner
-        table = f"{owner.table if owner else name}__{declared.table or path}"
+        named = f"{owner.table if owner else name}__{declared.table or path}"
+        table = declared.table_name or named
         own, how = keys, f"the rows of one {_words(endpoint.entity)} are replaced as a set"
         if owner:
             own = {owner.column: endpoint.columns[owner.column]}
             how = f"once for each {owner.column}"
         columns = {**own, **declared.columns, LIST_INDEX: _LIST_INDEX}
-        if endpoint.incremental:
+        if endpoint.merges:
             columns[DELETED] = _DELETED
         yield Table(
             table,
@@ -193,6 +194,8 @@ def _computed_key(endpoint: Endpoint) -> Column:
 
 
 def _loaded_by(endpoint: Endpoint) -> str:
+    if endpoint.webhook:
+        return f"what the service has posted to …/{endpoint.name} since the last run"
     window = endpoint.incremental
     each = ""
     if endpoint.parent:

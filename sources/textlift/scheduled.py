@@ -39,7 +39,7 @@ from textlift.errors import ConfigurationError, DestinationFailed
 from textlift.load.loading import PACKAGE_ROWS, Summary, load, own_error, was_stopped
 from textlift.registry import job_of
 from textlift.settings import check_names
-from textlift.tasks import SNAPSHOTS, TASKS
+from textlift.tasks import TASKS, WITHOUT_RANGE
 from textlift.windows import parse_time
 
 use_own_settings()
@@ -104,9 +104,9 @@ def run_task(
         ConfigurationError: A setting is wrong, or the service rejects the credentials.
         DestinationFailed: The load into the destination failed. The next run tries again.
     """
-    if task == SNAPSHOTS and (since or until):
+    if task in WITHOUT_RANGE and (since or until):
         raise ConfigurationError(
-            f"{service}: lists are read as they are now, without a range.\n"
+            f"{service}: {task} are read as they are now, without a range.\n"
             "Leave since and until out."
         )
     check_names(

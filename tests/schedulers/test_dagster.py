@@ -27,7 +27,7 @@ from tests.support.schedulers import (
 from tests.support.warehouses import AnyWarehouse, PostgresWarehouse
 from textlift.dictionary import SHARED_TABLES, all_tables
 from textlift.registry import SERVICES, job_of
-from textlift.tasks import SNAPSHOTS, TASKS
+from textlift.tasks import TASKS, WITHOUT_RANGE
 
 pytestmark = pytest.mark.real_clock
 INSTANCE = """
@@ -143,7 +143,7 @@ def test_every_table_is_an_asset_that_has_to_be_fresh(environment: Open, tmp_pat
     ]
     assert sorted(assets) == sorted(tables)
     resources = {name for _, name in windowed if "__" not in name}
-    assert resources == {name for tasks in TASKS.values() for name in tasks} - {SNAPSHOTS}
+    assert resources == {name for tasks in TASKS.values() for name in tasks} - {*WITHOUT_RANGE}
 
 
 def test_an_asset_shows_its_columns_and_what_they_mean(environment: Open) -> None:

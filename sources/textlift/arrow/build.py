@@ -131,7 +131,7 @@ def _without_doubled(page: Page, key: Sequence[str], origins: Sequence[tuple[_Pa
 
 def _list_name(endpoint: Endpoint, suffix: str) -> str:
     """Return the suffix, shortened with a digest if the name of the table is too long."""
-    room = MAX_TABLE_NAME - len(f"{endpoint.name}__")
+    room = MAX_TABLE_NAME - len(endpoint.list_table(suffix)) + len(suffix)
     short: str = _NAMING.shorten_identifier(suffix, suffix, room)
     return short
 

@@ -43,7 +43,7 @@ from textlift.load.report import report_of
 from textlift.registry import SERVICES, Job, job_of, sandbox_of
 from textlift.sandbox.service import flag
 from textlift.settings import check_names
-from textlift.tasks import SNAPSHOTS, TASKS
+from textlift.tasks import TASKS, WITHOUT_RANGE
 from textlift.windows import parse_time
 
 LOADED = 0
@@ -356,7 +356,7 @@ def _without_range(job: Job, options: argparse.Namespace) -> list[str]:
     """
     if not options.since and not options.until:
         return []
-    lists = TASKS[job.name].get(SNAPSHOTS, ())
+    lists = [name for task in WITHOUT_RANGE for name in TASKS[job.name].get(task, ())]
     found = [name for name in options.resources or lists if name in lists]
     if options.resources and len(found) == len(options.resources):
         raise ConfigurationError(

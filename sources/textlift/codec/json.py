@@ -7,7 +7,8 @@ salvaged record by record, see :mod:`textlift.codec.json_salvage`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from textlift.codec.dialects import JsonDialect
@@ -51,7 +52,7 @@ class JsonCodec:
         self._dialect = dialect
         self._schema = RecordSchema.of(endpoint)
         self._names = record_names(endpoint, dialect)
-        *self._containers, self._list = endpoint.rows.split("/")
+        *self._containers, _ = endpoint.rows.split("/")
 
     def decode(self, body: bytes) -> Decoded:
         """Decode a successful response.
@@ -69,9 +70,31 @@ class JsonCodec:
             found, broken = salvage(text, self._endpoint, self._dialect)
         document = locate(found, self._endpoint, self._dialect)
         rejects = [Reject(None, None, "not well-formed JSON", printable(each)) for each in broken]
-        rows, too_wide = Rows(self._schema), []
+        part = self.records((bare(each, self._dialect) for each in document.records), rejects)
+        shared, unfit = self._shared(document.shared)
+        doubled_shared = [
+            Reject(None, self._shared_column(name), _DOUBLED, printable(as_text(value) or ""))
+            for name, value in document.doubled
+        ]
+        return Decoded(
+            [replace(part, rejects=[*part.rejects, *unfit, *doubled_shared])],
+            parse_number(document.page_count),
+            parse_number(document.total),
+            document.next_link,
+            shared,
+            salvaged=bool(broken),
+        )
+
+    def records(self, values: Iterable[Any], lost: Sequence[Reject] = ()) -> Records:
+        """Return records as columns of text, from JSON values with numbers as text.
+
+        Args:
+            values: The records.
+            lost: Rejects of further records, which could not be read.
+        """
+        rejects, rows, too_wide = [*lost], Rows(self._schema), []
         records: list[Any] = []
-        for record in (bare(each, self._dialect) for each in document.records):
+        for record in values:
             if not isinstance(record, dict):
                 rejects.append(Reject(None, None, "not a record", as_json(record)))
                 continue
@@ -81,23 +104,12 @@ class JsonCodec:
                 too_wide.append(rows.count)
             rows.end_row()
             records.append(record)
-        count = len(records) + len(rejects)
-        shared, unfit = self._shared(document.shared)
-        rejects += unfit
-        rejects += [
-            Reject(None, self._shared_column(name), _DOUBLED, printable(as_text(value) or ""))
-            for name, value in document.doubled
-        ]
-        part = Records(
-            rows.texts(), lambda n: printable(as_json(records[n])), count, rejects, too_wide
-        )
-        return Decoded(
-            [part],
-            parse_number(document.page_count),
-            parse_number(document.total),
-            document.next_link,
-            shared,
-            salvaged=bool(broken),
+        return Records(
+            rows.texts(),
+            lambda n: printable(as_json(records[n])),
+            len(records) + len(rejects),
+            rejects,
+            too_wide,
         )
 
     def _shared(self, values: Mapping[str, Any]) -> tuple[dict[str, str | None], Sequence[Reject]]:

@@ -91,7 +91,7 @@ def _child_item(endpoint: Endpoint, suffix: str, roots: pa.Table, entries: pa.Ta
     Entries are replaced as a set for each record. A record without entries gets a row that deletes
     its earlier entries.
     """
-    merge = endpoint.incremental is not None
+    merge = endpoint.merges
     owner = endpoint.owners.get(suffix)
     foreign_keys = {owner.column: owner.column} if owner else endpoint.foreign_keys
     keys = {name: roots[key] for key, name in foreign_keys.items() if key in roots.schema.names}

@@ -6,14 +6,17 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
+from typing import Protocol
 
 import pyarrow as pa
 
 from textlift.arrow.keys import SeenKeys, packed_keys
+from textlift.arrow.new_columns import NewColumns
 from textlift.arrow.pages import ROW, Page, concat_pages, filter_page, is_between, split_page
 from textlift.arrow.spool import Spool, Spooled
+from textlift.declare import Endpoint
+from textlift.extract.slicer import RetentionGap
 from textlift.extract.slices import SliceRows
-from textlift.extract.sync import StreamSync
 from textlift.load.contract import within_contract
 from textlift.load.items import Batch
 from textlift.load.rejects import Rejections
@@ -24,10 +27,31 @@ PACKAGE_SECONDS = 60
 BATCH_ROWS = 50_000
 
 
+class Stream(Protocol):
+    """Where the rows of a package come from: a :class:`.StreamSync`, or webhooks.
+
+    Attributes:
+        endpoint: The endpoint of the rows.
+        new_columns: The undeclared columns so far.
+        gaps: Retention gaps in front of rows that were handed out.
+    """
+
+    endpoint: Endpoint
+    new_columns: NewColumns
+    gaps: list[RetentionGap]
+
+    @property
+    def unwindowed(self) -> tuple[datetime | None, datetime | None]:
+        """First and last second of the rows to load that are read without a window."""
+
+    def advance(self, rows: SliceRows, hold: datetime | None) -> None:
+        """Take note of rows that go into the package."""
+
+
 class Package:
     """The part of one resource in a load package."""
 
-    def __init__(self, sync: StreamSync, rejections: Rejections, until: datetime) -> None:
+    def __init__(self, sync: Stream, rejections: Rejections, until: datetime) -> None:
         self.rows = 0
         self.table_rows: dict[str, int] = {}
         self.rejections = rejections

@@ -37,7 +37,7 @@ from textlift.settings import apply_contract
 
 #: Key in the source's state: resource → whether it has unresolved rejects. The resource's own state
 #: cannot hold it, because dlt clears the state of a snapshot.
-_OPEN_REJECTS = "open_rejects"
+OPEN_REJECTS = "open_rejects"
 
 
 def build_resources(
@@ -88,7 +88,7 @@ def build_resource(context: SyncContext, endpoint: Endpoint) -> DltResource:
         sync = context.enter(endpoint, state, current_load_id())
         begun = StreamReport(unset=unset, progress=sync.progress)
         set_report(this_resource, begun)
-        open_rejects = dlt.current.source_state().setdefault(_OPEN_REJECTS, {})
+        open_rejects = dlt.current.source_state().setdefault(OPEN_REJECTS, {})
         rejections = Rejections(
             endpoint,
             context.now,
@@ -112,10 +112,10 @@ def build_resource(context: SyncContext, endpoint: Endpoint) -> DltResource:
                 if package.is_full(context.settings.package_rows) and not sync.finished:
                     break
                 if package.has_batch:
-                    yield from _batch_tables(package, empty, last=False)
+                    yield from batch_tables(package, empty, last=False)
                     # Save only after dlt took the whole batch: a limit can cut it.
                     sync.save(state)
-            yield from _batch_tables(package, empty)
+            yield from batch_tables(package, empty)
             if sync.complete and sync.finished:
                 yield from _not_returned(sync, package, empty)
             sync.save(state)
@@ -133,16 +133,10 @@ def build_resource(context: SyncContext, endpoint: Endpoint) -> DltResource:
             is_isolated = context.settings.isolate_failures or is_absent
             if not is_isolated or isinstance(error, ConfigurationError):
                 raise
-            if isinstance(error, ServiceError):
-                failed = str(error)
-            else:
-                # Log the place and not the text: the text can hold personal data.
-                frames = "".join(traceback.format_tb(error.__traceback__))
-                logger.error(f"{endpoint.name}: unexpected {type(error).__name__}\n{frames}")
-                failed = f"{endpoint.name}: unexpected {type(error).__name__}, see the log"
+            failed = failure(endpoint, error)
             if endpoint.incremental:
                 # The windows before the failed one are complete.
-                yield from _batch_tables(package, empty)
+                yield from batch_tables(package, empty)
                 sync.save(state)
                 open_rejects[endpoint.name] = rejections.any_open
             else:
@@ -167,6 +161,16 @@ def build_resource(context: SyncContext, endpoint: Endpoint) -> DltResource:
     set_report(resource, StreamReport(unset=unset))
     resource.apply_hints(additional_table_hints={ACCOUNT_HINT: context.settings.account})
     return resource
+
+
+def failure(endpoint: Endpoint, error: Exception) -> str:
+    """Return why a resource failed, without personal data. The log gets the place of a mistake."""
+    if isinstance(error, ServiceError):
+        return str(error)
+    # Log the place and not the text: the text can hold personal data.
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    logger.error(f"{endpoint.name}: unexpected {type(error).__name__}\n{frames}")
+    return f"{endpoint.name}: unexpected {type(error).__name__}, see the log"
 
 
 def _plan(context: SyncContext, endpoint: Endpoint, state: Mapping[str, Any]) -> Iterator[Any]:
@@ -256,6 +260,7 @@ def _with_lists(page: Page, lists: Iterable[str]) -> Page:
     return replace(page, children={**dict.fromkeys(lists, nothing), **page.children})
 
 
-def _batch_tables(package: Package, empty: Page, last: bool = True) -> Iterator[Any]:
+def batch_tables(package: Package, empty: Page, last: bool = True) -> Iterator[Any]:
+    """Yield the tables of the rows that wait in a package, for :meth:`.Package.batches`."""
     for batch in package.batches(empty, last):
         yield from tables_of(batch)
