@@ -11,6 +11,7 @@
         ├── TransientError           retriable: the client sends the request again
         │   ├── ResponseTimeout      no response in time
         │   └── MalformedResponse    a response that is cut short or garbled
+        ├── StorageFailed            the storage of webhooks could not be read or written
         ├── ApiError                 the service refused the request, with an error code
         │   └── AccessDenied         the credentials do not permit to read this resource
         └── WindowTooLarge           the service requires a shorter window
@@ -103,6 +104,10 @@ class AccessDenied(ApiError):
 
     Other resources can be readable. If none is, the credentials are wrong.
     """
+
+
+class StorageFailed(ServiceError):
+    """The storage of webhooks could not be read or written."""
 
 
 class WindowTooLarge(ServiceError):

@@ -15,6 +15,7 @@ _COMMANDS = {
     "demo": ("textlift.cli.demo", "load invented data of every service into a local DuckDB file"),
     "load": ("textlift.cli.command", "load what is new at a service into a warehouse"),
     "check": ("textlift.cli.check", "test the credentials and the destination; load nothing"),
+    "webhooks": ("textlift.cli.webhooks", "receive what a service posts, until it is loaded"),
     "state": ("textlift.cli.state", "list the cursors and the recent runs; reset a cursor"),
     "sandbox": ("textlift.sandbox.command", "serve an invented account over HTTP"),
     "move": ("textlift.cli.move", "move a DuckDB file of an earlier version into textlift.duckdb"),

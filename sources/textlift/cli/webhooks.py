@@ -1,0 +1,118 @@
+"""``textlift webhooks``: receive what a service posts, and keep it until it is loaded."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from socket import AF_INET, AF_INET6, create_server, socket
+from threading import Event, Thread
+
+from textlift.cli import command, progress
+from textlift.errors import ConfigurationError
+from textlift.registry import SERVICES, endpoints_of
+from textlift.webhooks.settings import check_secret, open_storage, read_settings
+
+PORT = 8085
+#: Seconds between two lines about what was answered.
+INTERVAL = 60.0
+
+
+def main(argv: Sequence[str]) -> int:
+    """Receive webhooks until the process is stopped, and return the exit code."""
+    options = _parse(argv)
+    os.umask(command.PRIVATE)
+    command.use_own_settings()
+    try:
+        return _run(options)
+    except Exception as error:  # noqa: BLE001 (an unexpected error is raised again)
+        code, message = command.explain(error)
+        print(message, file=sys.stderr)
+        return code
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    posting = [name for name in SERVICES if any(each.webhook for each in endpoints_of(name))]
+    parser = argparse.ArgumentParser(
+        prog="textlift webhooks",
+        description="Receive what a service posts at /SECRET/TABLE, and keep it until a load takes "
+        "it. A post gets 200 only when it is on durable storage.",
+        epilog="exit codes: 0 stopped by a signal; 1 failed; 2 usage or configuration",
+    )
+    parser.add_argument("service", choices=posting)
+    parser.add_argument("--host", default="127.0.0.1", help="address (default: %(default)s)")
+    parser.add_argument(
+        "--port", type=int, default=PORT, help="port, 0 for any free one (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--storage",
+        metavar="URL",
+        help="folder or bucket (default: sources.SERVICE.webhooks.storage)",
+    )
+    return parser.parse_args(argv)
+
+
+def _run(options: argparse.Namespace) -> int:
+    try:
+        from textlift.webhooks.receiver import Limits, Receiver, serve
+    except ImportError as error:
+        raise ConfigurationError(
+            f"Webhooks need a package that is not installed: {error.name}\n"
+            "Install the extra: pip install 'textlift[webhooks]'."
+        ) from None
+    service = options.service
+    settings = read_settings(service)
+    secret = check_secret(service, settings.secret)
+    storage = open_storage(service, options.storage or settings.storage)
+    kinds = [endpoint.name for endpoint in endpoints_of(service) if endpoint.webhook]
+    storage.prepare(kinds)
+    limits = Limits()
+    receiver = Receiver(kinds, storage, secret, limits)
+    listening = _listen(options.host, options.port)
+    address, port, *_ = listening.getsockname()
+    url = f"http://{f'[{address}]' if ':' in address else address}:{port}"
+    emit = progress.emit
+    emit("start", f"{service}: receiving webhooks at {url}", {"service": service, "url": url})
+    ended = Event()
+    Thread(target=_tell, args=(service, receiver.answers, ended), daemon=True).start()
+    serve(receiver, listening, limits)
+    ended.set()
+    answers = _counts(receiver.answers)
+    emit("end", f"{service}: stopped; {answers or 'no posts'}", {"service": service})
+    return command.LOADED
+
+
+def _listen(host: str, port: int) -> socket:
+    """Return a socket that listens.
+
+    Raises:
+        ConfigurationError: The address cannot be used.
+    """
+    try:
+        return create_server((host, port), family=AF_INET6 if ":" in host else AF_INET)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigurationError(
+            f"Cannot listen on {host}, port {port}: {reason}\nChoose others with --host and --port."
+        ) from None
+
+
+def _tell(service: str, answers: Mapping[tuple[str, int], int], ended: Event) -> None:
+    """Print what was answered in each interval with posts."""
+    before: Counter[tuple[str, int]] = Counter()
+    while not ended.wait(INTERVAL):
+        now = Counter(dict(answers))
+        text = _counts(now - before)
+        if text:
+            progress.emit("webhooks", f"{service}: {text}", {"service": service, "answers": text})
+        before = now
+
+
+def _counts(answers: Mapping[tuple[str, int], int]) -> str:
+    """Return the numbers of answers, such as ``unsubscribes 12 stored; bounces 1 refused (400)``."""
+    return "; ".join(
+        f"{kind or 'wrong path'} {count:,} {'stored' if status == 200 else f'refused ({status})'}"
+        for (kind, status), count in sorted(answers.items())
+    )

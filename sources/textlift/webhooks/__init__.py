@@ -1,0 +1,1 @@
+"""Receive what services post, keep it on durable storage, and load it."""
