@@ -112,7 +112,9 @@ def receiving(storage: str | Path, **changes: str) -> Iterator[Receiving]:
 
 def put(storage: str | Path, kind: str, *bodies: Any, received_at: Any, names: Any = None) -> str:
     """Write a segment as a receiver does, and return its name."""
-    lines = [as_line(each if isinstance(each, str) else json.dumps(each), received_at) for each in bodies]
+    lines = [
+        as_line(each if isinstance(each, str) else json.dumps(each), received_at) for each in bodies
+    ]
     name = (names or Names(new_receiver())).next()
     open_storage("mobiniti", str(storage)).write(kind, name, b"".join(lines))
     return str(name)

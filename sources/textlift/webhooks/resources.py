@@ -46,7 +46,7 @@ from textlift.webhooks.events import Events
 from textlift.webhooks.settings import SECTION, WebhookSettings, default_folder, open_storage
 from textlift.webhooks.storage import Segments, Storage
 
-#: Bodies that become one page.
+#: Bodies that become one page, in packages that take so many.
 PAGE_EVENTS = 20_000
 _SEGMENTS = "segments"
 
@@ -185,7 +185,9 @@ def _resource(inbox: _Inbox, endpoint: Endpoint, settings: Settings) -> DltResou
         empty, limit = empty_page(endpoint), settings.package_rows
         try:
             arrived = inbox.enter(endpoint, state)
-            for page in _pages(inbox.storage, endpoint, arrived):
+            for page in _pages(
+                inbox.storage, endpoint, arrived, min(PAGE_EVENTS, limit or PAGE_EVENTS)
+            ):
                 # An event is final: nothing that is not read again resolves a reject.
                 package.add(SliceRows(Slice(), page, None, ends_partition=False, is_last=False))
                 if package.is_full(limit):
@@ -222,15 +224,18 @@ def _resource(inbox: _Inbox, endpoint: Endpoint, settings: Settings) -> DltResou
     return resource
 
 
-def _pages(storage: Storage, endpoint: Endpoint, arrived: _Arrived) -> Iterator[Page]:
-    """Yield the events of the segments that wait, and take these from ``arrived.waiting``."""
+def _pages(storage: Storage, endpoint: Endpoint, arrived: _Arrived, size: int) -> Iterator[Page]:
+    """Yield the events of the segments that wait, and take these from ``arrived.waiting``.
+
+    A page ends with the segment that brings it to ``size`` bodies.
+    """
     events = Events(endpoint)
     lines: list[bytes] = []
     names: list[str] = []
     for name, content in storage.read(arrived.kind, list(arrived.waiting)):
         names.append(name)
         lines += content.splitlines()
-        if len(lines) >= PAGE_EVENTS:
+        if len(lines) >= size:
             page = events.page(lines)
             _take(arrived, names)
             lines, names = [], []
