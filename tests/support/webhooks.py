@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
@@ -16,6 +17,7 @@ from urllib.parse import urlsplit
 
 import dlt
 
+from bench.posts import post_all
 from tests.conftest import PROJECT, Warehouse
 from textlift.dlt_setup import set_up_dlt
 from textlift.extract.settings import Settings
@@ -27,14 +29,17 @@ from textlift.webhooks.storage import Names, new_receiver
 
 SECRET = "an-invented-secret-of-43-characters-0123456"
 KINDS = [endpoint.name for endpoint in WEBHOOKS]
-#: ``-c RECEIVE options``: the command of a service that has these webhooks and nothing else.
+#: ``-c RECEIVE limits options``: the command, with other limits, for a service with these webhooks.
 RECEIVE = """
-import sys
+import json, sys
+from functools import partial
 from textlift import registry
 from textlift.mobiniti.webhooks import WEBHOOKS
+from textlift.webhooks import receiver
 registry.SERVICES, registry.endpoints_of = ("mobiniti",), lambda service: WEBHOOKS
+receiver.Limits = partial(receiver.Limits, **json.loads(sys.argv[1]))
 from textlift.cli import webhooks
-sys.exit(webhooks.main(sys.argv[1:]))
+sys.exit(webhooks.main(sys.argv[2:]))
 """
 PATIENCE = 60.0
 
@@ -81,13 +86,17 @@ def environment(**changes: str) -> dict[str, str]:
     return {**os.environ, "SOURCES__MOBINITI__WEBHOOKS__SECRET": SECRET, **changes}
 
 
-def start(storage: str | Path, port: int = 0, **changes: str) -> Receiving:
+def command(storage: str | Path, port: int = 0, **limits: float) -> list[str]:
+    options = ["mobiniti", "--port", str(port), "--storage", str(storage)]
+    return [sys.executable, "-c", RECEIVE, json.dumps(limits), *options]
+
+
+def start(storage: str | Path, port: int = 0, **limits: float) -> Receiving:
     """Start a receiver, and wait until it listens."""
-    command = [sys.executable, "-c", RECEIVE, "mobiniti", "--port", str(port)]
     process = subprocess.Popen(
-        [*command, "--storage", str(storage)],
+        command(storage, port, **limits),
         cwd=PROJECT,
-        env=environment(**changes),
+        env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -100,14 +109,61 @@ def start(storage: str | Path, port: int = 0, **changes: str) -> Receiving:
 
 
 @contextmanager
-def receiving(storage: str | Path, **changes: str) -> Iterator[Receiving]:
+def receiving(storage: str | Path, **limits: float) -> Iterator[Receiving]:
     """A receiver; whatever happens, it ends with the block."""
-    receiver = start(storage, **changes)
+    receiver = start(storage, **limits)
     try:
         yield receiver
     finally:
         receiver.process.kill()
         receiver.process.communicate()
+
+
+def post_and_kill(
+    storage: str | Path,
+    posts: Sequence[tuple[str, bytes]],
+    kills: int,
+    rate: float,
+    connections: int,
+) -> int:
+    """Post to a receiver that is killed again and again, and started again at once.
+
+    A post that is not acknowledged is sent again.
+
+    Args:
+        storage: Storage of the receiver.
+        posts: Kind and body of each post.
+        kills: Number of kills, evenly among the posts.
+        rate: Posts per second.
+        connections: Connections at the same time.
+
+    Returns:
+        The number of posts that were acknowledged.
+    """
+    receiver, count = start(storage), 0
+    port = int(receiver.address.split(":")[1])
+
+    def acknowledged(seconds: float) -> None:
+        nonlocal count
+        count += 1
+
+    async def run() -> None:
+        nonlocal receiver
+        paths = [(f"/{SECRET}/{kind}", body) for kind, body in posts]
+        posting = asyncio.create_task(post_all(port, paths, connections, rate, acknowledged))
+        for number in range(1, kills + 1):
+            while count < number * len(posts) // (kills + 1):
+                await asyncio.sleep(0.01)
+            receiver.kill()
+            receiver = await asyncio.to_thread(start, storage, port)
+        await posting
+
+    try:
+        asyncio.run(run())
+    finally:
+        receiver.process.kill()
+        receiver.process.communicate()
+    return count
 
 
 def put(storage: str | Path, kind: str, *bodies: Any, received_at: Any, names: Any = None) -> str:
@@ -118,6 +174,15 @@ def put(storage: str | Path, kind: str, *bodies: Any, received_at: Any, names: A
     name = (names or Names(new_receiver())).next()
     open_storage("mobiniti", str(storage)).write(kind, name, b"".join(lines))
     return str(name)
+
+
+def stored(storage: Path, kind: str = "*") -> list[bytes]:
+    """Return the bodies in a storage, in the order of their segments."""
+    return [
+        json.loads(line)["body"].encode()
+        for path in sorted(storage.glob(f"{kind}/*.jsonl"))
+        for line in path.read_bytes().splitlines()
+    ]
 
 
 def segments(storage: Path) -> list[Path]:

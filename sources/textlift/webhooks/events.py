@@ -33,14 +33,16 @@ def as_line(body: str, received_at: datetime) -> bytes:
 def is_deeper(value: Any, most: int) -> bool:
     """Return whether a JSON value has more than ``most`` objects and lists inside of each other."""
     level = [value]
-    for _ in range(most + 1):
+    for _ in range(most):
         level = [
             item
             for each in level
             if isinstance(each, (dict, list))
             for item in (each.values() if isinstance(each, dict) else each)
         ]
-    return bool(level)
+        if not level:
+            return False
+    return any(isinstance(each, (dict, list)) for each in level)
 
 
 class Events:
