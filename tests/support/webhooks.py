@@ -29,16 +29,13 @@ from textlift.webhooks.storage import Names, new_receiver
 
 SECRET = "an-invented-secret-of-43-characters-0123456"
 KINDS = [endpoint.name for endpoint in WEBHOOKS]
-#: ``-c RECEIVE limits options``: the command, with other limits, for a service with these webhooks.
+#: ``-c RECEIVE limits options``: ``textlift webhooks`` with other limits.
 RECEIVE = """
 import json, sys
 from functools import partial
-from textlift import registry
-from textlift.mobiniti.webhooks import WEBHOOKS
-from textlift.webhooks import receiver
-registry.SERVICES, registry.endpoints_of = ("mobiniti",), lambda service: WEBHOOKS
-receiver.Limits = partial(receiver.Limits, **json.loads(sys.argv[1]))
 from textlift.cli import webhooks
+from textlift.webhooks import receiver
+receiver.Limits = partial(receiver.Limits, **json.loads(sys.argv[1]))
 sys.exit(webhooks.main(sys.argv[2:]))
 """
 PATIENCE = 60.0

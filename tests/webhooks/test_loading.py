@@ -387,7 +387,7 @@ def test_what_another_load_has_deleted_meanwhile_is_left_out(
 def test_a_dry_run_counts_segments_and_changes_nothing(storage: Path, warehouse: Warehouse) -> None:
     put(storage, "unsubscribes", numbered(0), received_at=AT)
     plans = {plan.resource: plan for plan in plan_load(warehouse.pipeline(), warehouse.source())}
-    assert plans["unsubscribes"].note == "1 segments of webhooks"
+    assert plans["unsubscribes"].note == "segments of webhooks: 1"
     assert plans["bounces"].slices == []
     assert len(segments(storage)) == 1
 

@@ -349,12 +349,8 @@ def test_the_kinds_are_the_names_of_the_tables() -> None:
 
 
 def test_without_the_extra_the_command_says_what_to_install(tmp_path: Path) -> None:
-    hidden = "import sys; sys.modules['uvicorn'] = None\n"
-    python, flag, code, *rest = command(tmp_path)
-    code = hidden + code.replace("from textlift.webhooks import receiver\n", "").replace(
-        "receiver.Limits = partial(receiver.Limits, **json.loads(sys.argv[1]))\n", ""
-    )
-    status, message = ended(python, flag, code, *rest)
+    hidden = "import sys; sys.modules['uvicorn'] = None; from textlift.cli import main; "
+    run = f"{hidden} sys.exit(main(['webhooks', 'mobiniti', '--storage', sys.argv[1]]))"
+    status, message = ended(sys.executable, "-c", run, str(tmp_path))
     assert status == UNUSABLE
     assert "textlift[webhooks]" in two_lines(message)[1]
-    assert python == sys.executable

@@ -45,17 +45,19 @@ def build_resources(
     settings: Settings,
     endpoints: Sequence[Endpoint],
     schema_contract: str | Mapping[str, str] | None,
+    others: Iterable[DltResource] = (),
 ) -> list[DltResource]:
-    """Return the dlt resources of a source, one for each endpoint.
+    """Return the dlt resources of a source: one for each endpoint, and ``others``.
 
     Args:
         service: The service.
         settings: What to load.
         endpoints: The endpoints.
         schema_contract: A schema contract of dlt, see :func:`.apply_contract`.
+        others: Resources whose rows are not requested.
     """
     context = SyncContext(service, settings, endpoints)
-    resources = [build_resource(context, endpoint) for endpoint in endpoints]
+    resources = [*(build_resource(context, endpoint) for endpoint in endpoints), *others]
     if schema_contract is not None:
         apply_contract(resources, schema_contract)
     return resources

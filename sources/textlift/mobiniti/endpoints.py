@@ -23,6 +23,7 @@ from textlift.declare import (
     SortedList,
     TimeRange,
 )
+from textlift.mobiniti.webhooks import WEBHOOKS
 
 BIGINT = ColumnType.BIGINT
 BOOLEAN = ColumnType.BOOLEAN
@@ -89,7 +90,8 @@ _CAMPAIGN = {
     **_TIMES,
 }
 
-ENDPOINTS = (
+#: The endpoints of the API.
+REQUESTED = (
     # Contacts. They have an order but no window. A deleted contact is only missing from the list,
     # so all contacts are read again at an interval.
     _list(
@@ -313,3 +315,4 @@ ENDPOINTS = (
         },
     ),
 )
+ENDPOINTS = (*REQUESTED, *WEBHOOKS)

@@ -10,9 +10,10 @@ from dlt.extract import DltSource
 from textlift import clock
 from textlift.errors import CredentialsError, ServiceError
 from textlift.load.report import report_of
-from textlift.mobiniti.endpoints import ENDPOINTS, SCOPES
+from textlift.mobiniti.endpoints import ENDPOINTS, REQUESTED, SCOPES
 from textlift.mobiniti.source import MobinitiCredentials, mobiniti_source
 from textlift.registry import Job
+from textlift.webhooks.settings import WebhookSettings
 
 
 def describe_account(source: Callable[..., DltSource]) -> list[str]:
@@ -27,7 +28,7 @@ def describe_account(source: Callable[..., DltSource]) -> list[str]:
     now = clock.now().isoformat()
     found = source(since=now, until=now, isolate_failures=True)
     readable, denied = [], []
-    for endpoint in ENDPOINTS:
+    for endpoint in REQUESTED:
         # The members of a group need the scope of the groups.
         resource = found.resources[endpoint.parent.endpoint if endpoint.parent else endpoint.name]
         for _ in resource if not endpoint.parent else ():
@@ -50,12 +51,19 @@ def describe_account(source: Callable[..., DltSource]) -> list[str]:
 
 
 def sandbox_source(url: str, **settings: Any) -> DltSource:
-    """Return the source for a sandbox, with the sandbox token instead of a configured one."""
+    """Return the source for a sandbox.
+
+    Its token and an empty storage of webhooks replace configured ones.
+    """
     return mobiniti_source(
         base_url=url,
         credentials=MobinitiCredentials(token="sandbox-token"),
         start_date="2024-01-01",
-        **{"requests_per_second": 1000.0, **settings},
+        **{
+            "requests_per_second": 1000.0,
+            "webhooks": WebhookSettings(storage="memory://sandbox"),
+            **settings,
+        },
     )
 
 

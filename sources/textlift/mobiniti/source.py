@@ -18,7 +18,7 @@ from textlift.errors import CredentialsError
 from textlift.extract.fetch import Service
 from textlift.http.client import Client
 from textlift.load.resources import build_resources
-from textlift.mobiniti.endpoints import DIALECT, ENDPOINTS
+from textlift.mobiniti.endpoints import DIALECT, REQUESTED
 from textlift.mobiniti.errors import check
 from textlift.mobiniti.settings import (
     BASE_URL,
@@ -27,12 +27,15 @@ from textlift.mobiniti.settings import (
     REQUESTS_PER_SECOND,
     START_DATE,
 )
+from textlift.mobiniti.webhooks import WEBHOOKS
 from textlift.settings import (
     HeaderAuth,
     account_name,
     read_settings,
     runtime_retries,
 )
+from textlift.webhooks.resources import webhook_resources
+from textlift.webhooks.settings import WebhookSettings
 
 
 @configspec
@@ -68,6 +71,7 @@ def mobiniti_source(
     page_size: int = PAGE_SIZE,
     lookback_hours: dict[str, float] | None = None,
     whole_read_days: float | None = None,
+    webhooks: WebhookSettings = dlt.config.value,
     schema_contract: str | dict[str, str] | None = None,
     package_rows: int | None = None,
     isolate_failures: bool = False,
@@ -93,6 +97,7 @@ def mobiniti_source(
             again.
         whole_read_days: Interval in days at which all contacts are read again. This finds deleted
             contacts. 0 means in every run.
+        webhooks: Storage of the webhooks, see :class:`.WebhookSettings`.
         schema_contract: A schema contract of dlt: a mode for everything, or a mode for each of
             ``tables``, ``columns`` and ``data_type``.
         package_rows: Approximate number of rows of a resource in one run. The next run continues
@@ -101,8 +106,8 @@ def mobiniti_source(
             other resources continue. Otherwise it ends the run.
 
     Returns:
-        Resources that yield Arrow tables. Contacts and messages are merged by key. All others are
-        replaced by each complete response.
+        Resources that yield Arrow tables. Contacts, messages and webhooks are merged by key. All
+        others are replaced by each complete response.
 
     Raises:
         ConfigurationError: A setting is missing or invalid.
@@ -132,4 +137,5 @@ def mobiniti_source(
         retries=runtime_retries(),
     )
     service = Service(client, partial(JsonCodec, dialect=DIALECT))
-    return build_resources(service, settings, ENDPOINTS, schema_contract)
+    posted = webhook_resources("mobiniti", WEBHOOKS, webhooks, settings)
+    return build_resources(service, settings, REQUESTED, schema_contract, posted)

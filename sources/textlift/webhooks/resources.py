@@ -149,7 +149,7 @@ class _Inbox:
 class _Stream:
     """The events of one load, for :class:`.Package`."""
 
-    unwindowed_since = None
+    unwindowed = None, None
 
     def __init__(self, endpoint: Endpoint, progress: Progress) -> None:
         self.endpoint = endpoint
@@ -274,4 +274,4 @@ def _committed(kind: str) -> Segments:
 def _plan(inbox: _Inbox, endpoint: Endpoint) -> StreamPlan:
     """Return the plan of a load that starts now."""
     count = len(inbox.storage.names(endpoint.name))
-    return StreamPlan(endpoint.name, [], f"{count:,} segments of webhooks")
+    return StreamPlan(endpoint.name, [], f"segments of webhooks: {count:,}")
