@@ -217,7 +217,7 @@ def test_only_a_list_that_is_read_by_time_has_a_mark_for_deleted_rows() -> None:
     for service in SERVICES:
         for endpoint in job_of(service).endpoints:
             for table in tables_of(endpoint)[1:]:
-                assert (DELETED in table.columns) == bool(endpoint.incremental), table.name
+                assert (DELETED in table.columns) == endpoint.merges, table.name
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ SOURCES = {
     "mobiniti": mobiniti_source,
 }
 #: Languages of fences: those that are run here or read, and those that are not.
-LANGUAGES = {"sh", "sql", "python", "toml"} | {"shell", "crontab", "ini"}
+LANGUAGES = {"sh", "sql", "python", "toml"} | {"shell", "crontab", "ini", "nginx"}
 PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in (PROJECT / "docs").glob("*.md"))]
 #: Longest wait for the commands of a page, in seconds.
 PATIENCE = 300
@@ -52,7 +52,7 @@ def filled(account: Open, export: Open, contacts: Open, instance: Open) -> Wareh
     """A warehouse of all services, as the one that Mobile Commons is in."""
     messages = export(messages=600)
     messages.load()
-    contacts().load("groups", "group_contacts", "messages", "carriers")
+    contacts().load("groups", "group_contacts", "messages", "carriers", "unsubscribes")
     instance().load("messages", "broadcasts")
     warehouse = account(profiles=300)
     warehouse.load("profiles", "incoming_messages", "outgoing_messages", "broadcasts")

@@ -18,7 +18,7 @@ from textlift.errors import CredentialsError
 from textlift.extract.fetch import Service
 from textlift.http.client import Client
 from textlift.load.resources import build_resources
-from textlift.mobiniti.endpoints import DIALECT, REQUESTED
+from textlift.mobiniti.endpoints import DIALECT, ENDPOINTS, REQUESTED
 from textlift.mobiniti.errors import check
 from textlift.mobiniti.settings import (
     BASE_URL,
