@@ -6,6 +6,7 @@ peak memory of a child process is at least that of its parent.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -14,10 +15,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from bench.posts import post_all
 from bench.report import DOCUMENT, render
 from bench.server import COMPANY, PROJECT, START, TOKEN, Server
 
@@ -31,6 +34,10 @@ LIVING = 2_000
 LATENCIES = (0.0, 0.3)
 #: Number of runs of textlift and lxml, which are fast. The other ways run once.
 TIMES = 5
+#: Posts to the receiver of webhooks, and connections that they come over.
+POSTS = 20_000
+CONNECTIONS = (1, 100)
+SECRET = "an-invented-secret-of-43-characters-0123456"
 #: Time limit of a way: in seconds, and as a multiple of the time of textlift.
 TIMEOUT = 1800
 MOST_TIMES = 16
@@ -115,8 +122,69 @@ def crowded_day() -> Figures:
     return figures
 
 
+def webhooks(count: int = POSTS) -> Figures:
+    """Post to one receiver, over one connection and over many; and write bare files beside it."""
+    with tempfile.TemporaryDirectory() as folder, receiving(Path(folder, "storage")) as port:
+        runs = []
+        for connections in CONNECTIONS:
+            # A connection has one post under way, so one alone takes long.
+            posts = count if connections > 1 else count // 20
+            latencies: list[float] = []
+            started = time.perf_counter()
+            bodies = [(f"/{SECRET}/unsubscribes", _unsubscribe(n)) for n in range(posts)]
+            asyncio.run(post_all(port, bodies, connections, acknowledged=latencies.append))
+            elapsed = time.perf_counter() - started
+            latencies.sort()
+            median, late = latencies[posts // 2], latencies[posts * 99 // 100]
+            runs.append({"connections": connections, "posts": posts, "seconds": elapsed})
+            runs[-1] |= {"median": median, "late": late}
+            say(f"  {posts / elapsed:8.0f} posts/s over {connections} connections")
+        return {"receiver": runs, "bare_write": _bare_write(Path(folder))}
+
+
+def _unsubscribe(number: int) -> bytes:
+    time = "2024-06-01T11:00:00.000Z"
+    contact = {"id": f"{number:036d}", "first_name": "Ada", "last_name": None, "email": None}
+    times = {"unsubscribed_at": time, "created_at": time, "updated_at": time}
+    return json.dumps({**contact, "phone_number": "+12025550143", "to": "64600", **times}).encode()
+
+
+def _bare_write(folder: Path) -> float:
+    """Return the median of the seconds that it takes to write and sync one body."""
+    seconds = []
+    for number in range(200):
+        started = time.perf_counter()
+        file = os.open(folder / str(number), os.O_WRONLY | os.O_CREAT)
+        os.write(file, _unsubscribe(number))
+        os.fsync(file)
+        os.close(file)
+        seconds.append(time.perf_counter() - started)
+    return sorted(seconds)[len(seconds) // 2]
+
+
+@contextmanager
+def receiving(storage: Path) -> Iterator[int]:
+    """Yield the port of ``textlift webhooks mobiniti`` in a process of its own."""
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "textlift", "webhooks", "mobiniti"),
+            *("--port", "0", "--storage", str(storage)),
+        ],
+        env={**clean_environment(), "SOURCES__MOBINITI__WEBHOOKS__SECRET": SECRET},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout
+        yield int(process.stdout.readline().rpartition(":")[2])
+    finally:
+        process.kill()
+        process.wait()
+
+
 #: Short scenarios first, so that failures show early.
 SCENARIOS: dict[str, Callable[[], Figures]] = {
+    "webhooks": webhooks,
     "nothing-new": nothing_new,
     "empty-years": empty_years,
     "crowded-day": crowded_day,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from lxml import etree
 
-from bench.__main__ import run
+from bench.__main__ import run, webhooks
 from bench.report import render
 from bench.server import ACCOUNTS, CROWDED_DAY, Remembered, Server
 from textlift.sandbox import Request
@@ -145,3 +145,14 @@ def test_every_way_to_load_runs_and_brings_every_row(kind: str) -> None:
         "idiomatic": full,
     }
     assert all(found.get(kind) == 1200 for found in loaded.values()), loaded
+
+
+def test_a_receiver_of_webhooks_is_measured_over_one_connection_and_over_many() -> None:
+    figures = webhooks(200)
+    assert [(run["connections"], run["posts"]) for run in figures["receiver"]] == [
+        (1, 10),
+        (100, 200),
+    ]
+    text = render({"webhooks": figures})
+    assert "## One receiver of webhooks" in text
+    assert text.count("| 200 |") == 1
