@@ -24,7 +24,7 @@ from textlift.errors import (
     TransientError,
 )
 from textlift.http.client import HttpResponse
-from textlift.mobiniti.endpoints import ENDPOINTS
+from textlift.mobiniti.endpoints import REQUESTED
 from textlift.mobiniti.errors import check
 from textlift.mobiniti.job import JOB, describe_account
 from textlift.mobiniti.source import MobinitiCredentials
@@ -33,7 +33,7 @@ from textlift.sandbox.clock import Clock, parse_time
 from textlift.sandbox.mobiniti import NESTED, SCHEDULES, SCOPES, Mobiniti
 
 DAY = 86_400
-LISTS = [endpoint.name for endpoint in ENDPOINTS if endpoint.incremental is None]
+LISTS = [endpoint.name for endpoint in REQUESTED if endpoint.incremental is None]
 
 
 def assert_same(warehouse: Warehouse) -> None:

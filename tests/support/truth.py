@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from functools import cache, partial
@@ -178,7 +178,20 @@ def _text(value: Any) -> Any:
     return json.dumps(value) if isinstance(value, (bool, int, float)) else value
 
 
-def expected_of_mobiniti(service: Mobiniti) -> dict[str, list[Row]]:
+WEBHOOKS = (
+    "inbound_messages",
+    "unsubscribes",
+    "delivery_reports",
+    "delivery_report_recipients",
+    "delivery_report_messages",
+    "delivery_report_messages__metadata",
+    "contact_status_changes",
+    "bounces",
+    "rejections",
+)
+
+
+def expected_of_mobiniti(service: Mobiniti) -> dict[str, Sequence[Row]]:
     """Return table → rows, of all tables of a Mobiniti account."""
     tables = {name: [flatten(row) for row in service.rows(name)] for name in service.tables}
     contacts, groups = service.rows("contacts"), service.rows("groups")
@@ -206,4 +219,6 @@ def expected_of_mobiniti(service: Mobiniti) -> dict[str, list[Row]]:
             if row["groups"]
             for each in row["fields"]
         ],
+        # Nothing was posted.
+        **dict.fromkeys(WEBHOOKS, ()),
     }
