@@ -128,8 +128,7 @@ class Receiver:
 
     def _kind(self, path: str) -> str | None:
         """Return the kind that a path names, or ``None`` if the path is not one of ours."""
-        _, _, below = path.partition("/")
-        secret, _, kind = below.partition("/")
+        secret, _, kind = path[1:].partition("/")
         is_ours = hmac.compare_digest(secret.encode("utf-8", "replace"), self._secret)
         return kind if is_ours and kind in self._segments else None
 
