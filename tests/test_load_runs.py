@@ -55,6 +55,10 @@ def test_a_run_writes_a_row_for_each_resource(account: Open) -> None:
     assert sum(run["requests"] for run in found.values()) == len(warehouse.box.requests)
     assert summary.requests == len(warehouse.box.requests)
     assert [run["retries"] for run in found.values()] == [0, 0, 0]
+    # In the package of the rows: either both are there or neither.
+    package = warehouse.query("SELECT DISTINCT _dlt_load_id FROM profiles")
+    assert warehouse.query("SELECT DISTINCT _dlt_load_id FROM load_runs") == package
+    assert warehouse.query("SELECT load_id FROM _dlt_loads") == package
 
 
 def test_its_columns_have_the_types_and_the_meanings_of_the_contract(account: Open) -> None:
