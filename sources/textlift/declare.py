@@ -32,7 +32,6 @@ class Personal(Enum):
     PHONE = "phone"
     EMAIL = "email"
     ADDRESS = "address"
-    DEMOGRAPHIC = "demographic"
     LOCATION = "location"
     NETWORK_ADDRESS = "network address"
     FREE_TEXT = "free text"

@@ -34,7 +34,6 @@ TIMESTAMP = ColumnType.TIMESTAMP
 NAME = Personal.NAME
 PHONE = Personal.PHONE
 EMAIL = Personal.EMAIL
-DEMOGRAPHIC = Personal.DEMOGRAPHIC
 FREE_TEXT = Personal.FREE_TEXT
 IDENTIFIER = Personal.IDENTIFIER
 
@@ -67,8 +66,8 @@ _STATUS = Column(TEXT, "Status of the contact, for example active or unsubscribe
 _CONTACT = {
     "first_name": Column(TEXT, "First name", NAME),
     "last_name": Column(TEXT, "Last name", NAME),
-    "gender": Column(TEXT, "Gender, as the service has it", DEMOGRAPHIC),
-    "birth_date": Column(DATE, "Date of birth", DEMOGRAPHIC),
+    "gender": Column(TEXT, "Gender, as the service has it", IDENTIFIER),
+    "birth_date": Column(DATE, "Date of birth", IDENTIFIER),
     "phone_number": Column(TEXT, "Phone number", PHONE),
     "email": Column(TEXT, "E-mail address", EMAIL),
     "reward_points": Column(BIGINT, "Reward points of the contact"),
