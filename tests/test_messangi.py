@@ -172,6 +172,12 @@ def test_messages_are_requested_by_milliseconds_to_the_end_of_the_last_second(
     assert warehouse.query("SELECT count(*) FROM messages") == [(2,)]
 
 
+def test_a_range_can_end_with_the_last_second_there_is(instance: Open) -> None:
+    warehouse = instance()
+    assert warehouse.load(since="2024-01-01", until="9999-12-31T23:59:59Z").failed == {}
+    assert_same(warehouse)
+
+
 def crowded(most: int, name: bytes) -> Callable[[Request, Response], Response | None]:
     """Cut answers with more than ``most`` records, as a service that is overburdened does."""
 

@@ -19,6 +19,7 @@ from textlift.errors import ConfigurationError
 
 SECOND = timedelta(seconds=1)
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_LAST = datetime.max.replace(microsecond=0, tzinfo=timezone.utc)
 #: Pattern of a date that is longer than a day → its unit.
 _LONGER_THAN_A_DAY = {r"\d{4}": "year", r"\d{4}-\d{2}": "month", r"\d{4}-?W\d{2}": "week"}
 
@@ -48,7 +49,7 @@ class Window:
 
     def __contains__(self, time: datetime) -> bool:
         """Return whether a row of this time belongs to the window."""
-        return self.start <= time and (self.is_open or time < self.end + SECOND)
+        return self.start <= time and (self.is_open or time - SECOND < self.end)
 
     @property
     def splittable(self) -> bool:
@@ -72,7 +73,8 @@ class Window:
 
     def widened(self, margin: timedelta) -> Window:
         """Return the window with ``margin`` added at each end."""
-        return replace(self, start=self.start - margin, end=self.end + margin)
+        end = self.end + min(margin, _LAST - self.end)
+        return replace(self, start=self.start - margin, end=end)
 
 
 def floor_time(time: datetime, step: timedelta) -> datetime:

@@ -276,7 +276,7 @@ def _range_params(declared: TimeRange, window: Window) -> dict[str, str]:
     """Return the parameters that select a window."""
     wide = window.widened(declared.margin)
     # The window ends with its last second, not at the beginning of it.
-    end = _time_param(wide.end + SECOND - _MILLISECOND, declared.format)
+    end = _time_param(wide.end + (SECOND - _MILLISECOND), declared.format)
     if window.is_open and declared.open_end is not None:
         end = declared.open_end
     return {declared.start: _time_param(wide.start, declared.format), declared.end: end}
