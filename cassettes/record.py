@@ -538,7 +538,11 @@ TAPES = {
     "messangi_failures": _messangi(
         "messages",
         Response(429),
-        Response(200, b"<response><input>sendMT</input><status>ERROR</status></response>"),
+        Response(
+            200,
+            b"<response><input>sendMT</input><status>ERROR</status></response>",
+            {"Content-Type": "application/xml;charset=UTF-8"},
+        ),
         rooted=True,
         since="2025-05-31",
         until="2025-05-31",

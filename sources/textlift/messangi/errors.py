@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable
 
 from textlift.codec.xml_tree import expect_list, is_complete, prepare, printable, root_tag
+from textlift.declare import at_path
 from textlift.errors import (
     ApiError,
     CredentialsError,
@@ -20,7 +21,6 @@ from textlift.errors import (
 from textlift.http.client import HttpResponse, failed_status
 from textlift.messangi.endpoints import DIALECT, ENDPOINTS
 
-_BY_PATH = {path: each for each in ENDPOINTS for path in (each.path, *each.alternative_paths)}
 _ELEMENTS = {b"response", b"input", b"status", b"description", b"result"}
 _RESULT = re.compile(rb"<(result)\b[^>]*>")
 _OUTCOME = re.compile(rb"<(status|description)>\s*([^<]*)")
@@ -58,7 +58,7 @@ def check(response: HttpResponse, hide: Callable[[str], str]) -> bytes:
     if not is_complete(body, last):
         raise MalformedResponse("the response is cut short", printable(body))
     try:
-        expect_list(prepare(body, DIALECT), _BY_PATH[response.path], DIALECT)
+        expect_list(prepare(body, DIALECT), at_path(ENDPOINTS, response.path), DIALECT)
     except MalformedResponse as error:
         # Smaller pages cannot help: the list is not there.
         raise TransientError(str(error)) from None
