@@ -42,7 +42,7 @@ PERSONAL = {
     r"(first|last)_name$": Personal.NAME,
     r"(^|_)email$": Personal.EMAIL,
     r"^mobile_phone$": Personal.PHONE,
-    r"^(gender|birthday_on)$": Personal.IDENTIFIER,
+    r"^(birthday_on|birth_date)$": Personal.IDENTIFIER,
     r"(^phone|__phone|handset)_number$": Personal.PHONE,
     r"(^|address__)street\d$": Personal.ADDRESS,
     r"(lat|long)itude$": Personal.LOCATION,
