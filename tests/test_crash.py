@@ -44,6 +44,7 @@ from tests.support.kills import (
     start_of,
     starts,
 )
+from textlift.load.runs import recent_runs
 from textlift.sandbox import Request
 
 pytestmark = pytest.mark.real_clock
@@ -148,6 +149,7 @@ def test_killed_between_packages_it_goes_on_from_the_committed_cursor(
     ):
         wait_until(lambda: closed.reached.is_set() and committed(warehouse) >= 3, process)
         kill(process)
+    assert recent_runs(warehouse.pipeline(), table.service) == []
     there = numbers(warehouse, table)
     assert 200 <= len(there) < 500
     assert there == list(range(len(there)))

@@ -8,8 +8,8 @@ front. So if the total is smaller than it was on the page before, the reading go
 that shares a row with what was read or begins with a later time than that ended with.
 
 A long list is read in parts, and each part is handed out when it was read. A reading of the front of
-the list, down to a time, is repeated from the front to the row that came first before, until one page
-is enough: then nothing came to the front meanwhile.
+the list, down to a time, is repeated from the front to the row that came first before, until the first
+page is as it was: then nothing came to the front meanwhile.
 """
 
 from __future__ import annotations
@@ -61,12 +61,16 @@ class ListPart:
         oldest: Time of the oldest rows that are wanted; ``None`` for the whole list.
         start: Where the part begins; ``None`` for the front of the list.
         newest: Time of the row that was at the front when the reading began.
+        front: Digests of the rows that were at the front then.
+        before: Those of the reading before.
         readings: How often the front of the list has been read.
     """
 
     oldest: datetime | None = None
     start: ListPosition | None = None
     newest: datetime | None = None
+    front: tuple[int, ...] = ()
+    before: tuple[int, ...] = ()
     readings: int = 1
 
     def __str__(self) -> str:
@@ -100,6 +104,7 @@ class SortedPlan(Plan):
         self._part = part
         self._position = part.start
         self._newest = part.newest
+        self._front = part.front
         self._pages: list[PageMetadata] = []
         self._index = 0
         self._back = 0
@@ -135,12 +140,16 @@ class SortedPlan(Plan):
         self._pages.append(page)
         self._is_sorted = self._is_sorted and page.descends
         if request.number == 1:
-            self._newest = self._newest or page.latest
+            self._newest, self._front = self._newest or page.latest, self._front or page.head
+            if page.head and page.head == self._part.before:
+                self.done = True
+                return ()
         elif not self._is_joined(page, page.total):
             self._back = max(1, 2 * self._back)
             return (self._next(),)
+        if not self._back:
+            self._check_moved(page)
         self._back = 0
-        self._check_moved(page)
         self.last = page
         time = page.earliest or (self._position and self._position.time)
         if time:
@@ -148,7 +157,9 @@ class SortedPlan(Plan):
         if is_last or self._is_older(page):
             return self._end()
         if len(self._pages) >= PART_PAGES and self._position:
-            self.following = replace(self._part, start=self._position, newest=self._newest)
+            self.following = replace(
+                self._part, start=self._position, newest=self._newest, front=self._front
+            )
             self.done = True
             return ()
         if request.number >= MAX_DEPTH:
@@ -194,5 +205,5 @@ class SortedPlan(Plan):
         self.done = True
         part, several = self._part, self._part.start is not None or len(self._pages) > 1
         if part.oldest and several and self._is_sorted and part.readings < MAX_READINGS:
-            self.following = ListPart(self._newest, readings=part.readings + 1)
+            self.following = ListPart(self._newest, before=self._front, readings=part.readings + 1)
         return ()
