@@ -23,6 +23,7 @@ from textlift.errors import (
     ServiceError,
     TransientError,
 )
+from textlift.extract import sorted_list
 from textlift.http.client import HttpResponse
 from textlift.mobiniti.endpoints import REQUESTED
 from textlift.mobiniti.errors import check
@@ -151,6 +152,69 @@ def test_a_contact_that_is_gone_keeps_its_row(contacts: Open, clock: Clock) -> N
     assert gone in removed
     assert {id for (id,) in warehouse.query("SELECT id FROM contacts")} == there | removed
     assert not there & removed
+
+
+def pages(warehouse: Warehouse) -> list[int]:
+    return [int(each["page"]) for each in asked(warehouse, "contacts")]
+
+
+def ids(warehouse: Warehouse) -> set[str]:
+    return {id for (id,) in warehouse.query("SELECT id FROM contacts WHERE removed_at IS NULL")}
+
+
+def test_an_interrupted_first_load_of_contacts_continues_near_its_place(
+    contacts: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sorted_list, "PART_PAGES", 2)
+    warehouse = contacts(contacts=200)
+    service, few = warehouse.box.service, {"page_size": 10, "package_rows": 20}
+
+    def too_deep(request: Request) -> Response | None:
+        return Response(404) if int(request.params.get("page", 0)) > 12 else None
+
+    warehouse.box.faults.append(too_deep)
+    assert "contacts" in warehouse.load("contacts", **few).failed
+    assert len(ids(warehouse)) == 120
+    warehouse.box.faults.remove(too_deep)
+    warehouse.box.requests.clear()
+    # One that was loaded leaves, and one that was not moves to the front.
+    newest_first = sorted(service.table("contacts").rows.items(), key=_updated_at, reverse=True)
+    gone = service.get("contacts", newest_first[5][0])["id"]
+    service.delete("contacts", newest_first[5][0])
+    service.update("contacts", newest_first[150][0], first_name="Changed")
+    assert not warehouse.load("contacts", **few).failed
+    assert min(set(pages(warehouse)) - {1}) >= 11
+    # What left after it was read is found by the next complete read.
+    assert ids(warehouse) == {gone, *(row["id"] for row in service.rows("contacts"))}
+    names = warehouse.query("SELECT count(*) FROM contacts WHERE first_name = 'Changed'")
+    assert names == [(1,)]
+
+
+def _updated_at(item: tuple[Any, Any]) -> Any:
+    return item[1]["updated_at"]
+
+
+def test_contacts_that_a_reading_does_not_list_are_looked_for_and_not_removed(
+    contacts: Open, clock: Clock
+) -> None:
+    warehouse = contacts(contacts=60)
+    warehouse.load("contacts")
+    everyone, hidden = ids(warehouse), []
+
+    def without_the_last(request: Request, response: Response) -> Response | None:
+        """Leave out a contact, as a service that shuffles rows of the same time can."""
+        if len(hidden) == 3:
+            return None
+        found = json.loads(response.body)
+        hidden.append(found["data"].pop()["id"])
+        return Response(response.status, json.dumps(found).encode(), dict(response.headers))
+
+    # The new ones, all of them, and the new ones once more. Then the total tells that one is missing.
+    warehouse.box.hooks.append(without_the_last)
+    clock.advance(8 * DAY)
+    assert warehouse.load("contacts").removed == {}
+    assert len(hidden) == 3
+    assert ids(warehouse) == everyone
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
