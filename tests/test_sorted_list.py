@@ -99,7 +99,7 @@ def old_list(count: int, random: Random, ties: int = 1) -> Newest:
 def test_a_list_that_rests_is_read_whole(count: int, ties: int, seed: int) -> None:
     listing = old_list(count, Random(seed), ties)
     assert read_all(listing, ListPart()) == set(listing.rows)
-    assert len(listing.answers) <= 3 + count / (LIMIT - 6)
+    assert len(listing.answers) <= 2 + count / LIMIT
 
 
 @settings(max_examples=60, deadline=None)
@@ -111,7 +111,7 @@ def test_only_the_newest_rows_are_read_down_to_a_time(
     oldest = data.draw(st.integers(0, listing.newest))
     wanted = {row for row in listing.rows if (row.cursor or 0) >= oldest}
     assert read_all(listing, ListPart(moment(oldest))) >= wanted
-    assert len(listing.answers) <= 4 + len(wanted) / (LIMIT - 6)
+    assert len(listing.answers) <= 4 + len(wanted) / LIMIT
 
 
 def changing(listing: Newest, random: Random, moments: list[int]) -> Change:
@@ -174,7 +174,7 @@ def test_an_interrupted_reading_continues_near_its_place(
         found |= set(rows)
     left = count + between - following.start.rows
     if ties == 1:
-        assert len(listing.answers) - asked <= 8 + (left + 2 * between) / (LIMIT - 6)
+        assert len(listing.answers) - asked <= 8 + (left + 2 * between) / LIMIT
     found |= read_all(listing, ListPart(moment(began)))
     assert {row.id for row in found} >= {row.id for row in listing.rows}
 
