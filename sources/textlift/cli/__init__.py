@@ -6,8 +6,9 @@ import argparse
 import atexit
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
+from threading import Thread
 from typing import NoReturn
 
 #: Command → the module whose ``main`` runs it, and a description.
@@ -67,3 +68,14 @@ def exit_now(code: int) -> NoReturn:
         if stream:  # a scheduler may have closed it
             stream.flush()
     os._exit(code)
+
+
+def at_end_of_stdin(stop: Callable[[], object]) -> None:
+    """Call ``stop`` when standard input is closed, as it is when the parent process has ended."""
+
+    def wait() -> None:
+        while sys.stdin.buffer.read(4096):
+            pass
+        stop()
+
+    Thread(target=wait, name="textlift-stdin", daemon=True).start()

@@ -7,13 +7,14 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from signal import SIGTERM
 from socket import AF_INET, AF_INET6, create_server, socket
 from threading import Event, Thread
 
-from textlift.cli import command, progress
+from textlift.cli import at_end_of_stdin, command, progress
 from textlift.errors import ConfigurationError
 from textlift.registry import SERVICES, endpoints_of
-from textlift.webhooks.settings import check_secret, open_storage, read_settings
+from textlift.webhooks.settings import EXTRA, check_secret, open_storage, read_settings
 
 PORT = 8085
 #: Seconds between two lines about what was answered.
@@ -51,6 +52,11 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         metavar="URL",
         help="folder or bucket (default: sources.SERVICE.webhooks.storage)",
     )
+    parser.add_argument(
+        "--exit-with-stdin",
+        action="store_true",
+        help="stop when standard input is closed, so that the receiver does not outlive its parent",
+    )
     return parser.parse_args(argv)
 
 
@@ -60,7 +66,7 @@ def _run(options: argparse.Namespace) -> int:
     except ImportError as error:
         raise ConfigurationError(
             f"Webhooks need a package that is not installed: {error.name}\n"
-            "Install the extra: pip install 'textlift[webhooks]'."
+            f"Install the extra: {EXTRA}."
         ) from None
     service = options.service
     settings = read_settings(service)
@@ -75,6 +81,8 @@ def _run(options: argparse.Namespace) -> int:
     url = f"http://{f'[{address}]' if ':' in address else address}:{port}"
     emit = progress.emit
     emit("start", f"{service}: receiving webhooks at {url}", {"service": service, "url": url})
+    if options.exit_with_stdin:
+        at_end_of_stdin(lambda: os.kill(os.getpid(), SIGTERM))
     ended = Event()
     Thread(target=_tell, args=(service, receiver.answers, ended), daemon=True).start()
     serve(receiver, listening, limits)

@@ -9,10 +9,12 @@ import textwrap
 import threading
 from collections.abc import Mapping, Sequence
 
+from textlift.cli import at_end_of_stdin
 from textlift.registry import SERVICES, sandbox_of
 from textlift.sandbox.faults import Faults, kinds
 from textlift.sandbox.server import Sandbox
 from textlift.sandbox.service import Option, SandboxSpec, flag
+from textlift.sandbox.webhooks import POSTED, Webhooks
 
 #: Options that the sandbox of every service has.
 _COMMON = {
@@ -39,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, lambda *_: stop.set())
     if options.exit_with_stdin:
-        threading.Thread(target=_wait_for_end_of_stdin, args=(stop,), daemon=True).start()
+        at_end_of_stdin(stop.set)
     given = {name: getattr(options, name) for name in {**_COMMON, **spec.options}}
     given = {name: value for name, value in given.items() if value is not None}
     try:
@@ -60,8 +62,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with box:
         print(f"{spec.title} sandbox: {box.url}", flush=True)
         print(f"{spec.describe(service)}{spec.login}", flush=True)
+        if service.webhooks:
+            threading.Thread(target=_tell, args=(service.webhooks,), daemon=True).start()
         stop.wait()
     return 0
+
+
+def _tell(webhooks: Webhooks) -> None:
+    """Print a line when what happened before the start is posted."""
+    webhooks.caught_up.wait()
+    print(f"{len(webhooks.accepted):,}{POSTED}", end="", flush=True)
 
 
 def _parser(specs: Mapping[str, SandboxSpec]) -> argparse.ArgumentParser:
@@ -132,9 +142,3 @@ def _epilog(specs: Mapping[str, SandboxSpec]) -> str:
         )
         for title, names in lists.items()
     )
-
-
-def _wait_for_end_of_stdin(stop: threading.Event) -> None:
-    while sys.stdin.buffer.read(4096):
-        pass
-    stop.set()

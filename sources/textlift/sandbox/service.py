@@ -20,6 +20,7 @@ from textlift.sandbox.clock import Clock, moment, seconds
 from textlift.sandbox.faults import Damage
 from textlift.sandbox.server import Request, Response
 from textlift.sandbox.tables import History, Row, Table
+from textlift.sandbox.webhooks import Webhooks
 
 _NUMBER = re.compile(r"[0-9]{1,18}")
 
@@ -131,6 +132,8 @@ class Account:
     """Whether an empty parameter has a value; otherwise it counts as absent."""
     routes: Mapping[str, Route]
     """By path below the prefix; `{name}` in a path stands for a parameter."""
+    webhooks: Webhooks | None = None
+    """What posts what happens, where a receiver was named."""
 
     def __init__(
         self,
@@ -305,6 +308,7 @@ class SandboxSpec:
     login: str
     """How to log in, for a person."""
     options: Mapping[str, Option]
+    """Among them `webhooks`, the URL of a receiver, if what happens can be posted."""
     damage: Damage
     """How its responses can go wrong."""
     defaults: Mapping[str, Any] = field(default_factory=dict)

@@ -11,6 +11,8 @@ from queue import Empty, SimpleQueue
 from typing import Any
 from urllib.request import ProxyHandler, Request, build_opener
 
+#: End of the line that the command prints when `caught_up` is set.
+POSTED = " webhooks posted to the receiver\n"
 _TICK = 0.2
 _TIMEOUT = 10.0
 
@@ -20,6 +22,7 @@ class Webhooks:
 
     Attributes:
         accepted: The kind and the body of each post that was answered with 200, in order.
+        caught_up: Set when what happened before the start is accepted.
     """
 
     def __init__(self, url: str, pause: float = 1.0) -> None:
@@ -29,6 +32,7 @@ class Webhooks:
         pause: seconds between two posts of what was not answered with 200.
         """
         self.accepted: list[tuple[str, bytes]] = []
+        self.caught_up = threading.Event()
         self._url, self.pause = url.rstrip("/"), pause
         self._waiting: SimpleQueue[tuple[str, bytes]] = SimpleQueue()
         self._closed = False
@@ -53,6 +57,7 @@ class Webhooks:
             try:
                 kind, body = self._waiting.get(timeout=_TICK)
             except Empty:
+                self.caught_up.set()
                 continue
             while not self._closed and not self._is_accepted(kind, body):
                 time.sleep(self.pause)

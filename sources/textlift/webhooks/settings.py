@@ -20,6 +20,8 @@ SECTION = "webhooks"
 #: Least characters of a secret.
 MIN_SECRET = 32
 _SECRET = re.compile(rf"[A-Za-z0-9_-]{{{MIN_SECRET},}}")
+#: Installs what the receiver needs.
+EXTRA = "pip install 'textlift[webhooks]'"
 _MAKE_ONE = "python -c 'import secrets; print(secrets.token_urlsafe(32))'"
 
 
@@ -54,11 +56,16 @@ def check_secret(service: str, secret: str | None) -> str:
     if secret and _SECRET.fullmatch(secret):
         return secret
     problem = f"{name} cannot be used" if secret else f"Missing secret: {name}"
-    variable = name.upper().replace(".", "__")
     raise ConfigurationError(
         f"{problem}. It is at least {MIN_SECRET} letters, digits, - and _, which nobody can guess.\n"
-        f"Make one with {_MAKE_ONE}, and set it in .dlt/secrets.toml or as {variable}."
+        f"Make one with {_MAKE_ONE}, and set it in .dlt/secrets.toml or as "
+        f"{secret_variable(service)}."
     )
+
+
+def secret_variable(service: str) -> str:
+    """Return the name of the environment variable that sets the secret."""
+    return f"SOURCES__{service}__{SECTION}__SECRET".upper()
 
 
 def open_storage(service: str, url: str | None) -> Storage:

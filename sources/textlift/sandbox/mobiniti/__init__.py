@@ -272,7 +272,6 @@ class Mobiniti(Account):
         super().__init__(now, logins, requests_per_second=requests_per_second or None)
         self.scopes = frozenset(scopes)
         self.tables = tables()
-        self.webhooks: Webhooks | None = None
         self._nested = nested
         self._posts_since = self.second() - _RECENT
         if not empty:
