@@ -6,10 +6,8 @@ import argparse
 import os
 import shlex
 import signal
-import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -28,6 +26,7 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 from rich.console import Console
 
 from textlift.cli import exit_now, progress, report
+from textlift.cli.sandbox import sandbox_source
 from textlift.destinations import check, destination, is_locked, reason
 from textlift.dlt_setup import set_up_dlt
 from textlift.errors import ConfigurationError, CredentialsError, TextliftError, is_denied
@@ -40,8 +39,7 @@ from textlift.load.loading import (
 )
 from textlift.load.plan import plan_load
 from textlift.load.report import report_of
-from textlift.registry import SERVICES, Job, job_of, sandbox_of
-from textlift.sandbox.service import flag
+from textlift.registry import SERVICES, Job, job_of
 from textlift.settings import check_names
 from textlift.tasks import TASKS, WITHOUT_RANGE
 from textlift.windows import parse_time
@@ -51,10 +49,8 @@ FAILED = 1
 UNUSABLE = 2
 REJECTED = 3
 
-#: Folder that contains the package.
-_SOURCES = Path(__file__).resolve().parents[2]
 #: Root of the clone. An installed package has no clone, and finds no settings there.
-PROJECT = _SOURCES.parent
+PROJECT = Path(__file__).resolve().parents[3]
 #: Name of the DuckDB file for all services, without its suffix.
 WAREHOUSE = "textlift"
 #: DuckDB file for all sandboxes.
@@ -82,8 +78,10 @@ def main(argv: Sequence[str]) -> int:
     try:
         if not options.sandbox:
             return _run(job, options, job.source)
-        with _sandbox(job.name) as url:
-            return _run(job, options, lambda **settings: job.sandbox_source(url, **settings))
+        name = f"{_pipeline_name(job.name, options)}_webhooks"
+        storage = Path(_pipelines_dir(name), name)
+        with sandbox_source(job, options.resources, storage) as source:
+            return _run(job, options, source)
     except (SignalReceivedException, KeyboardInterrupt):
         _stop()
     except Exception as error:  # noqa: BLE001 (an unexpected error is raised again)
@@ -381,7 +379,7 @@ def _require_settings(job: Job, source: DltSource, named: Sequence[str]) -> None
 
 def open_pipeline(service: str, options: argparse.Namespace) -> dlt.Pipeline:
     """Return the pipeline for the target that the options name."""
-    name = f"{service}_sandbox" if options.sandbox else service
+    name = _pipeline_name(service, options)
     return dlt.pipeline(
         pipeline_name=name,
         pipelines_dir=_pipelines_dir(name),
@@ -389,6 +387,10 @@ def open_pipeline(service: str, options: argparse.Namespace) -> dlt.Pipeline:
         dataset_name=options.dataset or service,
         progress=NULL_COLLECTOR,
     )
+
+
+def _pipeline_name(service: str, options: argparse.Namespace) -> str:
+    return f"{service}_sandbox" if options.sandbox else service
 
 
 def _target(options: argparse.Namespace) -> Any:
@@ -474,30 +476,3 @@ def _earlier_file(pipeline: dlt.Pipeline, service: str) -> tuple[Path, Path] | N
             if client.is_storage_initialized():
                 return None
     return earlier, now
-
-
-@contextmanager
-def _sandbox(service: str) -> Iterator[str]:
-    """Yield the URL of a sandbox in a separate process, on a free port.
-
-    The sandbox ends with this process.
-
-    Raises:
-        ConfigurationError: The sandbox did not start.
-    """
-    command = [sys.executable, "-m", "textlift", "sandbox", service]
-    command += ["--port", "0", "--exit-with-stdin"]
-    for option, value in sandbox_of(service).hurried.items():
-        command += [flag(option), str(value)]
-    process = subprocess.Popen(
-        command, cwd=_SOURCES, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdin and process.stdout
-    try:
-        line = process.stdout.readline()
-        if "http://" not in line:
-            raise ConfigurationError("The sandbox did not start.\nIts own message stands above.")
-        yield line[line.index("http://") :].strip()
-    finally:
-        process.stdin.close()
-        process.wait()
