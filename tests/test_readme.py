@@ -13,14 +13,18 @@ import duckdb as duckdb_client
 import pytest
 import tomlkit
 
-from tests.conftest import PROJECT, Open, Warehouse, slow_but
+from tests.conftest import PROJECT, TODAY, Open, Warehouse, slow_but
 from tests.support.documents import fences, page
+from tests.support.services import warehouse_of
+from textlift.cli.demo import ACROSS
 from textlift.dictionary import SHARED_TABLES, all_tables
 from textlift.mcommons import mcommons_source
 from textlift.messangi import messangi_source
 from textlift.mgage import mgage_source
 from textlift.mobiniti import mobiniti_source
 from textlift.registry import SERVICES, job_of
+from textlift.sandbox import Sandbox
+from textlift.sandbox.textme import TextMe
 
 SOURCES = {
     "mcommons": mcommons_source,
@@ -48,12 +52,22 @@ def query(title: str) -> str:
 
 
 @pytest.fixture
-def filled(account: Open, export: Open, contacts: Open, instance: Open) -> Warehouse:
+def filled(
+    account: Open,
+    export: Open,
+    contacts: Open,
+    instance: Open,
+    boxes: list[Sandbox],
+    tmp_path: Path,
+) -> Warehouse:
     """A warehouse of all services, as the one that Mobile Commons is in."""
     messages = export(messages=600)
     messages.load()
-    contacts().load("groups", "group_contacts", "messages", "carriers", "unsubscribes")
+    contacts().load("contacts", "groups", "group_contacts", "messages", "carriers", "unsubscribes")
     instance().load("messages", "broadcasts")
+    boxes.append(Sandbox(TextMe(now=TODAY, people=60)))
+    boxes[-1].start()
+    warehouse_of("textme", boxes[-1], tmp_path).load("campaigns", "subscriptions")
     warehouse = account(profiles=300)
     warehouse.load("profiles", "incoming_messages", "outgoing_messages", "broadcasts")
     return warehouse
@@ -101,6 +115,10 @@ def test_every_query_runs_and_the_examples_find_something(filled: Warehouse) -> 
 def test_the_queries_of_the_readme_are_among_the_examples() -> None:
     examples = fences(page("docs/queries.md"), "sql")
     assert set(fences(page("README.md"), "sql")) <= set(examples)
+
+
+def test_the_query_of_the_demo_is_among_the_examples() -> None:
+    assert f"{ACROSS}\n" in fences(page("docs/queries.md"), "sql")
 
 
 def test_opt_out_rates_are_those_of_the_service(filled: Warehouse) -> None:

@@ -20,6 +20,7 @@ from tests.support.commands import (
     rows_in,
     run,
 )
+from textlift.cli import demo
 from textlift.registry import SERVICES, job_of
 from textlift.tasks import TASKS
 
@@ -62,9 +63,22 @@ def test_the_demo_loads_every_service_into_the_directory_and_shows_queries(tmp_p
     ended = textlift("demo", cwd=here, PIPELINES_DIR=str(state), HOME=str(tmp_path))
     assert (ended.code, ended.err) == (LOADED, "")
     assert names_in(here) == ["textlift_sandbox.duckdb"]
-    for service in SERVICES:
-        assert job_of(service).example in ended.out
-        assert rows_in(here / "textlift_sandbox.duckdb", job_of(service).example)
+    file = here / "textlift_sandbox.duckdb"
+    for query in (*(job_of(service).example for service in SERVICES), demo.ACROSS):
+        assert query in ended.out
+        assert rows_in(file, query)
+    several = {name for services, *_ in rows_in(file, demo.ACROSS) for name in services.split(", ")}
+    assert several == {*SERVICES}
+    posted = [
+        f"{service}.{endpoint.name}"
+        for service in SERVICES
+        for endpoint in job_of(service).endpoints
+        if endpoint.webhook
+    ]
+    assert posted
+    for table in posted:
+        assert rows_in(file, f"SELECT count(*) > 0 FROM {table}") == [(True,)], table
+    assert {name.partition("_sandbox")[2] for name in names_in(state)} <= {"", ".lock"}
     assert "Next steps" in ended.out
 
 

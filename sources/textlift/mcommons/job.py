@@ -50,6 +50,8 @@ JOB = Job(
     sandbox_source=sandbox_source,
     describe_account=describe_account,
     endpoints=ENDPOINTS,
-    example="SELECT name, estimated_recipients_count AS recipients, opt_outs_count AS opt_outs "
-    "FROM mcommons.broadcasts ORDER BY opt_outs DESC LIMIT 5",
+    example="SELECT name, estimated_recipients_count AS recipients, opt_outs_count AS opt_outs\n"
+    "FROM mcommons.broadcasts\n"
+    "ORDER BY opt_outs DESC\n"
+    "LIMIT 5",
 )

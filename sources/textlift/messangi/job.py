@@ -47,5 +47,7 @@ JOB = Job(
     sandbox_source=sandbox_source,
     describe_account=describe_account,
     endpoints=ENDPOINTS,
-    example="SELECT status, count(*) AS messages FROM messangi.messages GROUP BY ALL ORDER BY ALL",
+    example="SELECT status, count(*) AS messages\n"
+    "FROM messangi.messages\n"
+    "GROUP BY ALL ORDER BY ALL",
 )

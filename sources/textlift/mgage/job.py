@@ -53,6 +53,8 @@ JOB = Job(
     sandbox_source=sandbox_source,
     describe_account=describe_account,
     endpoints=ENDPOINTS,
-    example="SELECT program_name, delivery_status, count(*) AS messages "
-    "FROM mgage.messages WHERE type = 'MT' GROUP BY ALL ORDER BY ALL",
+    example="SELECT program_name, delivery_status, count(*) AS messages\n"
+    "FROM mgage.messages\n"
+    "WHERE type = 'MT'\n"
+    "GROUP BY ALL ORDER BY ALL",
 )

@@ -75,7 +75,9 @@ JOB = Job(
     describe_account=describe_account,
     endpoints=ENDPOINTS,
     example="SELECT carriers.name AS carrier, count(*) AS sent, "
-    "count(*) FILTER (receipt__success) AS delivered FROM mobiniti.messages "
-    "LEFT JOIN mobiniti.carriers ON carriers.id = carrier_id "
-    "WHERE type = 'OUTGOING' GROUP BY ALL ORDER BY sent DESC",
+    "count(*) FILTER (receipt__success) AS delivered\n"
+    "FROM mobiniti.messages\n"
+    "LEFT JOIN mobiniti.carriers ON carriers.id = carrier_id\n"
+    "WHERE type = 'OUTGOING'\n"
+    "GROUP BY ALL ORDER BY sent DESC",
 )

@@ -338,7 +338,8 @@ class _Invention:
         self._table, self._seed, self._yearly, self._shift = table, seed, yearly, shift
         outline = Random(f"{seed}/outline")
         self._crowded = outline.randrange(100, 240) * DAY + outline.randrange(14, 22) * 3600
-        self._first_person = outline.randrange(700) * 10_000
+        # Some of them are in the sandboxes of other services too.
+        self._first_person = outline.randrange(1500)
         self._year = past // YEAR
         self._row: Row = {}
         self.history = History(self._stream())

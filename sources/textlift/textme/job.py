@@ -37,6 +37,8 @@ JOB = Job(
     sandbox_source=sandbox_source,
     describe_account=describe_account,
     endpoints=ENDPOINTS,
-    example="SELECT description, status, count(*) AS subscribers, count(confirmed_at) AS confirmed "
-    "FROM textme.campaigns JOIN textme.subscriptions ON campaign_id = id GROUP BY ALL ORDER BY ALL",
+    example="SELECT description, status, count(*) AS subscribers, count(confirmed_at) AS confirmed\n"
+    "FROM textme.campaigns\n"
+    "JOIN textme.subscriptions ON campaign_id = id\n"
+    "GROUP BY ALL ORDER BY ALL",
 )
