@@ -6,6 +6,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 
@@ -76,11 +77,9 @@ def client_of(service: Service, rate: float | None = 1 / INTERVAL) -> Client[byt
 
 
 def run(calls: Sequence[Callable[[], object]]) -> None:
-    threads = [threading.Thread(target=call) for call in calls]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(len(calls)) as threads:
+        for call in [threads.submit(call) for call in calls]:
+            call.result()
 
 
 def gaps(times: Sequence[float]) -> list[float]:
@@ -92,9 +91,9 @@ def test_a_route_gets_no_request_too_soon_whoever_sends_it(service: Service, pau
     service.pause = pause
     clients = [client_of(service), client_of(service)]
     calls = [
-        lambda client=client, path=path, route=route: client.get(path, {}, route=route)
+        lambda client=client, path=path, params=params: client.get(path, params)
         for client in clients
-        for path, route in [("a/1", "a/{id}"), ("a/2", "a/{id}"), ("b", "b")] * 3
+        for path, params in [("a/{id}", {"id": "1"}), ("a/{id}", {"id": "2"}), ("b", {})] * 3
     ]
     run(calls)
     assert {route: len(times) for route, times in service.arrivals.items()} == {"a": 12, "b": 6}
