@@ -323,6 +323,21 @@ def test_the_command_prints_every_column(capsys: pytest.CaptureFixture[str]) -> 
     }
 
 
+def test_the_command_prints_the_personal_columns_only(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["tables", "mgage", "--personal", "--format", "json"]) == 0
+    document = json.loads(capsys.readouterr().out)["mgage"]
+    assert {name: list(table["columns"]) for name, table in document.items()} == {
+        "messages": ["message_key", "number", "body"],
+        "rejected_records": ["row_key", "payload"],
+    }
+    assert main(["tables", "mgage", "--personal", "--format", "markdown"]) == 0
+    printed = capsys.readouterr().out
+    assert "| `messages.number` | phone | Mobile number of the person |" in printed
+    assert "messages.program_id`" not in printed
+
+
 def test_the_command_prints_a_table_for_a_person(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from rich.console import Console
 from rich.markup import escape
@@ -33,17 +34,29 @@ def main(argv: Sequence[str]) -> int:
         "personal data.",
     )
     parser.add_argument("service", nargs="?", choices=SERVICES, help="default: all services")
+    parser.add_argument("--personal", action="store_true", help="personal columns only")
     parser.add_argument("--format", choices=("text", "markdown", "json"), default="text")
     options = parser.parse_args(argv)
     services = [options.service] if options.service else SERVICES
     tables = {service: all_tables(endpoints_of(service)) for service in services}
+    if options.personal:
+        tables = {service: _personal(each) for service, each in tables.items()}
     if options.format == "markdown":
-        print(as_markdown(tables))
+        print("\n".join(_personal_lines(tables)) if options.personal else as_markdown(tables))
     elif options.format == "json":
         print(as_json(tables))
     else:
         _print(tables)
     return 0
+
+
+def _personal(tables: Iterable[Table]) -> list[Table]:
+    """Return the tables that have personal columns, with these columns only."""
+    found = [
+        replace(table, columns={n: each for n, each in table.columns.items() if each.personal})
+        for table in tables
+    ]
+    return [table for table in found if table.columns]
 
 
 def as_json(tables: Mapping[str, Sequence[Table]]) -> str:
@@ -85,6 +98,18 @@ def _markdown_lines(tables: Mapping[str, Sequence[Table]]) -> Iterator[str]:
             yield "|---|---|---|---|"
             for row in _rows(table):
                 yield "| `{}` | {} | {} | {} |".format(*row)
+
+
+def _personal_lines(tables: Mapping[str, Sequence[Table]]) -> Iterator[str]:
+    """Yield the lines of one Markdown table for each service."""
+    for service, each in tables.items():
+        yield f"### {job_of(service).title}\n"
+        yield "| column | kind | meaning |"
+        yield "|---|---|---|"
+        for table in each:
+            for name, _, personal, meaning in _rows(table):
+                yield f"| `{table.name}.{name}` | {personal} | {meaning} |"
+        yield ""
 
 
 def _print(tables: Mapping[str, Sequence[Table]]) -> None:
