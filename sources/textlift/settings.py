@@ -13,9 +13,14 @@ from typing import Any, cast, get_args
 from urllib.parse import urlsplit
 
 import dlt
-from dlt.common.configuration import resolve_configuration
-from dlt.common.configuration.specs import RuntimeConfiguration, known_sections
+from dlt.common.configuration import configspec, resolve_configuration
+from dlt.common.configuration.specs import (
+    BaseConfiguration,
+    RuntimeConfiguration,
+    known_sections,
+)
 from dlt.common.schema.typing import TSchemaContract, TSchemaEvolutionMode
+from dlt.common.typing import TSecretStrValue
 from dlt.extract import DltResource
 from requests import PreparedRequest
 from requests.auth import AuthBase, HTTPBasicAuth
@@ -27,6 +32,7 @@ from textlift.extract.settings import Settings
 from textlift.http.client import Retries
 from textlift.http.signature import SignedPath
 from textlift.http.urls import check_base_url
+from textlift.privacy.policy import read_policy
 from textlift.windows import format_time, parse_time
 
 #: Settings that dlt itself reads below a source.
@@ -186,7 +192,7 @@ def host_of(account: str) -> str:
 
 
 def read_settings(
-    endpoints: Iterable[Endpoint],
+    endpoints: Sequence[Endpoint],
     *,
     since: str | None,
     until: str | None,
@@ -200,6 +206,7 @@ def read_settings(
     whole_read_days: float | None = None,
     scope: str = "",
     only: Mapping[str, str] | None = None,
+    privacy: Mapping[str, Any] | None = None,
 ) -> Settings:
     """Return the arguments of a source, parsed and checked.
 
@@ -231,6 +238,7 @@ def read_settings(
         only=only or {},
         package_rows=package_rows,
         isolate_failures=isolate_failures,
+        policy=read_policy(endpoints, privacy, _privacy_key()),
     )
     if settings.since and settings.until and settings.since > settings.until:
         raise ConfigurationError(f"since {since} lies after until {until}.\nSwap them.")
@@ -242,6 +250,16 @@ def read_settings(
                 "Choose a time that has been."
             )
     return settings
+
+
+@configspec
+class _PrivacyKey(BaseConfiguration):
+    privacy_key: TSecretStrValue | None = None
+
+
+def _privacy_key() -> str | None:
+    """Return the setting ``sources.privacy_key``. dlt keeps a secret out of the files it writes."""
+    return resolve_configuration(_PrivacyKey(), sections=(known_sections.SOURCES,)).privacy_key
 
 
 def apply_contract(resources: Iterable[DltResource], setting: str | Mapping[str, str]) -> None:

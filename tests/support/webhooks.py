@@ -188,12 +188,18 @@ def segments(storage: Path) -> list[Path]:
 
 @dlt.source(name="mobiniti", section="mobiniti", max_table_nesting=0)
 def webhooks_source(
-    storage: str | None = None, package_rows: int | None = None, isolate_failures: bool = False
+    storage: str | None = None,
+    package_rows: int | None = None,
+    isolate_failures: bool = False,
+    policy: Any = None,
 ) -> Any:
     """The webhooks of Mobiniti without its API."""
     set_up_dlt()
     settings = Settings(
-        account="api.mobiniti.com", package_rows=package_rows, isolate_failures=isolate_failures
+        account="api.mobiniti.com",
+        package_rows=package_rows,
+        isolate_failures=isolate_failures,
+        policy=policy,
     )
     return webhook_resources("mobiniti", WEBHOOKS, WebhookSettings(storage=storage), settings)
 

@@ -21,6 +21,8 @@ from textlift.windows import SECOND
 
 #: Column with the number of the root row that a list entry belongs to; never loaded.
 ROW = "_row"
+#: Prefix of columns that replace protected ones in the computation of a key; never loaded.
+IDENTITY = "_identity__"
 
 
 @dataclass(frozen=True)
@@ -277,17 +279,20 @@ def add_row_keys(
     Args:
         table: The rows.
         key: Name of the column for the key.
-        identity: The columns that never change.
+        identity: The columns that never change. A column named ``IDENTITY`` and the name of one
+            replaces it, and is removed from the table.
         undated: Row → text in place of its time that is not a time. It also distinguishes rows.
         counts: Number of undated rows in earlier tables, for each identity. An undated row is in no
             window, so ordinals continue from one table to the next.
     """
     undated = undated or {}
-    others = sorted(set(table.column_names) - set(identity))
-    rows = table.select(list(identity)).to_pylist()
+    replaced = {IDENTITY + name for name in identity}.intersection(table.column_names)
+    names = [IDENTITY + name if IDENTITY + name in replaced else name for name in identity]
+    others = sorted(set(table.column_names) - {*identity, *names})
+    rows = table.select(names).to_pylist()
     groups: dict[str, list[int]] = {}
     for n, row in enumerate(rows):
-        values = [_plain(row[name]) for name in identity]
+        values = [_plain(row[name]) for name in names]
         values += [undated[n]] if n in undated else []
         groups.setdefault(json.dumps(values, ensure_ascii=False), []).append(n)
     keys = [""] * table.num_rows
@@ -302,7 +307,7 @@ def add_row_keys(
             counts[fixed] += len(members)
         for ordinal, n in enumerate(members, first):
             keys[n] = digest(f"{ordinal}:{fixed}")
-    return with_column(table, key, pa.array(keys, pa.string()))
+    return with_column(table.drop_columns([*replaced]), key, pa.array(keys, pa.string()))
 
 
 def digest(text: str) -> str:

@@ -103,13 +103,12 @@ def _markdown_lines(tables: Mapping[str, Sequence[Table]]) -> Iterator[str]:
 def _personal_lines(tables: Mapping[str, Sequence[Table]]) -> Iterator[str]:
     """Yield the lines of one Markdown table for each service."""
     for service, each in tables.items():
-        yield f"### {job_of(service).title}\n"
+        yield f"\n### {job_of(service).title}\n"
         yield "| column | kind | meaning |"
         yield "|---|---|---|"
         for table in each:
             for name, _, personal, meaning in _rows(table):
                 yield f"| `{table.name}.{name}` | {personal} | {meaning} |"
-        yield ""
 
 
 def _print(tables: Mapping[str, Sequence[Table]]) -> None:

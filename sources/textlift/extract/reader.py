@@ -46,6 +46,7 @@ from textlift.extract.progress import Progress
 from textlift.extract.slices import Slice, SliceRows
 from textlift.extract.sorted_list import SortedPlan
 from textlift.extract.workers import Workers
+from textlift.privacy.pages import Protection
 from textlift.windows import Window
 
 #: How often a window is split because the service does not respond, or refuses it.
@@ -165,6 +166,7 @@ class Reader:
         page_size: Rows wanted on a page; the endpoint's own limit is kept.
         progress: Where requests are counted.
         workers: The threads of the run.
+        protection: Protects personal data; ``None`` if all of it is kept.
     """
 
     def __init__(
@@ -175,10 +177,12 @@ class Reader:
         page_size: int,
         progress: Progress,
         workers: Workers,
+        protection: Protection | None = None,
     ) -> None:
         limit = min(page_size, endpoint.page_limit) if endpoint.page_limit else None
         self._endpoint = endpoint
         self._workers = workers
+        self._protection = protection
         self._size = PageSize(limit, is_fixed=service.limit_param is None)
         self._fetcher = Fetcher(service, endpoint, self._size, progress, workers)
         self._progress = progress
@@ -326,6 +330,8 @@ class Reader:
             done = part.start.rows if part and part.start else 0
             self._progress.expect_rows(read.number, page.total - done)
         if not request.probe:
+            # The plan compares rows as the service sent them. What is kept of them is protected.
+            page = self._protection.page(page) if self._protection else page
             read.pages.append(read.spool.put(page))
             read.rows += page.table.num_rows
         read.wanted.extend(read.plan.receive(request, metadata))

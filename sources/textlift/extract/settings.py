@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from textlift.privacy.policy import Policy
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -26,6 +28,7 @@ class Settings:
         package_rows: About how many rows of a resource go into one load package; ``None`` for all.
         isolate_failures: Whether a resource that cannot be read reports that and lets the run
             continue.
+        policy: What happens to personal columns; ``None`` if all are kept.
     """
 
     start_date: datetime | None = None
@@ -40,6 +43,7 @@ class Settings:
     only: Mapping[str, str] = field(default_factory=dict)
     package_rows: int | None = None
     isolate_failures: bool = False
+    policy: Policy | None = None
 
     @property
     def is_range(self) -> bool:

@@ -38,6 +38,7 @@ from textlift.extract.slicer import RetentionGap, Slicer
 from textlift.extract.slices import Partition, Slice, SliceRows
 from textlift.extract.state import CompleteRead, Positions, is_full_refresh
 from textlift.extract.workers import Workers
+from textlift.privacy.pages import protection
 from textlift.windows import SECOND, Window, format_time, parse_time
 
 #: Readings of a sorted list whose rows are fewer than the service counts.
@@ -110,8 +111,11 @@ class SyncContext:
     def reader(self, endpoint: Endpoint, slices: Iterable[Slice], progress: Progress) -> Reader:
         """Return a reader with the service, the page size and the threads of this run."""
         assert self._workers
-        page_size = self.settings.page_size
-        return Reader(self.service, endpoint, slices, page_size, progress, self._workers)
+        settings = self.settings
+        protected = protection(endpoint, settings.policy)
+        return Reader(
+            self.service, endpoint, slices, settings.page_size, progress, self._workers, protected
+        )
 
     def enter(
         self, endpoint: Endpoint, state: Mapping[str, Any], load_id: str | None

@@ -59,6 +59,7 @@ def mcommons_source(
     whole_read_days: float | None = None,
     fundraising_ids: list[int] | None = None,
     mdata_entries: list[dict[str, Any]] | None = None,
+    privacy: dict[str, str] | None = None,
     schema_contract: str | dict[str, str] | None = None,
     package_rows: int | None = None,
     isolate_failures: bool = False,
@@ -87,6 +88,8 @@ def mcommons_source(
             in every run.
         fundraising_ids: Ids of the fundraising campaigns for ``donation_summaries``.
         mdata_entries: Requests for ``mdata_entries``: tables with ``mdata_id`` and ``input``.
+        privacy: What is hashed, shortened or left out: a kind of personal data, a table or a column
+            → an action, see :class:`.Action`.
         schema_contract: A schema contract of dlt: a mode for everything, or a mode for each of
             ``tables``, ``columns`` and ``data_type``.
         package_rows: Approximate number of rows of a resource in one run. The next run continues
@@ -119,6 +122,7 @@ def mcommons_source(
         isolate_failures=isolate_failures,
         account=account_name(base_url, company),
         whole_read_days=whole_read_days,
+        privacy=privacy,
     )
     client = Client(
         base_url,

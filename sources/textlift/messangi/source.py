@@ -60,6 +60,7 @@ def messangi_source(
     concurrency: int = 8,
     page_size: int = 500,
     lookback_hours: dict[str, float] | None = None,
+    privacy: dict[str, str] | None = None,
     schema_contract: str | dict[str, str] | None = None,
     package_rows: int | None = None,
     isolate_failures: bool = False,
@@ -85,6 +86,8 @@ def messangi_source(
         concurrency: Limit of concurrent requests of all resources together, 1 to 160.
         page_size: Messages on a page, up to 1000.
         lookback_hours: Resource → lookback in hours, which each run reads again.
+        privacy: What is hashed, shortened or left out: a kind of personal data, a table or a column
+            → an action, see :class:`.Action`.
         schema_contract: A schema contract of dlt, one mode or several.
         package_rows: Approximate number of rows of a resource in one run. The default is no limit.
         isolate_failures: Whether a failed resource only sets ``failed`` in its report.
@@ -114,6 +117,7 @@ def messangi_source(
         package_rows=package_rows,
         isolate_failures=isolate_failures,
         account=account_name(base_url, instance_id),
+        privacy=privacy,
     )
     auth = credentials.auth()
     client = Client(

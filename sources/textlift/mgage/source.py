@@ -61,6 +61,7 @@ def mgage_source(
     concurrency: int = CONCURRENCY,
     page_size: int = PAGE_SIZE,
     lookback_hours: dict[str, float] | None = None,
+    privacy: dict[str, str] | None = None,
     schema_contract: str | dict[str, str] | None = None,
     package_rows: int | None = None,
     isolate_failures: bool = False,
@@ -86,6 +87,8 @@ def mgage_source(
         page_size: Rows on a page, up to 500.
         lookback_hours: ``messages`` → lookback in hours: the time before its cursor that each run
             reads again.
+        privacy: What is hashed, shortened or left out: a kind of personal data, a table or a column
+            → an action, see :class:`.Action`.
         schema_contract: A schema contract of dlt: a mode for everything, or a mode for each of
             ``tables``, ``columns`` and ``data_type``.
         package_rows: Approximate number of rows in one run. The next run continues from there. The
@@ -121,6 +124,7 @@ def mgage_source(
         # Each message type has its own cursors.
         scope=message_type or "",
         only={"type": message_type} if message_type else {},
+        privacy=privacy,
     )
     client = Client(
         base_url,

@@ -72,6 +72,7 @@ def mobiniti_source(
     lookback_hours: dict[str, float] | None = None,
     whole_read_days: float | None = None,
     webhooks: WebhookSettings = dlt.config.value,
+    privacy: dict[str, str] | None = None,
     schema_contract: str | dict[str, str] | None = None,
     package_rows: int | None = None,
     isolate_failures: bool = False,
@@ -98,6 +99,8 @@ def mobiniti_source(
         whole_read_days: Interval in days at which all contacts are read again. This finds deleted
             contacts. 0 means in every run.
         webhooks: Storage of the webhooks, see :class:`.WebhookSettings`.
+        privacy: What is hashed, shortened or left out: a kind of personal data, a table or a column
+            → an action, see :class:`.Action`.
         schema_contract: A schema contract of dlt: a mode for everything, or a mode for each of
             ``tables``, ``columns`` and ``data_type``.
         package_rows: Approximate number of rows of a resource in one run. The next run continues
@@ -127,6 +130,7 @@ def mobiniti_source(
         # Without the token: an account can have several, and its ids are unique at the service.
         account=account_name(base_url),
         whole_read_days=whole_read_days,
+        privacy=privacy,
     )
     client = Client(
         base_url,

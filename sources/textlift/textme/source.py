@@ -56,6 +56,7 @@ def textme_source(
     until: str | None = None,
     concurrency: int = 8,
     page_size: int = PAGE_SIZE,
+    privacy: dict[str, str] | None = None,
     schema_contract: str | dict[str, str] | None = None,
     package_rows: int | None = None,
     isolate_failures: bool = False,
@@ -74,6 +75,8 @@ def textme_source(
             default is two requests: one without a status, and one for ``deleted``.
         concurrency: Limit of concurrent requests of all resources together, 1 to 160.
         page_size: Number of participants that the service puts on a page. It is not sent.
+        privacy: What is hashed, shortened or left out: a kind of personal data, a table or a column
+            → an action, see :class:`.Action`.
         schema_contract: A schema contract of dlt: a mode, or a mode for each kind of entity.
         isolate_failures: Whether a failed resource only sets ``failed`` in its report.
 
@@ -90,6 +93,7 @@ def textme_source(
         package_rows=package_rows,
         isolate_failures=isolate_failures,
         account=account_name(base_url),
+        privacy=privacy,
     )
     retries = runtime_retries()
     client = Client(base_url, credentials.auth(), check, concurrency=concurrency, retries=retries)

@@ -42,6 +42,7 @@ from textlift.load.package import Package
 from textlift.load.rejects import Rejections, stored_rejects
 from textlift.load.report import StreamReport, set_report
 from textlift.load.resources import OPEN_REJECTS, batch_tables, failure
+from textlift.privacy.pages import protection
 from textlift.webhooks.events import Events
 from textlift.webhooks.settings import SECTION, WebhookSettings, default_folder, open_storage
 from textlift.webhooks.storage import Segments, Storage
@@ -183,11 +184,13 @@ def _resource(inbox: _Inbox, endpoint: Endpoint, settings: Settings) -> DltResou
         )
         package = Package(_Stream(endpoint, begun.progress), rejections, clock.now())
         empty, limit = empty_page(endpoint), settings.package_rows
+        protected = protection(endpoint, settings.policy)
         try:
             arrived = inbox.enter(endpoint, state)
             for page in _pages(
                 inbox.storage, endpoint, arrived, min(PAGE_EVENTS, limit or PAGE_EVENTS)
             ):
+                page = protected.page(page) if protected else page
                 # An event is final: nothing that is not read again resolves a reject.
                 package.add(SliceRows(Slice(), page, None, ends_partition=False, is_last=False))
                 if package.is_full(limit):

@@ -1,0 +1,1 @@
+"""Personal data: the policy that a user configures, and its effect on pages."""
