@@ -20,7 +20,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.conftest import PROJECT, TODAY, Open, Warehouse
+from tests.conftest import PROJECT, TODAY, Open, Warehouse, slow_but
 from tests.support import webhooks as hooks
 from tests.support.hooks import corrupted
 from tests.support.messages import PROGRAM
@@ -333,7 +333,7 @@ def personal_texts(warehouse: Warehouse, service: str) -> set[str]:
     return {text for text in people if len(text) >= SHORTEST and text not in elsewhere}
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", slow_but(slice(2), SERVICES))
 def test_what_a_policy_changes_is_in_no_file_that_a_run_ever_wrote(
     service: str, tmp_path: Path, written: Path
 ) -> None:
@@ -397,7 +397,7 @@ def test_a_policy_for_other_columns_changes_no_table_and_no_key(
 KEYS = "SELECT message_key, program_id, type, date FROM messages ORDER BY ALL"
 
 
-@pytest.mark.parametrize("action", ["hash", "mask", "drop"])
+@pytest.mark.parametrize("action", slow_but(slice(1), ["drop", "hash", "mask"]))
 def test_rows_that_differ_in_protected_columns_only_stay_apart_over_runs(
     export: Open, tmp_path: Path, action: str
 ) -> None:
