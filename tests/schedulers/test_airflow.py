@@ -33,6 +33,8 @@ from tests.support.schedulers import (
 from tests.support.warehouses import AnyWarehouse, PostgresWarehouse, assert_same
 from textlift.registry import SERVICES
 from textlift.sandbox import Sandbox
+from textlift.sandbox.messangi import Messangi
+from textlift.sandbox.mobiniti import Mobiniti
 from textlift.sandbox.textme import TextMe
 from textlift.windows import parse_time
 
@@ -55,6 +57,31 @@ password = "sandbox-password"
 [destination.{destination}]
 credentials = "{credentials}"
 """
+#: The settings of the other services, in their sandboxes.
+OTHERS = (
+    """
+[sources.textme]
+base_url = "{url}"
+[sources.textme.credentials]
+token = "{token}"
+""",
+    """
+[sources.mobiniti]
+base_url = "{url}"
+requests_per_second = 1000.0
+[sources.mobiniti.credentials]
+token = "{token}"
+""",
+    """
+[sources.messangi]
+base_url = "{url}"
+instance_id = "7"
+user_names = ["sandbox"]
+[sources.messangi.credentials]
+public_key = "sandbox-public-key"
+private_key = "sandbox-private-key"
+""",
+)
 DAGS = f"""
 {documented("airflow")}
 quarters = textlift_dag(
@@ -199,14 +226,21 @@ def test_a_run_of_the_dag_brings_every_row_of_every_service(
     profiles, messages = account(profiles=100), export(messages=600)
     text = secrets(profiles, "2024-01-01", "duckdb", str(profiles.file))
     text = text.replace('base_url = ""', f'base_url = "{messages.box.url}"')
-    boxes.append(Sandbox(TextMe(people=60, now=profiles.box.service.now())))
-    boxes[-1].start()
-    text += f'[sources.textme]\nbase_url = "{boxes[-1].url}"\n'
-    text += f'[sources.textme.credentials]\ntoken = "{TOKEN}"\n'
+    now = profiles.box.service.now()
+    others = (
+        TextMe(people=60, now=now),
+        Mobiniti(contacts=40, now=now, requests_per_second=None),
+        Messangi(messages=200, now=now),
+    )
+    for service, settings in zip(others, OTHERS):
+        boxes.append(Sandbox(service))
+        boxes[-1].start()
+        text += settings.format(url=boxes[-1].url, token=TOKEN)
     airflow = Airflow(environment, tmp_path, PROJECT / "pipelines", text)
     assert airflow.listed("dags", "list-import-errors") == []
     airflow.run("dags", "test", "textlift", "2025-05-01")
-    assert rows_in(profiles.file, "SELECT count(*) > 0 FROM textme.subscriptions") == [(True,)]
+    for table in ("textme.subscriptions", "mobiniti.contacts", "messangi.messages"):
+        assert rows_in(profiles.file, f"SELECT count(*) > 0 FROM {table}") == [(True,)]
     assert profiles.tables() == set(TABLES)
     assert_same(profiles)
     assert_same_messages(messages)
