@@ -311,6 +311,20 @@ def test_a_failure_says_why(status: int, body: Any, error: type[ServiceError], r
     assert leaks(str(raised.value)) == []
 
 
+def test_a_failure_names_the_request_that_support_asks_for(contacts: Open) -> None:
+    warehouse = contacts()
+    request_id = "0b0f8a6e-97f1-4c8e-8f6b-6f6f1f0c2a11"
+    answers = iter([request_id, 'a"b 12025550123', ""])
+
+    def bad(request: Request) -> Response:
+        return Response(400, b"", {"X-Request-Id": next(answers)})
+
+    warehouse.box.faults.append(bad)
+    failed = [warehouse.load("carriers").failed["carriers"] for _ in range(3)]
+    assert failed[0].endswith(f"HTTP 400 (request {request_id})")
+    assert failed[1:] == [failed[0].removesuffix(f" (request {request_id})")] * 2
+
+
 def test_a_scope_is_that_of_the_route() -> None:
     for path, scope in (
         ("messages/schedule", "message.schedule.view"),

@@ -70,12 +70,14 @@ class HttpResponse:
         media_type: Content type without its parameters, in lower case.
         body: The body, decompressed.
         path: The path requested, below the base URL, with the names of its parameters.
+        request_id: What the service calls the request, in ``X-Request-Id``; empty if it does not.
     """
 
     status: int
     media_type: str
     body: bytes
     path: str = ""
+    request_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,11 @@ def failed_status(status: int, problem: str) -> ServiceError:
     if status in TRANSIENT_STATUSES:
         return TransientError(problem)
     return ApiError(problem, status) if 400 <= status < 500 else ServiceError(problem)
+
+
+def _request_id(header: str) -> str:
+    """Return the id of a request if a message can quote it."""
+    return header if re.fullmatch(r"[A-Za-z0-9_.:/-]{1,100}", header) else ""
 
 
 def parse_number(text: str | None) -> int | None:
@@ -288,7 +295,15 @@ class Client(Generic[Content]):
             )
         media_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         try:
-            return self._check(HttpResponse(response.status_code, media_type, body, path))
+            return self._check(
+                HttpResponse(
+                    response.status_code,
+                    media_type,
+                    body,
+                    path,
+                    _request_id(response.headers.get("X-Request-Id", "")),
+                )
+            )
         except CredentialsError as error:
             stop.set(error)
             raise

@@ -30,7 +30,7 @@ def check(response: HttpResponse) -> bytes:
     if response.status in (401, 403):
         raise AccessDenied(
             f"Mobiniti denies access to {response.path} (HTTP {response.status}): the token lacks "
-            f"the scope {SCOPES[endpoint.name]}, or is not valid",
+            f"the scope {SCOPES[endpoint.name]}, or is not valid{_request(response)}",
             response.status,
         )
     if response.status != 200:
@@ -48,7 +48,12 @@ def _failure(response: HttpResponse) -> ServiceError:
         reasons = quote(printable("; ".join(texts)))
     status = f"HTTP {response.status}"
     problem = f"the service says: {reasons} ({status})" if reasons else status
-    return failed_status(response.status, problem)
+    return failed_status(response.status, f"{problem}{_request(response)}")
+
+
+def _request(response: HttpResponse) -> str:
+    """Return what the vendor's support asks for, to follow a message."""
+    return f" (request {response.request_id})" if response.request_id else ""
 
 
 def _texts(value: Any) -> Iterator[str]:
