@@ -86,23 +86,31 @@ def gaps(times: Sequence[float]) -> list[float]:
     return [later - earlier for earlier, later in pairwise(sorted(times))]
 
 
-@pytest.mark.parametrize("pause", [0.0, 0.5 * INTERVAL, 2.5 * INTERVAL])
-def test_a_route_gets_no_request_too_soon_whoever_sends_it(service: Service, pause: float) -> None:
+@pytest.mark.parametrize(
+    ("interval", "pause", "times"),
+    # The last service answers so late that the next request is sent before.
+    [(0.1, 0.0, 3), (0.1, 0.05, 3), (0.5, 1.25, 1)],
+)
+def test_a_route_gets_no_request_too_soon_whoever_sends_it(
+    service: Service, interval: float, pause: float, times: int
+) -> None:
     service.pause = pause
-    clients = [client_of(service), client_of(service)]
     calls = [
         lambda client=client, path=path, params=params: client.get(path, params)
-        for client in clients
-        for path, params in [("a/{id}", {"id": "1"}), ("a/{id}", {"id": "2"}), ("b", {})] * 3
+        for client in (client_of(service, 1 / interval), client_of(service, 1 / interval))
+        for path, params in [("a/{id}", {"id": "1"}), ("a/{id}", {"id": "2"}), ("b", {})] * times
     ]
     run(calls)
-    assert {route: len(times) for route, times in service.arrivals.items()} == {"a": 12, "b": 6}
-    for times in service.arrivals.values():
-        assert min(gaps(times)) >= INTERVAL
+    assert {route: len(times) for route, times in service.arrivals.items()} == {
+        "a": 4 * times,
+        "b": 2 * times,
+    }
+    for arrivals in service.arrivals.values():
+        assert min(gaps(arrivals)) >= interval
 
 
 def test_routes_do_not_wait_for_each_other(service: Service) -> None:
-    client = client_of(service)
+    client = client_of(service, 1)
     run([lambda route=route: client.get(route, {}) for route in "abcdef" * 2])
     spans = [(min(times), max(times)) for times in service.arrivals.values()]
     assert max(start for start, _ in spans) < min(end for _, end in spans)
