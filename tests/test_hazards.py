@@ -16,6 +16,7 @@ from textlift.codec.xml import XmlCodec
 from textlift.errors import ConfigurationError, CredentialsError
 from textlift.extract import paging
 from textlift.sandbox import Request, Response, rehearse
+from textlift.sandbox.clock import Clock
 from textlift.windows import format_time
 
 REFUSED = '<?xml version="1.0"?><response success="false"><error id="{}" message="{}"/></response>'
@@ -619,3 +620,35 @@ def test_the_cursor_does_not_pass_a_row_that_came_back_changed(
     assert changes == [first["id"]]
     warehouse.load("profiles", **settings)
     assert_same(warehouse, "profiles")
+
+
+def test_an_interrupted_run_after_the_first_load_keeps_its_lookback(
+    account: Open, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Many windows, with a package for each.
+    monkeypatch.setattr(paging, "MAX_PAGES", 2)
+    warehouse = account(empty=True)
+    service = warehouse.box.service
+    for hours in range(120):
+        sent = service.now() - timedelta(hours=hours)
+        row = {"id": hours + 1, "sent_at": sent, "status": "queued"}
+        service.put("outgoing_messages", row)
+    warehouse.load("outgoing_messages")
+    (cursor,) = warehouse.query("SELECT max(sent_at) FROM outgoing_messages")[0]
+    # The next run loads the first packages of what it reads again, and then it fails.
+    clock.advance(2 * 86_400)
+    service.advance(2 * 86_400)
+    few = {"page_size": 5, "package_rows": 1, "concurrency": 1}
+
+    def late(request: Request) -> Response | None:
+        start = datetime.fromisoformat(request.params["start_time"].replace("Z", "+00:00"))
+        return Response(404) if start > cursor - timedelta(hours=60) else None
+
+    warehouse.box.faults.append(late)
+    assert warehouse.load("outgoing_messages", **few).failed
+    warehouse.box.faults.remove(late)
+    moved = 1 + 58
+    service.update("outgoing_messages", moved, status="sent")
+    warehouse.load("outgoing_messages")
+    [(status,)] = warehouse.query(f"SELECT status FROM outgoing_messages WHERE id = {moved}")
+    assert status == "sent"

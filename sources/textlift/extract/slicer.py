@@ -44,7 +44,7 @@ class Slicer:
         settings: What the run is asked to load.
         now: When the run began.
         until: The last second to load.
-        began: When the load began that was interrupted and is continued; ``None`` for a new one.
+        began: When the first load began that was interrupted and is continued, if there is one.
 
     Attributes:
         first: Rows before this second are not loaded.
@@ -114,7 +114,7 @@ class Slicer:
             return self.first
         again = cursor - self._lookback
         if self._began:
-            # Rows that were old enough when the interrupted load read them are not read again.
+            # Rows that were old enough when the first load read them are not read again.
             again = max(again, min(cursor, self._began - self._lookback))
         return max(self.first, again)
 

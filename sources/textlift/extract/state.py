@@ -9,7 +9,7 @@ describes::
         reached:   partition → up to when it was read, with rows or without
         whole_at:  when all rows were read last
         packages:  number of packages of an unfinished load
-        began:     when it began
+        began:     when it began, if it is a first load
         complete:  an unfinished complete read
         refresh:   an unfinished full refresh
 

@@ -206,7 +206,6 @@ class StreamSync:
         self._settings = context.settings
         began = parse_time(state["began"], "began") if "began" in state else None
         self._slicer = Slicer(endpoint, context.settings, context.now, context.until, began)
-        self._began = began or context.now
         self._reader: Reader | None = None
         self._partitions: Sequence[Partition] | None = None
         self._listed = False
@@ -217,6 +216,9 @@ class StreamSync:
         self._not_found: set[str] = set()
         self._too_early: str | None = None
         self._first_load = not self._positions.cursors
+        # All rows up to the cursors of a first load were read since it began. Those up to the
+        # cursors of any other load may have been read long before.
+        self._began = context.now if self._first_load else began
         self._returned = SeenKeys()
         self._passes = 1
         self._found_more = True
@@ -547,7 +549,8 @@ class StreamSync:
         """Note in the state whether another package continues this load."""
         if not self.finished:
             self.packages = state["packages"] = (self.packages or 0) + 1
-            state["began"] = format_time(self._began)
+            if self._began:
+                state["began"] = format_time(self._began)
             return
         self.packages = None
         state.pop("packages", None)
