@@ -92,6 +92,21 @@ def main(argv: Sequence[str]) -> int:
         return code
 
 
+def run_private(run: Callable[[], int]) -> int:
+    """Run a command whose files only their owner can read, and return its exit code.
+
+    A known error is printed as its message, and gives the code.
+    """
+    os.umask(PRIVATE)
+    use_own_settings()
+    try:
+        return run()
+    except Exception as error:  # noqa: BLE001 (an unexpected error is raised again)
+        code, message = explain(error)
+        print(message, file=sys.stderr)
+        return code
+
+
 def use_own_settings() -> None:
     """Use the settings of the clone in any working directory.
 

@@ -6,7 +6,6 @@ Both come from the destination.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from itertools import groupby, islice
@@ -28,14 +27,7 @@ RECENT_RUNS = 10
 def main(argv: Sequence[str]) -> int:
     """Print the state of a service, or reset a cursor, and return the exit code."""
     options = _parse(argv)
-    os.umask(command.PRIVATE)
-    command.use_own_settings()
-    try:
-        return _run(options)
-    except Exception as error:  # noqa: BLE001 (an unexpected error is raised again)
-        code, message = command.explain(error)
-        print(message, file=sys.stderr)
-        return code
+    return command.run_private(lambda: _run(options))
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:

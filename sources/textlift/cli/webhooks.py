@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from signal import SIGTERM
@@ -24,14 +23,7 @@ INTERVAL = 60.0
 def main(argv: Sequence[str]) -> int:
     """Receive webhooks until the process is stopped, and return the exit code."""
     options = _parse(argv)
-    os.umask(command.PRIVATE)
-    command.use_own_settings()
-    try:
-        return _run(options)
-    except Exception as error:  # noqa: BLE001 (an unexpected error is raised again)
-        code, message = command.explain(error)
-        print(message, file=sys.stderr)
-        return code
+    return command.run_private(lambda: _run(options))
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
