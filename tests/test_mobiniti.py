@@ -194,27 +194,36 @@ def _updated_at(item: tuple[Any, Any]) -> Any:
     return item[1]["updated_at"]
 
 
-def test_contacts_that_a_reading_does_not_list_are_looked_for_and_not_removed(
-    contacts: Open, clock: Clock
+@pytest.mark.parametrize(
+    ("hidden", "requests", "removed"),
+    [
+        # The new ones, all of them, and the new ones once more: the total tells that one is missing.
+        pytest.param([1, 1, 1], 5, 0, id="found by the second reading"),
+        pytest.param([1] * 9, 5, 1, id="counted, and in no reading"),
+        pytest.param([3, 3, 3, 2, 2, 1, 1], 7, 0, id="each reading finds others"),
+    ],
+)
+def test_contacts_that_the_service_counts_and_does_not_list_are_looked_for(
+    contacts: Open, clock: Clock, hidden: list[int], requests: int, removed: int
 ) -> None:
     warehouse = contacts(contacts=60)
     warehouse.load("contacts")
-    everyone, hidden = ids(warehouse), []
+    everyone, left = ids(warehouse), list(hidden)
 
-    def without_the_last(request: Request, response: Response) -> Response | None:
-        """Leave out a contact, as a service that shuffles rows of the same time can."""
-        if len(hidden) == 3:
+    def others_twice(request: Request, response: Response) -> Response | None:
+        """List contacts twice and others not, as a service that shuffles rows of a time can."""
+        if not left:
             return None
-        found = json.loads(response.body)
-        hidden.append(found["data"].pop()["id"])
+        found, count = json.loads(response.body), left.pop(0)
+        found["data"][-count:] = found["data"][:count]
         return Response(response.status, json.dumps(found).encode(), dict(response.headers))
 
-    # The new ones, all of them, and the new ones once more. Then the total tells that one is missing.
-    warehouse.box.hooks.append(without_the_last)
+    warehouse.box.hooks.append(others_twice)
     clock.advance(8 * DAY)
-    assert warehouse.load("contacts").removed == {}
-    assert len(hidden) == 3
-    assert ids(warehouse) == everyone
+    warehouse.box.requests.clear()
+    warehouse.load("contacts")
+    assert len(pages(warehouse)) == requests
+    assert len(everyone - ids(warehouse)) == removed
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
