@@ -11,22 +11,22 @@ from functools import lru_cache
 from itertools import combinations_with_replacement, product
 from random import Random
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import slow_but
-from textlift.arrow.pages import Page, times
+from textlift.arrow.pages import Page
 from textlift.declare import Paging
 from textlift.errors import ServiceError
+from textlift.extract.density import FIRST_PARTS, Density
 from textlift.extract.paging import (
     MAX_DEPTH,
     MAX_PAGES,
-    MAX_PARTS,
     MAX_READINGS,
     PART_PAGES,
-    UNKNOWN_PARTS,
     PageMetadata,
     PageRequest,
     PageSize,
@@ -74,18 +74,21 @@ class Plan:
         return self._plan.done
 
     @property
-    def parts(self) -> int:
-        return self._plan.parts
+    def ended(self) -> bool:
+        return self._plan.ended
+
+    @property
+    def density(self) -> Density | None:
+        return self._plan.density
 
     def link(self, number: int) -> str | None:
         return self._plan.link(number)
 
     def receive(self, number: int, page: Page) -> Sequence[int]:
         self._pages.append(page)
-        dates, window = (
-            times(page.table, self._cursor) if self._cursor in page.table.column_names else [],
-            self._window,
-        )
+        window, dates = self._window, []
+        if self._cursor in page.table.column_names:
+            dates = [date for date in page.table[self._cursor].to_pylist() if date]
         inside = [date for date in dates if window and window.start <= date < window.end + SECOND]
         metadata = PageMetadata(
             place=len(self._pages) - 1,
@@ -97,6 +100,7 @@ class Plan:
             inside=len(inside),
             earliest=min(inside, default=None),
             latest=max(inside, default=None),
+            seconds=np.array([date.timestamp() for date in inside]),
         )
         return [
             ask.index for ask in self._plan.receive(PageRequest(number, None, number), metadata)
@@ -179,7 +183,7 @@ def read(
 ) -> int:
     """Read to the end, with ``before`` called before each answer; how many there were."""
     asked, answers = list(plan.first), 0
-    while not (plan.done or plan.parts):
+    while not plan.ended:
         assert answers < 2 * FAR_TOO_MANY, "the plan goes on and on"
         assert asked, "the plan has not ended, and asks for nothing"
         before(answers)
@@ -214,7 +218,7 @@ def run(
     waiting = list(changes)
     asked: list[int] = list(plan.first)
     answered: list[tuple[int, Page]] = []
-    while not (plan.done or plan.parts):
+    while not plan.ended:
         assert asked or answered, "the plan has not ended, and asks for nothing"
         assert sum(service.questions.values()) < FAR_TOO_MANY, "the plan goes on and on"
         if waiting and random.random() < 0.3:
@@ -263,7 +267,6 @@ def test_a_list_that_rests_costs_a_question_for_each_page_and_one_more_for_each_
     service, plan = service_of(pages, 3, last), make_plan()
     assert read(plan, service.answer) == 2 * pages - 1
     assert plan.done
-    assert not plan.parts
     assert ids(plan) == service.rows
     assert service.questions[pages] == 1
 
@@ -426,7 +429,7 @@ def test_a_list_that_comes_to_rest_is_read_in_the_end(pages: int, changes: int) 
 def test_a_window_that_never_stands_still_is_cut_if_it_can_be(pages: int) -> None:
     plan = of_a_month()
     read(plan, restless(service_of(pages), FAR_TOO_MANY))
-    assert plan.parts >= 2
+    assert plan.ended
     assert not plan.done
 
 
@@ -464,25 +467,34 @@ def with_dates(page: Page, dates: Sequence[datetime | None]) -> Page:
     )
 
 
+def windows_of(plan: Plan) -> list[Window]:
+    """The windows that the month of a plan is cut into, while nothing more is learned."""
+    assert plan.density
+    windows = [MONTH]
+    while len(parts := plan.density.cut(windows[-1])) > 1:
+        windows[-1:] = parts
+    return windows
+
+
 @given(
     size=st.integers(1, 5),
     beyond=st.integers(1, 200),
     first=st.floats(0, 1),
     last=st.floats(0, 1),
 )
-def test_a_crowded_window_is_cut_into_a_sensible_number_of_parts(
+def test_a_crowded_window_is_cut_after_as_many_pages_as_it_may_have(
     size: int, beyond: int, first: float, last: float
 ) -> None:
     plan, service = of_a_month(), service_of(MAX_PAGES + beyond, size)
     assert read(plan, dated(service, first, last)) == MAX_PAGES
-    assert UNKNOWN_PARTS <= plan.parts <= MAX_PARTS
+    assert len(windows_of(plan)) > 1
     assert not plan.done
 
 
 def test_rows_of_one_second_do_not_keep_a_window_from_being_cut() -> None:
     plan = of_a_month()
     read(plan, dated(service_of(MAX_PAGES + 1), 0.5, 0.5))
-    assert plan.parts == MAX_PARTS
+    assert len(windows_of(plan)) > 1
 
 
 @pytest.mark.parametrize("descending", [False, True])
@@ -492,11 +504,13 @@ def test_a_window_is_cut_into_more_parts_the_smaller_the_part_of_it_with_the_row
     parts = []
     for pages in (MAX_PAGES + 1, 2 * MAX_PAGES, 4 * MAX_PAGES, 1000 * MAX_PAGES):
         plan = of_a_month()
-        span = (1, 0) if descending else (0, 1)
-        read(plan, dated(service_of(pages), *span))
-        parts.append(plan.parts)
-    assert parts == sorted(set(parts))
-    assert (parts[0], parts[-1]) == (UNKNOWN_PARTS, MAX_PARTS)
+        read(plan, dated(service_of(pages), *((1, 0) if descending else (0, 1))))
+        parts.append(len(windows_of(plan)))
+    if descending:
+        # Nothing is known of the rows before those seen.
+        assert set(parts) == {FIRST_PARTS}
+    else:
+        assert parts == sorted(set(parts))
 
 
 @dataclass
@@ -520,9 +534,11 @@ class Archive:
         self.questions += read(plan, answer)
         if plan.done:
             yield tuple(ids(plan))
-        else:
-            for part in window.split(plan.parts):
-                yield from self.read(part)
+        rest = [] if plan.done else [window]
+        while rest:
+            assert plan.density
+            part, *rest = plan.density.cut(rest[0])
+            yield from self.read(part)
 
 
 @settings(max_examples=30)
@@ -588,7 +604,7 @@ def test_links_that_go_in_a_circle_end_after_one_round(before: int, length: int)
     plan = of_a_month()
     read(plan, circle, count)
     assert asked <= last + 1
-    assert (plan.parts > 1, plan.done) == (True, False)
+    assert (plan.ended, plan.done) == (True, False)
 
 
 def test_links_that_never_end_are_an_error_where_the_window_cannot_be_cut() -> None:
@@ -614,13 +630,13 @@ def test_empty_pages_that_name_one_more_for_ever_are_an_error_and_no_reason_to_c
 
     with pytest.raises(ServiceError, match="none is the last"):
         read(plan, answer)
-    assert not plan.parts
+    assert not plan.ended
 
 
 def test_rows_whose_times_nobody_can_read_do_not_keep_a_window_from_being_cut() -> None:
     plan = of_a_month()
     read(plan, linked(lambda n: n + 1, [None, None]))
-    assert UNKNOWN_PARTS <= plan.parts <= MAX_PARTS
+    assert len(windows_of(plan)) > 1
 
 
 OUTSIDE = (START - SECOND, MONTH.end + SECOND, START - timedelta(days=365))
@@ -634,8 +650,8 @@ def test_a_service_that_ignores_the_window_is_an_error_and_no_reason_to_cut(
     answer = linked(lambda n: n + 1, [*dates, *[START] * inside])
     if len(dates) <= inside:
         read(plan, answer)
-        assert plan.parts
+        assert plan.ended
     else:
         with pytest.raises(ServiceError, match="outside the window"):
             read(plan, answer)
-        assert not plan.parts
+        assert not plan.ended

@@ -216,7 +216,7 @@ def test_a_service_that_keeps_pages_shorter_than_asked_for_is_read_whole(
     cap = max(1, int(limit * share))
     for count in (cap - 1, cap, cap + 1, 2 * cap, limit, limit + 1, 7 * limit + 1):
         reading = read_rows(listing_of(count, paging, cap=cap), paging, limit, window)
-        if reading.plan.parts:
+        if not reading.plan.done:
             assert count > MAX_PAGES * cap // 2
         else:
             assert {row.id for row in reading.found} == set(range(count)), count
@@ -274,7 +274,7 @@ def test_a_count_that_is_not_of_the_window_cuts_none_that_fits_a_page(
 ) -> None:
     listing = listing_of(min(count, limit - 1), COUNTED, count=lambda _: 1000)
     reading = read_rows(listing, COUNTED, limit)
-    assert (reading.plan.done, reading.plan.parts) == (True, 0)
+    assert reading.plan.done
     assert len(listing.answers) <= 2
 
 
@@ -307,7 +307,7 @@ def test_a_page_shorter_than_requested_ends_no_list_that_states_its_rows(
             # Too short to overlap: what is missing is told, and not lost.
             assert limit < MIN_OVERLAPPING, error
             continue
-        if not reading.plan.parts:
+        if reading.plan.done:
             assert {row.id for row in reading.found} == set(range(count)), count
 
 
@@ -337,7 +337,7 @@ def test_pages_that_begin_elsewhere_are_an_error_and_no_loss(window: Window | No
     for count in (1, 60, 150, 400):
         listing = FromZero(rows(count), totalled=True)
         try:
-            assert read_rows(listing, COUNTED, 100, window).plan.parts
+            assert not read_rows(listing, COUNTED, 100, window).plan.done
         except ServiceError as error:
             assert "counts more rows" in str(error)
 
@@ -464,7 +464,7 @@ def test_a_crowded_window_is_cut_after_a_few_questions(
 ) -> None:
     listing = listing_of(limit * MAX_PAGES + limit * beyond, paging)
     reading = read_rows(listing, paging, limit, size=PageSize(limit))
-    assert reading.plan.parts >= 2
+    assert reading.plan.density
     assert not reading.plan.done
     assert len(listing.answers) <= (MAX_PAGES if paging is OPEN and limit < 10 else 12)
 
@@ -504,9 +504,9 @@ def test_of_a_service_that_does_not_page_shorter_windows_are_asked_for(
     listing = SamePage(rows(limit * count), counted=paging is COUNTED)
     reading = read_rows(listing, paging, limit, keyed=keyed)
     if count == 1:
-        assert len({row.id for row in reading.found}) == limit or reading.plan.parts
+        assert len({row.id for row in reading.found}) == limit or not reading.plan.done
         return
-    assert (reading.plan.parts > 1, reading.plan.done) == (True, False)
+    assert not reading.plan.done
     with pytest.raises(ServiceError, match=r"every page with the same rows|keep changing"):
         read_rows(listing, paging, limit, None, keyed)
 

@@ -71,6 +71,16 @@ class Window:
         ends = [replace(self, start=a, end=b, is_open=False) for a, b in zip(cuts, cuts[1:])]
         return [*ends, replace(self, start=cuts[-1])]
 
+    def cut(self, seconds: float) -> Sequence[Window]:
+        """Cut the window into one of about ``seconds`` and the rest, of a step or more each.
+
+        The window must be splittable.
+        """
+        steps = (self.end - self.start) // self.step
+        front = max(1, min(int(timedelta(seconds=seconds) / self.step), steps - 1))
+        at = self.start + self.step * front
+        return [replace(self, end=at, is_open=False), replace(self, start=at)]
+
     def widened(self, margin: timedelta) -> Window:
         """Return the window with ``margin`` added at each end."""
         end = self.end + min(margin, _LAST - self.end)

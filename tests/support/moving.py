@@ -7,8 +7,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from random import Random
 
+import numpy as np
+
 from textlift.declare import Endpoint, Paging
 from textlift.errors import ServiceError
+from textlift.extract.density import Density, Sample
 from textlift.extract.paging import EDGE_ROWS, PageMetadata, PageRequest, PageSize, Plan, plan_for
 from textlift.mcommons.endpoints import ENDPOINTS as MCOMMONS
 from textlift.mgage.endpoints import ENDPOINTS as MGAGE
@@ -173,7 +176,7 @@ def read(
     """Read a list to its end. Responses come in random order, with ``change`` before each."""
     plan, asked, pages = make_plan(), [], []  # type: ignore[var-annotated]
     asked += plan.first
-    while not (plan.done or plan.parts):
+    while not plan.ended:
         assert asked, "the plan has not ended, and asks for nothing"
         assert len(listing.answers) < FAR_TOO_MANY, "the plan goes on and on"
         change(len(listing.answers))
@@ -221,7 +224,7 @@ def readings_that_lose_a_row(
         windowed = endpoint.incremental and random.random() < 0.5
         window = Window(_START, _START + timedelta(days=30)) if windowed else None
         reading = _read_while_it_moves(endpoint, listing, window, random)
-        if reading is None or reading.plan.parts:
+        if reading is None or not reading.plan.done:
             continue
         stayed = set(rows) - listing.changed
         found = [row for row in reading.found if row in stayed]
@@ -235,6 +238,11 @@ def _read_while_it_moves(
 ) -> Reading | None:
     """Return the result, or ``None`` if the list changed so much that the resource fails."""
     size = PageSize(_LIMIT if endpoint.page_limit else None)
+    density = None
+    if window and random.random() < 0.5:
+        nothing = [Sample(0, 1, np.empty(0))]
+        density = Density(window, nothing, random.randrange(1, 12), True, wanted=4)
+        density.is_sure = random.random() < 0.5
     answers = 2 + 2 * len(listing.rows) // _LIMIT
     moments = sorted(random.randrange(answers) for _ in range(random.randrange(1, 5)))
     # A sent message keeps its date, and a click its place, so both lists only grow.
@@ -247,7 +255,9 @@ def _read_while_it_moves(
             random.choice(kinds)(listing, random)
 
     try:
-        return read(listing, lambda: plan_for(endpoint, size, window), size, random, change)
+        return read(
+            listing, lambda: plan_for(endpoint, size, window, density), size, random, change
+        )
     except ServiceError as error:
         if "keep changing" in str(error):
             return None

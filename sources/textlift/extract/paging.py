@@ -21,39 +21,39 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, partial
+
+import numpy as np
 
 from textlift.declare import Endpoint, Paging
 from textlift.errors import ServiceError
+from textlift.extract.density import Density, Sample, Seconds
 from textlift.windows import Window
 
-#: Most pages of a window. A window with more is split if possible.
+#: Most pages of a window. A window with more is cut into smaller ones if possible.
 MAX_PAGES = 32
-#: Pages that each part of such a window should have, as far as known.
+#: Share of them that each part of such a window should have, as far as known.
+PART_SHARE = 5 / 8
+#: Pages that it should have if they are read one after the other.
 PART_PAGES = 8
 #: Most pages of a list that cannot be split. A longer one is taken for endless.
 MAX_DEPTH = 20_000
 #: Readings of a window that keeps changing, before it is split. If it cannot be split, the rows of
 #: all readings are used.
 MAX_READINGS = 5
-#: The same for windows whose pages were counted by probes.
-WIDE_PART_PAGES = 16
-#: Probes at a time to find the last page.
-MAX_PROBES = 3
 #: Pages requested at a time after a full first page.
 NEXT_PAGES = 3
-#: Most pages requested that may not exist, while the last page is unknown.
-MAX_MISSES = 7
+#: How many times the pages that were full are requested next, if that many are expected.
+MORE = 4
 #: Pages of a counted list requested at a time before more are known to exist.
 FIRST_PAGES = 16
-#: Parts of a window with more pages than are probed.
-OPEN_PARTS = 16
-#: Parts of a window with an unknown number of pages.
+#: Parts of a window in which it is not known how many rows there are.
 UNKNOWN_PARTS = 4
-#: Most parts of a window.
-MAX_PARTS = 64
+#: If the first page has all rows of a shorter time than this share of its window, it is taken for a
+#: burst that says nothing of the rest.
+_SHORTEST_SHARE = 1 / 4096
 #: No service has shorter pages, so fewer rows are never a full page.
 MIN_PAGE = 20
 #: Most consecutive requests for a slice without a new row.
@@ -68,8 +68,6 @@ _SHORTEST_OVERLAPPING, _SHORTEST_ANYWHERE = 10, 50
 EDGE_ROWS = 64
 #: Page numbers to choose from for the page that reaches farthest.
 _CHOICES = 40
-#: Pages that are probed first in a part of a window.
-_FIRST_PROBES = (8, 16, MAX_PAGES + 1)
 _ENDLESS = "page follows page, and none is the last"
 _UNPAGED = "the service answers every page with the same rows"
 _MISSING = "the service counts more rows than its pages have"
@@ -111,6 +109,7 @@ class PageMetadata:
         inside: Rows with a time in the requested window.
         earliest: The first of these times; of a sorted list, that of all rows.
         latest: The last of these times; of a sorted list, that of all rows.
+        seconds: The times in the requested window, in seconds since 1970, in the order of the page.
         descends: Whether no row of the page has a later time than the one before it.
         salvaged: Whether records may be missing from the count.
         pieced: Whether it was made of several responses, between which rows may have moved.
@@ -129,6 +128,7 @@ class PageMetadata:
     inside: int = 0
     earliest: datetime | None = None
     latest: datetime | None = None
+    seconds: Seconds = field(default_factory=partial(np.empty, 0), compare=False, repr=False)
     descends: bool = True
     salvaged: bool = False
     pieced: bool = False
@@ -206,7 +206,7 @@ class PageSize:
         others = (
             rows
             for other, rows in self._waiting_behind.items()
-            if other is not plan and not other.done and not other.parts
+            if other is not plan and not other.ended
         )
         if self._short_ends and any(rows >= page.rows for rows in others):
             return False
@@ -242,8 +242,8 @@ class PageSize:
 class Plan(ABC):
     """The reading of one window, page by page.
 
-    Pass each page to :meth:`receive`; it returns the next requests. The reading ends when ``done`` or
-    ``parts`` is set, or when the ``version`` of ``size`` changes.
+    Pass each page to :meth:`receive`; it returns the next requests. The reading ends when ``done``,
+    ``parts`` or ``density`` is set, or when the ``version`` of ``size`` changes.
 
     Args:
         paging: How the endpoint pages.
@@ -254,8 +254,8 @@ class Plan(ABC):
 
     Attributes:
         done: Whether all rows were seen; they are on the pages of :meth:`kept`.
-        parts: Number of parts to split the window into, because it has too many pages; or 0.
-        probes: Page numbers to probe first in each part; empty means fetch page 1 only.
+        parts: Number of parts to split the window into, because it cannot be read as it is; or 0.
+        density: How to cut the window into smaller ones, because it has too many pages.
         unpaged: Whether every page has the same rows, and the size of a page is unknown.
         held: Whether it waits until more is known of short pages; :meth:`resume` continues it.
     """
@@ -271,7 +271,8 @@ class Plan(ABC):
         self.done = False
         self.held = False
         self.parts = 0
-        self.probes: Sequence[int] = ()
+        self.density: Density | None = None
+        self._probed: dict[int, PageMetadata] = {}
         self.unpaged = False
         self._paging = paging
         self._size = size
@@ -282,6 +283,11 @@ class Plan(ABC):
         self._current: dict[int, PageMetadata] = {}
         self._earlier: list[PageMetadata] = []
         self._readings = 1
+
+    @property
+    def ended(self) -> bool:
+        """Whether all rows were seen, or the window is to be read in parts."""
+        return self.done or self.parts > 0 or self.density is not None
 
     @property
     @abstractmethod
@@ -309,11 +315,31 @@ class Plan(ABC):
         """Return the link to a page that the page before it named, if any."""
         return None
 
-    def _split(self, parts: int, probes: Sequence[int] = ()) -> Sequence[PageRequest]:
+    @property
+    def extent(self) -> float:
+        """Number of pages that were read, the last one as the part of a page that it is."""
+        last = max(self._current)
+        page, limit = self._current[last], self._size.limit
+        return last - 1 + (page.rows / limit if limit else 1)
+
+    def _split(self, parts: int) -> Sequence[PageRequest]:
         """Split the window."""
         _expect_inside(self._current.values())
-        self.parts, self.probes = parts, probes
+        self.parts = parts
         return ()
+
+    def _cut(self, total: float, is_exact: bool, wanted: float) -> Sequence[PageRequest]:
+        """Cut the window, which has ``total`` pages, into windows of ``wanted`` pages."""
+        _expect_inside(self._current.values())
+        assert self._window is not None
+        seen = {**self._probed, **self._current}
+        samples = [self._sample(n, seen[n]) for n in sorted(seen)]
+        self.density = Density(self._window, samples, total, is_exact, wanted)
+        return ()
+
+    def _sample(self, index: int, page: PageMetadata) -> Sample:
+        """Return the times of a page with its place in the list."""
+        return Sample(index - 1, 1, page.seconds)
 
     def _split_or_fail(self, reason: str) -> Sequence[PageRequest]:
         """Split the window, or raise ServiceError if it cannot be split."""
@@ -365,7 +391,7 @@ class OverlapPlan(Plan):
     """Reads pages that overlap, many at a time. The arguments and attributes are those of ``Plan``.
 
     Args:
-        probes: Page numbers to probe beside fetching page 1.
+        density: Of the larger window that the window is a part of.
     """
 
     def __init__(
@@ -375,19 +401,28 @@ class OverlapPlan(Plan):
         window: Window | None = None,
         keyed: bool = True,
         settled: bool = False,
-        probes: Sequence[int] = (),
+        density: Density | None = None,
     ) -> None:
         super().__init__(paging, size, window, keyed, settled)
         assert size.limit is not None
         self._spans = _spans(size.limit)
-        self._probed: dict[int, PageMetadata] = {}
-        self._first = (self._request(1), *map(self._probe, probes))
+        self._expected = self._pages_in(density.expected(window)) if density and window else 1
+        sure = self._expected if density is None or density.is_sure else density.trusted
+        self._first = [self._request(n) for n in range(1, min(sure, self._expected) + 1)]
+        if sure < self._expected and self._splittable and paging is Paging.OPEN:
+            self._first.append(self._probe(MAX_PAGES + 1))
         self._waiting = set(self._first)
 
     @property
     def first(self) -> Sequence[PageRequest]:
-        """The request for the first page, and the first probes."""
+        """The requests for the first pages."""
         return self._first
+
+    @property
+    def extent(self) -> float:
+        """Number of pages that were read, without what they have in common."""
+        last = max(n for n, page in self._current.items() if page.rows or n == 1)
+        return (self._start(last) + self._current[last].rows) / self._limit(1)
 
     def kept(self) -> Sequence[Kept]:
         """Return all pages that were read; without keys, those that have each row once."""
@@ -418,6 +453,15 @@ class OverlapPlan(Plan):
         asked = self._continue()
         self._waiting.update(asked)
         return asked
+
+    def _pages_in(self, extent: float) -> int:
+        """Return the number of pages, at most ``MAX_PAGES``, that hold the rows of ``extent`` full ones."""
+        ends = (self._spans[n][0] * self._spans[n][1] for n in range(1, MAX_PAGES))
+        return 1 + sum(end < extent * self._limit(1) for end in ends)
+
+    def _sample(self, index: int, page: PageMetadata) -> Sample:
+        limit = self._limit(1)
+        return Sample(self._start(index) / limit, len(page.seconds) / limit, page.seconds)
 
     def _pages(self) -> Iterable[PageMetadata]:
         return (*self._earlier, *self._current.values())
@@ -509,44 +553,52 @@ class OverlapPlan(Plan):
     def _find_end(self) -> Sequence[PageRequest]:
         """Return the requests that find the last page."""
         current, probes = self._current, self._probed
-        found = [page for page in probes.values() if page.rows]
-        if self._keyed and len(found) > 2 and len({page.fingerprint for page in found}) == 1:
-            return self._split_or_fail(_UNPAGED)
-        there = {n for n, page in current.items() if page.rows}
-        full = max(there | {n for n, page in probes.items() if page.rows})
-        if full > MAX_DEPTH:
+        newest = max(n for n, page in current.items() if page.rows)
+        full = max([newest, *(n for n, page in probes.items() if page.rows)])
+        if newest > MAX_DEPTH:
             raise ServiceError(_ENDLESS)
-        end = min((n for n, page in probes.items() if n > full and not page.rows), default=None)
-        if self._splittable and full > MAX_PAGES:
-            if end is None and full == MAX_PAGES + 1:
-                # Deep probes are expensive for the service, so there are two only.
-                return [self._probe(2 * MAX_PAGES), self._probe(3 * MAX_PAGES)]
-            parts = OPEN_PARTS if end is None else full * 3 // 2 // WIDE_PART_PAGES
-            return self._split(max(UNKNOWN_PARTS, parts), () if end is None else _FIRST_PROBES)
-        newest = max(there)
-        uncounted = self._paging is Paging.OPEN
         number, limit = self._spans[newest]
         count = _page_count(current[newest], limit) or 0
         if count > number:
-            return self._count_on(count, limit, full)
-        if full == newest and (not uncounted or not self._is_full(full)):
-            self.held = not self._is_full(full) and not self._size.may_request_next(
-                current[full], self
+            return self._count_on(count, limit, newest)
+        if self._splittable and full > MAX_PAGES:
+            return self._cut(full, is_exact=False, wanted=MAX_PAGES * PART_SHARE)
+        if self._paging is not Paging.OPEN or not self._is_full(newest):
+            if newest < full:
+                # A probe has seen rows behind a short page.
+                return [self._request(newest + 1)]
+            self.held = not self._is_full(newest) and not self._size.may_request_next(
+                current[newest], self
             )
-            return () if self.held else (self._request(full + 1),)
-        if end is None:
-            if full == 1:
-                return [self._request(n) for n in range(2, NEXT_PAGES + 2)]
-            steps = [full * 2, full * 4, full * 8]
-            if self._splittable:
-                steps = [n for n in steps if n <= MAX_PAGES] + [MAX_PAGES + 1]
-            return [self._probe(n) for n in steps]
-        missing = [n for n in range(1, end) if n not in current]
-        if end - full - 1 <= MAX_MISSES:
-            return [self._request(n) for n in missing or (end,)]
-        # A probe costs one request, and so does a page too many.
-        places = {full + (end - full) * n // (MAX_PROBES + 1) for n in range(1, MAX_PROBES + 1)}
-        return [self._probe(n) for n in sorted(places)]
+            return () if self.held else (self._request(newest + 1),)
+        if newest == 1 and self._splittable and self._expected == 1:
+            pages = self._pages_like_the_first()
+            if MAX_PAGES < pages < 1 / _SHORTEST_SHARE:
+                return self._cut(pages, is_exact=False, wanted=MAX_PAGES * PART_SHARE)
+            probed = [self._probe(n) for n in (MAX_PAGES // 2, MAX_PAGES + 1)]
+            return [*(self._request(n) for n in range(2, NEXT_PAGES + 2)), *probed]
+        return [self._request(n) for n in range(newest + 1, self._next_end(newest, full) + 1)]
+
+    def _next_end(self, newest: int, full: int) -> int:
+        """Return the last page to request behind the newest one, which is full."""
+        if newest < full:
+            return full
+        if newest < self._expected:
+            return min(self._expected, newest * MORE)
+        more = min(newest - self._expected, newest // 2, MAX_PAGES)
+        end = newest + max(NEXT_PAGES - 1, more)
+        empty = min((n for n, page in self._probed.items() if not page.rows), default=end)
+        end = min(end, max(empty - 1, newest + 1))
+        return min(end, MAX_PAGES + 1) if self._splittable else end
+
+    def _pages_like_the_first(self) -> float:
+        """Return the number of pages of the window, if rows lie everywhere as on the first page."""
+        assert self._window is not None
+        first = self._current[1]
+        if not first.earliest or not first.latest:
+            return 0
+        length = (self._window.end - self._window.start).total_seconds()
+        return length / max((first.latest - first.earliest).total_seconds(), 1)
 
     def _is_full(self, index: int) -> bool:
         return self._current[index].rows >= self._limit(index)
@@ -555,7 +607,7 @@ class OverlapPlan(Plan):
         """Request the pages that the service has counted, which may be too many."""
         first_is_full = self._is_full(1)
         if self._splittable and count > MAX_PAGES and first_is_full:
-            return self._split(_parts_of(count))
+            return self._cut(count, is_exact=True, wanted=MAX_PAGES * PART_SHARE)
         there = (count - 1) * limit
         last = full + 1
         while (
@@ -709,9 +761,11 @@ class SequencePlan(Plan):
             return ()
         count = _page_count(page, request.limit) or 0
         if self._splittable and count > MAX_PAGES and number == 1 and page.rows == request.limit:
-            return self._split(_parts_of(count))
+            return self._cut(count, is_exact=True, wanted=PART_PAGES)
         if self._splittable and number >= MAX_PAGES:
-            return self._split(self._estimate_parts())
+            if not any(page.rows for page in list(self._current.values())[-PART_PAGES:]):
+                raise ServiceError(_ENDLESS)
+            return self._cut(number, is_exact=False, wanted=PART_PAGES)
         known, link = len(self._links), page.next_link
         self._links.update([link] if link is not None else ())
         if link is not None and len(self._links) == known:
@@ -796,19 +850,6 @@ class SequencePlan(Plan):
             raise ServiceError(_RESTLESS)
         return ()
 
-    def _estimate_parts(self) -> int:
-        """Return a number of parts, assuming that rows lie as close everywhere as those seen."""
-        assert self._window is not None
-        pages = list(self._current.values())
-        if not any(page.rows for page in pages[-PART_PAGES:]):
-            raise ServiceError(_ENDLESS)
-        times = [time for page in pages for time in (page.earliest, page.latest) if time]
-        if not times:
-            return UNKNOWN_PARTS
-        share = (max(times) - min(times)) / (self._window.end - self._window.start)
-        wanted = len(pages) / max(share, 1e-9) / PART_PAGES
-        return max(UNKNOWN_PARTS, min(MAX_PARTS, int(wanted)))
-
 
 class Budget:
     """Bounds the consecutive requests of a slice without a new row."""
@@ -840,16 +881,22 @@ class Budget:
 
 
 def plan_for(
-    endpoint: Endpoint, size: PageSize, window: Window | None, probes: Sequence[int] = ()
+    endpoint: Endpoint, size: PageSize, window: Window | None, density: Density | None = None
 ) -> Plan:
-    """Return the plan for a window of an endpoint."""
+    """Return the plan for a window of an endpoint.
+
+    Args:
+        endpoint: The endpoint.
+        size: What is known of its pages.
+        window: The window; ``None`` if it has no bounds.
+        density: Of the larger window that this one is a part of.
+    """
     paging, keyed, settled = endpoint.paging, not endpoint.identity, endpoint.settled
     shortest = _SHORTEST_OVERLAPPING if window and window.splittable else _SHORTEST_ANYWHERE
     overlaps = size.is_kept and not size.is_fixed and (size.limit or 0) >= shortest
     if paging is Paging.LINKED or not overlaps:
         return SequencePlan(paging, size, window, keyed, settled)
-    probes = probes if paging is Paging.OPEN else ()
-    return OverlapPlan(paging, size, window, keyed, settled, probes)
+    return OverlapPlan(paging, size, window, keyed, settled, density)
 
 
 class _Spans:
@@ -884,11 +931,6 @@ def _page_count(page: PageMetadata, limit: int | None) -> int | None:
     if page.page_count is None and page.total is not None and limit:
         return -(-page.total // limit)
     return page.page_count
-
-
-def _parts_of(count: int) -> int:
-    """Return the number of parts for a window with ``count`` pages."""
-    return min(MAX_PARTS, 2 * count // MAX_PAGES)
 
 
 def _expect_inside(pages: Iterable[PageMetadata]) -> None:

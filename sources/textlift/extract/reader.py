@@ -9,14 +9,17 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from datetime import datetime, timedelta
 from functools import partial
 from threading import Lock
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from dlt.common import logger
 
 from textlift.arrow.build import empty_page
-from textlift.arrow.pages import Page, clip_page, row_digests, times
+from textlift.arrow.pages import Page, clip_page, microseconds, row_digests
 from textlift.arrow.spool import Spool, Spooled
 from textlift.codec.records import Reject
 from textlift.declare import Endpoint
@@ -29,6 +32,7 @@ from textlift.errors import (
     WindowTooLarge,
 )
 from textlift.extract.assemble import assemble
+from textlift.extract.density import Density
 from textlift.extract.fetch import Fetcher, Service, where
 from textlift.extract.paging import (
     EDGE_ROWS,
@@ -47,7 +51,7 @@ from textlift.extract.slices import Slice, SliceRows
 from textlift.extract.sorted_list import SortedPlan
 from textlift.extract.workers import Workers
 from textlift.privacy.pages import Protection
-from textlift.windows import Window
+from textlift.windows import EPOCH, SECOND, Window
 
 #: How often a window is split because the service does not respond, or refuses it.
 MAX_SPLITS = 5
@@ -55,6 +59,7 @@ MAX_SPLITS = 5
 MAX_MALFORMED = 64
 #: Rows read ahead of those that are handed out. More take more memory than they save time.
 AHEAD_ROWS = 30_000
+_MICROSECOND = timedelta(microseconds=1)
 _CUT_OFF = "the service answers every page with the same rows, and there may be more"
 
 
@@ -63,6 +68,8 @@ class _SliceRead:
 
     Attributes:
         budget: Bounds the requests without new rows; shared by the parts of a slice.
+        density: Of the larger window that its window is a part of.
+        uncut: Of its own window, if that is too large and to be cut before it is read.
         splits: How often its window was split because of timeouts or refusals.
         malformed: Whether its window is a part of one whose response is malformed.
         number: Number of the slice in the order of the slices to read; ``None`` for a part of one.
@@ -84,17 +91,20 @@ class _SliceRead:
         budget: Budget,
         splits: int = 0,
         malformed: bool = False,
-        probes: Sequence[int] = (),
+        density: Density | None = None,
+        uncut: Density | None = None,
         number: int | None = None,
         before: PageMetadata | None = None,
     ) -> None:
         self.slice_ = slice_
         self.number = number
+        self.density = density
+        self.uncut = uncut
         self.budget = budget
         self.splits = splits
         self.malformed = malformed
         self.version = size.version
-        self.plan = _plan_of(slice_, endpoint, size, probes, before)
+        self.plan = _plan_of(slice_, endpoint, size, density, before)
         self.wanted: deque[PageRequest] = deque()
         self.started = False
         self.replaced = False
@@ -131,13 +141,13 @@ def _plan_of(
     slice_: Slice,
     endpoint: Endpoint,
     size: PageSize,
-    probes: Sequence[int],
+    density: Density | None,
     before: PageMetadata | None,
 ) -> Plan:
     # If pages have another size than requested, no place in the list is known: all of it is read.
     if slice_.list_part and size.is_kept:
         return SortedPlan(endpoint.paging, size, slice_.list_part, before)
-    return plan_for(endpoint, size, slice_.window, probes)
+    return plan_for(endpoint, size, slice_.window, density)
 
 
 class _KeptPages:
@@ -187,6 +197,8 @@ class Reader:
         self._fetcher = Fetcher(service, endpoint, self._size, progress, workers)
         self._progress = progress
         self._most_requests = service.client.route_concurrency
+        # Windows are handed out in order, and requests for the next ones must not wait for that.
+        self._requested_rows = 2 * self._most_requests * (limit or 0)
         self._begun = 0
         self._slices = iter(slices)
         self._order: list[_SliceRead] = []
@@ -267,14 +279,16 @@ class Reader:
 
     def _next_read(self) -> _SliceRead | None:
         """Return the first read with a page to request, or ``None`` if enough is read ahead."""
-        held = sum(read.rows for read in self._order)
-        for read in self._order if held < AHEAD_ROWS else self._order[:1]:
+        held, most = sum(read.rows for read in self._order), max(AHEAD_ROWS, self._requested_rows)
+        for read in self._order if held < most else self._order[:1]:
+            if read.uncut:
+                read = self._cut(read, read.uncut)
             if not read.started:
                 read.started = True
                 read.wanted.extend(read.plan.first)
             if read.wanted and not read.done:
                 return read
-        if held >= AHEAD_ROWS or len(self._order) >= 4 * self._most_requests:
+        if held >= most or len(self._order) >= 4 * self._most_requests:
             return None
         slice_ = next(self._slices, None)
         if slice_ is None:
@@ -285,6 +299,28 @@ class Reader:
         )
         self._begun += 1
         return self._next_read()
+
+    def _cut(self, read: _SliceRead, density: Density) -> _SliceRead:
+        """Cut the first part off a window that is too large, and return it."""
+        window = read.slice_.window
+        assert window is not None
+        front, *rest = density.cut(window)
+        reads = [self._part(read, front, density=density)]
+        reads += [self._part(read, each, uncut=density) for each in rest]
+        at = self._order.index(read)
+        self._order[at : at + 1] = reads
+        return reads[0]
+
+    def _part(
+        self,
+        read: _SliceRead,
+        window: Window,
+        density: Density | None = None,
+        uncut: Density | None = None,
+    ) -> _SliceRead:
+        slice_ = replace(read.slice_, window=window, fallback_window=None)
+        kept = read.budget, read.splits, read.malformed
+        return _SliceRead(slice_, self._endpoint, self._size, *kept, density, uncut)
 
     def _run(self, read: _SliceRead, request: PageRequest) -> None:
         """Fetch a page, handle it, and send the requests that follow from it. In a request thread."""
@@ -380,6 +416,9 @@ class Reader:
 
     def _follow_plan(self, read: _SliceRead) -> None:
         window, plan = read.slice_.window, read.sorted_plan
+        crowded = read.plan.density
+        if window and read.density and (read.plan.done or crowded):
+            read.density.learn(window, crowded.total if crowded else read.plan.extent)
         if read.version != self._size.version:
             self._read_again(read)
         elif plan and plan.done and plan.following:
@@ -393,8 +432,12 @@ class Reader:
             self._judge_unpaged(read, window)
         elif read.plan.parts:
             assert window is not None
-            parts, probes = window.split(read.plan.parts), read.plan.probes
-            self._replace(read, parts, malformed=read.malformed, probes=probes)
+            self._replace(read, window.split(read.plan.parts), malformed=read.malformed)
+        elif read.plan.density:
+            assert window is not None
+            read.replaced = True
+            at = self._order.index(read)
+            self._order[at] = self._part(read, window, uncut=read.plan.density)
 
     def _judge_unpaged(self, read: _SliceRead, window: Window | None) -> None:
         """Split the window of a single response that may be cut off; reject what cannot be split."""
@@ -409,7 +452,7 @@ class Reader:
 
     def _read_again(self, read: _SliceRead) -> None:
         """Read a slice anew, because pages turned out to have another size."""
-        self._put_in_place_of(read, [read.slice_], read.splits, read.malformed, ())
+        self._put_in_place_of(read, [read.slice_], read.splits, read.malformed, read.density)
 
     def _replace(
         self,
@@ -417,11 +460,10 @@ class Reader:
         windows: Sequence[Window],
         splits: int = 0,
         malformed: bool = False,
-        probes: Sequence[int] = (),
     ) -> None:
         """Read ``windows`` in place of the window of ``read``."""
         slices = [replace(read.slice_, window=part, fallback_window=None) for part in windows]
-        self._put_in_place_of(read, slices, splits, malformed, probes)
+        self._put_in_place_of(read, slices, splits, malformed)
 
     def _put_in_place_of(
         self,
@@ -429,12 +471,12 @@ class Reader:
         slices: Sequence[Slice],
         splits: int,
         malformed: bool,
-        probes: Sequence[int],
+        density: Density | None = None,
     ) -> None:
         read.replaced = True
         at = self._order.index(read)
         self._order[at : at + 1] = [
-            _SliceRead(slice_, self._endpoint, self._size, read.budget, splits, malformed, probes)
+            _SliceRead(slice_, self._endpoint, self._size, read.budget, splits, malformed, density)
             for slice_ in slices
         ]
 
@@ -447,8 +489,10 @@ def _metadata(endpoint: Endpoint, page: Page, place: int, window: Window | None)
     cursor = endpoint.incremental.cursor if endpoint.incremental else None
     if window and endpoint.time_range:
         window = window.widened(endpoint.time_range.margin)
-    dates = times(page.table, cursor) if cursor and (window or endpoint.sorted_list) else []
-    inside = [time for time in dates if window is None or time in window]
+    times = np.array([], np.int64)
+    if cursor and (window or endpoint.sorted_list):
+        times = microseconds(page.table, cursor)
+    inside = times[_is_inside(times, window)] if window else times
     return PageMetadata(
         place=place,
         rows=page.rows,
@@ -459,11 +503,23 @@ def _metadata(endpoint: Endpoint, page: Page, place: int, window: Window | None)
         page_count=page.page_count,
         total=page.total,
         next_link=page.next_link,
-        dated=len(dates),
+        dated=len(times),
         inside=len(inside),
-        earliest=min(inside, default=None),
-        latest=max(inside, default=None),
-        descends=all(time >= later for time, later in zip(dates, dates[1:])),
+        earliest=_time(inside.min()) if len(inside) else None,
+        latest=_time(inside.max()) if len(inside) else None,
+        seconds=inside / 1e6,
+        descends=bool((np.diff(times) <= 0).all()),
         salvaged=page.salvaged,
         pieced=page.pieced,
     )
+
+
+def _is_inside(times: npt.NDArray[np.int64], window: Window) -> npt.NDArray[np.bool_]:
+    """Return for each of some times, in microseconds since 1970, whether it is in a window."""
+    start, end = ((time - EPOCH) // _MICROSECOND for time in (window.start, window.end))
+    inside: npt.NDArray[np.bool_] = times >= start
+    return inside if window.is_open else inside & (times < end + SECOND // _MICROSECOND)
+
+
+def _time(microseconds: np.int64) -> datetime:
+    return EPOCH + int(microseconds) * _MICROSECOND
