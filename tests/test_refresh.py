@@ -32,6 +32,7 @@ from tests.support.commands import (
     wait_until,
 )
 from tests.support.kills import after, committed, found, gate, kill, settings_of
+from textlift.errors import ConfigurationError
 from textlift.extract import paging
 from textlift.sandbox import Request, Response
 from textlift.sandbox.clock import Clock
@@ -42,6 +43,7 @@ DRIVER = """
 import sys
 from importlib import import_module
 import dlt
+from textlift.errors import ConfigurationError
 from textlift.extract import paging
 from textlift.destinations import destination
 from textlift.load.loading import load
@@ -594,3 +596,109 @@ def test_at_a_terminal_it_asks(year: Warehouse, answer: str, code: int) -> None:
     assert process.wait(PATIENCE) == code
     assert b"365 days" in said
     assert bool(year.box.requests) == (code == LOADED)
+
+
+# Groups: windows between complete reads
+
+
+def requests_of_groups(warehouse: Warehouse) -> tuple[set[str], set[str]]:
+    """The groups that were requested completely, and by window, since the last call."""
+    found: tuple[set[str], set[str]] = (set(), set())
+    for request in warehouse.box.requests:
+        if request.endpoint == "group_members":
+            found["from" in request.params].add(request.params["group_id"])
+    warehouse.box.requests.clear()
+    return found
+
+
+def groups_of(warehouse: Warehouse) -> set[str]:
+    return {str(row["id"]) for row in warehouse.box.service.rows("groups")}
+
+
+def test_a_group_is_read_completely_once_a_day_and_not_all_in_one_run(
+    account: Open, clock: Clock
+) -> None:
+    warehouse = account()
+    service = warehouse.box.service
+    for group in range(20):
+        service.put("groups", {"id": 900 + group, "name": f"#{group}"})
+        for member in service.rows("profiles")[:2]:
+            service.add_member(900 + group, member["id"])
+    groups = groups_of(warehouse)
+    warehouse.load("group_members")
+    assert requests_of_groups(warehouse)[0] == groups
+    times: dict[str, int] = dict.fromkeys(groups, 0)
+    for _ in range(24):
+        clock.advance(3600)
+        service.advance(3600)
+        warehouse.load("group_members")
+        complete, windows = requests_of_groups(warehouse)
+        assert windows >= {group for group in groups if int(group) >= 900}
+        assert len(complete) <= 1 + len(groups) / 24 * 3
+        for group in complete:
+            times[group] += 1
+    assert set(times.values()) <= {1, 2}
+
+
+def test_a_group_whose_size_changed_is_read_completely_at_once(account: Open) -> None:
+    warehouse = account()
+    service = warehouse.box.service
+    warehouse.load("group_members")
+    requests_of_groups(warehouse)
+    group = next(row for row in service.rows("groups") if row["size"] and row["size"] > 1)
+    left, stays, *_ = service.truth("group_members", group_id=group["id"])
+    warehouse.load("group_members")
+    assert requests_of_groups(warehouse)[0] == set()
+    service.remove_member(group["id"], left["id"])
+    # A change shows in the window.
+    service.update("profiles", stays["id"], first_name="Zoë")
+    warehouse.load("group_members")
+    assert requests_of_groups(warehouse)[0] == {str(group["id"])}
+    assert_same(warehouse, "group_members")
+
+
+def test_members_who_changed_places_are_found_at_the_next_complete_read(
+    account: Open, clock: Clock
+) -> None:
+    warehouse = account()
+    service = warehouse.box.service
+    warehouse.load("group_members")
+    group = next(row for row in service.rows("groups") if row["size"])
+    members = {row["id"] for row in service.truth("group_members", group_id=group["id"])}
+    other = next(row["id"] for row in service.rows("profiles") if row["id"] not in members)
+    service.remove_member(group["id"], min(members))
+    service.add_member(group["id"], other)
+    clock.advance(86_400)
+    service.advance(86_400)
+    warehouse.load("group_members")
+    assert_same(warehouse, "group_members")
+
+
+def test_the_members_of_a_group_that_is_gone_are_gone_too(account: Open) -> None:
+    warehouse = account()
+    service = warehouse.box.service
+    warehouse.load("group_members")
+    group = next(row["id"] for row in service.rows("groups") if row["size"])
+    service.delete("groups", group)
+    summary = warehouse.load("group_members")
+    assert summary.removed["group_members"] > 0
+    assert_same(warehouse, "group_members")
+    assert str(group) not in state_of(warehouse, "group_members")["cursors"]
+    # It can come back.
+    service.put("groups", {"id": group, "name": "again"})
+    assert not warehouse.load("group_members").failed
+    assert_same(warehouse, "group_members")
+
+
+def test_the_interval_of_a_resource_can_be_set(account: Open) -> None:
+    warehouse = account()
+    warehouse.load("group_members", "campaign_subscribers")
+    requests_of_groups(warehouse)
+    warehouse.load("group_members", "campaign_subscribers", refresh_hours={"group_members": 0})
+    windows = [request for request in warehouse.box.requests if "from" in request.params]
+    assert {request.endpoint for request in windows} == {"group_members", "campaign_subscribers"}
+    assert requests_of_groups(warehouse)[0] == groups_of(warehouse)
+    with pytest.raises(ConfigurationError, match="refresh_hours names what has no complete reads"):
+        warehouse.load("groups", refresh_hours={"groups": 1})
+    with pytest.raises(ConfigurationError, match=r"refresh_hours\.profiles"):
+        warehouse.load("profiles", refresh_hours={"profiles": -1})

@@ -208,6 +208,8 @@ class Parent:
         key: Key column of the parent.
         where: Column of the parent and the value that it must have, if only such rows are
             partitions.
+        size: Column of the parent with the number of its rows. If it changes, all of them are read.
+        owns_rows: Whether the rows are deleted if the service no longer lists their parent.
     """
 
     endpoint: str
@@ -215,6 +217,8 @@ class Parent:
     param: str | None = None
     key: str = "id"
     where: tuple[str, str] | None = None
+    size: str | None = None
+    owns_rows: bool = False
 
 
 @dataclass(frozen=True)

@@ -209,6 +209,9 @@ def _loaded_by(endpoint: Endpoint) -> str:
     parts = [f"by {window.cursor}{each}", f"the last {_span(window.lookback)} again"]
     if endpoint.full_read_every:
         parts.append(f"all rows every {_span(endpoint.full_read_every)}")
+        if endpoint.parent and endpoint.parent.size:
+            parent = endpoint.parent
+            parts.append(f"all rows when {parent.endpoint}.{parent.size} has changed")
     return "; ".join(parts)
 
 

@@ -6,7 +6,7 @@ import difflib
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
 from inspect import signature
 from typing import Any, cast, get_args
@@ -204,6 +204,7 @@ def read_settings(
     lookback_hours: Mapping[str, float] | None = None,
     configured: Mapping[str, Sequence[Mapping[str, int | str]]] | None = None,
     whole_read_days: float | None = None,
+    refresh_hours: Mapping[str, float] | None = None,
     scope: str = "",
     only: Mapping[str, str] | None = None,
     privacy: Mapping[str, Any] | None = None,
@@ -214,24 +215,20 @@ def read_settings(
         ConfigurationError: An argument cannot be used.
     """
     windowed = {endpoint.name for endpoint in endpoints if endpoint.incremental}
-    unknown = sorted(set(lookback_hours or {}) - windowed)
-    if unknown:
-        raise ConfigurationError(
-            f"lookback_hours names what has no lookback: {', '.join(unknown)}\n"
-            f"Resources with a lookback: {', '.join(sorted(windowed))}."
-        )
+    refreshed = {endpoint.name for endpoint in endpoints if endpoint.full_read_every}
+    lookback = _spans("lookback_hours", lookback_hours, windowed, "a lookback")
+    refresh = _spans("refresh_hours", refresh_hours, refreshed, "complete reads")
     check_number("page_size", page_size, 1)
     if whole_read_days is not None:
         check_number("whole_read_days", whole_read_days, 0)
-    for name, hours in (lookback_hours or {}).items():
-        check_number(f"lookback_hours.{name}", hours, 0)
     settings = Settings(
         start_date=parse_time(start_date, "start_date") if start_date is not None else None,
         since=parse_time(since, "since") if since else None,
         until=parse_time(until, "until", end=True) if until else None,
         page_size=page_size,
-        lookback={name: timedelta(hours=hours) for name, hours in (lookback_hours or {}).items()},
+        lookback=lookback,
         full_read_every=timedelta(days=whole_read_days) if whole_read_days is not None else None,
+        refresh=refresh,
         configured=configured or {},
         account=account,
         scope=scope,
@@ -250,6 +247,31 @@ def read_settings(
                 "Choose a time that has been."
             )
     return settings
+
+
+def _spans(
+    setting: str, hours: Mapping[str, float] | None, known: Collection[str], what: str
+) -> Mapping[str, timedelta]:
+    """Return resource → time.
+
+    Args:
+        setting: Name of the setting.
+        hours: Resource → hours.
+        known: Resources that it can name.
+        what: What these have.
+
+    Raises:
+        ConfigurationError: A resource is unknown, or its hours are no number.
+    """
+    unknown = sorted(set(hours or {}) - set(known))
+    if unknown:
+        raise ConfigurationError(
+            f"{setting} names what has no {what.removeprefix('a ')}: {', '.join(unknown)}\n"
+            f"Resources with {what}: {', '.join(sorted(known))}."
+        )
+    for name, number in (hours or {}).items():
+        check_number(f"{setting}.{name}", number, 0)
+    return {name: timedelta(hours=number) for name, number in (hours or {}).items()}
 
 
 @configspec

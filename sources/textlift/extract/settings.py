@@ -21,6 +21,7 @@ class Settings:
         lookback: Resource → how far before its cursor to read again; absent for the endpoint's own.
         full_read_every: How often resources whose old rows change are read completely; ``None`` for
             the endpoint's own interval.
+        refresh: Resource → the same, for this resource.
         configured: Resource → the sets of parameters that it is requested with.
         account: Whose rows these are, see :func:`.settings.account_name`. Each has its own state.
         scope: A part of the names of partitions; another scope has other cursors.
@@ -37,6 +38,7 @@ class Settings:
     page_size: int = 1000
     lookback: Mapping[str, timedelta] = field(default_factory=dict)
     full_read_every: timedelta | None = None
+    refresh: Mapping[str, timedelta] = field(default_factory=dict)
     configured: Mapping[str, Sequence[Mapping[str, int | str]]] = field(default_factory=dict)
     account: str = ""
     scope: str = ""

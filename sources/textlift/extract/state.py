@@ -8,6 +8,9 @@ describes::
         cursors:   partition → time of its latest row
         reached:   partition → up to when it was read, with rows or without
         whole_at:  when all rows were read last
+        refreshed: partition → the same, if each partition is read completely for itself
+        due:       partition → when it is to be read completely, if that is before the interval ends
+        sizes:     partition → number of rows that its parent stated then
         packages:  number of packages of an unfinished load
         began:     when it began, if it is a first load
         complete:  an unfinished complete read
@@ -34,6 +37,9 @@ ACCOUNT_HINT = "x-account"
 MAX_COMPLETE_AGE = timedelta(days=7)
 #: Keys of an account's state. Versions that knew of one account only had them at the top.
 _OF_ACCOUNT = ("cursors", "reached", "whole_at", "packages")
+#: Share of an interval by which neighbouring partitions are apart: the golden ratio spreads any
+#: number of them evenly.
+_APART = 0.618034
 
 _ROUND_UP = SECOND - timedelta(microseconds=1)
 
@@ -162,6 +168,67 @@ class CompleteRead:
         return now - self.began >= MAX_COMPLETE_AGE
 
 
+@dataclass
+class Refreshes:
+    """When each partition was read completely.
+
+    Attributes:
+        every: Interval between two complete reads of a partition.
+        times: Partition → when it was read completely last.
+        due: Partition → when it is to be read again, if that is before the interval ends.
+        sizes: Partition → number of rows that its parent stated then.
+        before: When all partitions were read, for versions that stored one time for all.
+    """
+
+    every: timedelta
+    times: dict[str, datetime] = field(default_factory=dict)
+    due: dict[str, datetime] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
+    before: datetime | None = None
+
+    @classmethod
+    def of(cls, state: Mapping[str, Any], every: timedelta) -> Refreshes:
+        """Return those that a state holds."""
+        before = parse_time(state["whole_at"], "whole_at") if "whole_at" in state else None
+        times, due = (_parse_times(state.get(name, {})) for name in ("refreshed", "due"))
+        return cls(every, times, due, dict(state.get("sizes", {})), before)
+
+    def state(self) -> dict[str, Any]:
+        """Return them as they are stored."""
+        times = {"refreshed": _format_times(self.times), "due": _format_times(self.due)}
+        return {**times, "sizes": dict(self.sizes)}
+
+    def is_due(self, partition: str, size: int | None, now: datetime) -> bool:
+        """Return whether to read a partition completely, whose parent states ``size`` rows."""
+        last = self.times.get(partition, self.before)
+        if last is None or self.sizes.get(partition, size) != size:
+            return True
+        return now >= min(last + self.every, self.due.get(partition, now + self.every))
+
+    def forget(self, partition: str) -> None:
+        """Forget a partition."""
+        self.times.pop(partition, None)
+        self.due.pop(partition, None)
+        self.sizes.pop(partition, None)
+
+    def note(self, partition: str, size: int | None, number: int, now: datetime) -> None:
+        """Note that a partition was read completely.
+
+        Args:
+            partition: The partition.
+            size: Number of rows that its parent states.
+            number: Its place in the list of parents.
+            now: When it was read.
+        """
+        self.due.pop(partition, None)
+        if partition not in self.times:
+            # After a first load, the next reads would all be due in the same run.
+            self.due[partition] = now + self.every * (1 - number * _APART % 1)
+        self.times[partition] = now
+        if size is not None:
+            self.sizes[partition] = size
+
+
 def account_state(state: dict[str, Any], account: str) -> dict[str, Any]:
     """Return the part of a resource's state that belongs to an account.
 
@@ -187,7 +254,7 @@ def forget_partition(state: Mapping[str, Any], partition: str) -> None:
     """Remove a partition from a resource's state, so that it is read from the start date again."""
     for part in parts_of_accounts(state):
         for read in (part, *(part[kind] for kind in ("complete", "refresh") if kind in part)):
-            for name in ("cursors", "reached", "lists"):
+            for name in ("cursors", "reached", "lists", "refreshed", "due", "sizes"):
                 read.get(name, {}).pop(partition, None)
             if partition in read.get("done", ()):
                 read["done"].remove(partition)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum, auto
 from typing import Any
 
@@ -27,7 +27,7 @@ from textlift.arrow.pages import (
     latest,
     lost_records,
 )
-from textlift.declare import Endpoint
+from textlift.declare import ColumnType, Endpoint
 from textlift.destinations.stored import Covered
 from textlift.errors import ConfigurationError, ServiceError
 from textlift.extract.fetch import Service
@@ -36,7 +36,13 @@ from textlift.extract.reader import Reader
 from textlift.extract.settings import Settings
 from textlift.extract.slicer import RetentionGap, Slicer
 from textlift.extract.slices import Partition, Slice, SliceRows
-from textlift.extract.state import CompleteRead, Positions, is_full_refresh
+from textlift.extract.state import (
+    CompleteRead,
+    Positions,
+    Refreshes,
+    forget_partition,
+    is_full_refresh,
+)
 from textlift.extract.workers import Workers
 from textlift.privacy.pages import protection
 from textlift.windows import SECOND, Window, format_time, parse_time
@@ -219,6 +225,10 @@ class StreamSync:
         # All rows up to the cursors of a first load were read since it began. Those up to the
         # cursors of any other load may have been read long before.
         self._began = context.now if self._first_load else began
+        self._every = self._interval()
+        self._refreshes = Refreshes.of(state, self._every)
+        self._sizes: dict[str, tuple[int, int | None]] = {}
+        self._gone: dict[str, int | str] = {}
         self._returned = SeenKeys()
         self._passes = 1
         self._found_more = True
@@ -259,18 +269,24 @@ class StreamSync:
                 return read
         return CompleteRead(load_id, self._context.now)
 
+    def _interval(self) -> timedelta:
+        """Return the time between two complete reads."""
+        own, settings = self.endpoint.full_read_every or timedelta(0), self._settings
+        usual = own if settings.full_read_every is None else settings.full_read_every
+        return settings.refresh.get(self.endpoint.name, usual)
+
     def _complete_is_due(self, last: str | None) -> bool:
-        every = self.endpoint.full_read_every
         if not self._settings.is_unlimited:
             return False
         if self._first_load and self.endpoint.sorted_list:
             return True
         # The first load is a complete read itself.
-        if every is None or self._first_load:
+        if self.endpoint.full_read_every is None or self._first_load:
             return False
-        if self._settings.full_read_every is not None:
-            every = self._settings.full_read_every
-        return last is None or self._context.until - parse_time(last, "whole_at") >= every
+        if self._slicer.reads_sets:
+            # Each partition has its own time; they are not known yet.
+            return True
+        return last is None or self._context.until - parse_time(last, "whole_at") >= self._every
 
     @property
     def window(self) -> tuple[datetime, datetime] | None:
@@ -365,10 +381,22 @@ class StreamSync:
         if parent.where:
             column, value = parent.where
             rows = rows.filter(pc.equal(rows[column], value))
-        return [
-            Partition.of(endpoint, {parent.column: key}, scope, **{param: str(key)})
-            for key in dict.fromkeys(rows[parent.key].to_pylist())
-        ]
+        sizes = rows[parent.size].to_pylist() if parent.size else [None] * rows.num_rows
+        found = {
+            key: Partition.of(endpoint, {parent.column: key}, scope, **{param: str(key)})
+            for key in rows[parent.key].to_pylist()
+        }
+        for number, (key, size) in enumerate(zip(rows[parent.key].to_pylist(), sizes)):
+            self._sizes[found[key].name] = (number, size)
+        if parent.owns_rows:
+            self._gone = self._partitions_without_parent(parent.column)
+        return list(found.values())
+
+    def _partitions_without_parent(self, column: str) -> dict[str, int | str]:
+        """Return partition → key of the parent, for parents that the service no longer lists."""
+        is_number = self.endpoint.columns[column].type is ColumnType.BIGINT
+        names = {*self._positions.cursors, *self._refreshes.times} - self._sizes.keys()
+        return {name: int(name) if is_number else name for name in names}
 
     def _slices_of(self, partition: Partition) -> Iterator[Slice]:
         """Yield what to read of a partition in the phase that begins."""
@@ -389,8 +417,16 @@ class StreamSync:
             cursor = self.complete.positions.cursors.get(name)
             position = self.complete.lists.get(name)
             yield from slicer.complete(partition, cursor, position, self.refresh)
-        elif name not in self.complete.done:
+        elif name not in self.complete.done and self._is_due(name):
             yield from slicer.complete(partition, None, None, self.refresh)
+
+    def _is_due(self, partition: str) -> bool:
+        """Return whether a partition is to be read completely."""
+        _, size = self._sizes.get(partition, (0, None))
+        # Without a size, nothing says that rows have left.
+        unknown = size is None and self.endpoint.parent and self.endpoint.parent.size
+        is_due = self._refreshes.is_due(partition, size, self._context.until)
+        return bool(self.refresh or unknown or is_due)
 
     def _look_for_gap(self, partition: Partition) -> None:
         known = [self._positions.known_until(partition.name)]
@@ -445,8 +481,11 @@ class StreamSync:
             # Rows that are still to come can be older.
             return
         self._newest = None
-        if complete and self._slicer.reads_sets and rows.ends_partition:
-            complete.done.append(partition.name)
+        if self._slicer.reads_sets and rows.slice_.window is None and rows.ends_partition:
+            number, size = self._sizes.get(partition.name, (0, None))
+            self._refreshes.note(partition.name, size, number, self._context.until)
+            if complete:
+                complete.done.append(partition.name)
         cursor = positions.cursors.get(partition.name)
         if newest is not None:
             # A row from the future must not move the cursor past rows that can be read now.
@@ -514,11 +553,19 @@ class StreamSync:
                 return None
             undated = bool(self._slicer.reads_undated or self.endpoint.full_read_every)
         values: dict[str, list[Any]] = {name: [only] for name, only in self._settings.only.items()}
-        if self.endpoint.configured or (self.endpoint.parent and not self.refresh):
+        parent = self.endpoint.parent
+        if self.endpoint.configured or (parent and not self.refresh):
+            read = self.complete.done if self._slicer.reads_sets else None
             for partition in self._partitions or ():
-                if partition.name not in self._not_found:
+                if partition.name not in self._not_found and (
+                    read is None or partition.name in read
+                ):
                     for name, value in partition.values.items():
                         values.setdefault(name, []).append(value)
+            if parent:
+                values.setdefault(parent.column, []).extend(self._gone.values())
+                if not values[parent.column]:
+                    return None
         return Covered(self.complete.since, incremental.cursor, window, undated, values)
 
     # State
@@ -540,10 +587,17 @@ class StreamSync:
                 }
             if now:
                 state[name] = {**before, **now}
+        if self._slicer.reads_sets and settings.is_unlimited:
+            state.update(self._refreshes.state())
         if self.complete:
             state[self._kind] = self.complete.state()
-        elif self.endpoint.full_read_every and self._first_load and settings.is_unlimited:
+        elif self._has_one_time and self._first_load and settings.is_unlimited:
             state.setdefault("whole_at", format_time(self._context.until))
+
+    @property
+    def _has_one_time(self) -> bool:
+        """Whether all partitions are read completely at the same time."""
+        return self.endpoint.full_read_every is not None and not self._slicer.reads_sets
 
     def end_package(self, state: dict[str, Any]) -> None:
         """Note in the state whether another package continues this load."""
@@ -568,8 +622,12 @@ class StreamSync:
             reached[name] = max(time, reached.get(name, time))
         self.complete = None
         state.pop(self._kind, None)
-        if self.endpoint.full_read_every:
+        if self._has_one_time:
             state["whole_at"] = format_time(self._context.until)
+        for name in self._gone:
+            self._refreshes.forget(name)
+            cursors.pop(name, None)
+            forget_partition(state, name)
         self.save(state)
 
 

@@ -46,7 +46,13 @@ def stored_cursors(client: Any, pipeline: str, source: str) -> list[Cursor]:
     except DestinationUndefinedEntity:
         return []
     found = [
-        Cursor(name, partition, time, part.get("whole_at"), pipeline)
+        Cursor(
+            name,
+            partition,
+            time,
+            part.get("refreshed", {}).get(partition, part.get("whole_at")),
+            pipeline,
+        )
         for name, resource in resource_states(state or {}, source).items()
         for part in parts_of_accounts(resource)
         for partition, time in part["cursors"].items()

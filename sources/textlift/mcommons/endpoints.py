@@ -602,14 +602,16 @@ ENDPOINTS = (
         not_found_codes=frozenset({INVALID_CAMPAIGN}),
         full_read_every=timedelta(days=7),
     ),
-    # List Group Members, for each group. A member who left is in no window, so each run reads each
-    # group completely. The lists of a member are skipped, because the tables of profiles have them.
+    # List Group Members, for each group. A member who left is in no window, so each group is also read
+    # completely, at an interval and when its size has changed. The lists of a member are skipped,
+    # because the tables of profiles have them.
     Endpoint(
         name="group_members",
         entity="group_member",
         meaning=(
-            "One profile in one group, as of the last run. A member who left the group has no row. "
-            "The columns repeat those of profiles; join on profile_id for the lists of a profile."
+            "One profile in one group. A member who left the group has no row. If as many left as "
+            "joined, the table shows it up to a day late. The columns repeat those of profiles; join on "
+            "profile_id for the lists of a profile."
         ),
         path="group_members",
         rows="group/profile",
@@ -623,7 +625,10 @@ ENDPOINTS = (
         skip=frozenset({"subscriptions", "custom_columns", "clicks", "integrations"}),
         paging=Paging.OPEN,
         page_limit=1000,
-        parent=Parent("groups", param="group_id", column="group_id"),
+        incremental=Incremental("updated_at", lookback=timedelta(hours=1)),
+        time_range=TimeRange("from", "to"),
+        parent=Parent("groups", param="group_id", column="group_id", size="size", owns_rows=True),
+        full_read_every=timedelta(days=1),
         not_found_codes=frozenset({INVALID_GROUP}),
     ),
     # List Groups.

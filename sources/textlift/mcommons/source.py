@@ -57,6 +57,7 @@ def mcommons_source(
     page_size: int = PAGE_SIZE,
     lookback_hours: dict[str, float] | None = None,
     whole_read_days: float | None = None,
+    refresh_hours: dict[str, float] | None = None,
     fundraising_ids: list[int] | None = None,
     mdata_entries: list[dict[str, Any]] | None = None,
     privacy: dict[str, str] | None = None,
@@ -83,9 +84,10 @@ def mcommons_source(
         page_size: Rows on a page, up to 1000. An endpoint with a lower limit uses its own limit.
         lookback_hours: Resource → lookback in hours: the time before its cursor that each run reads
             again.
-        whole_read_days: Interval in days at which all profiles, and all subscribers of each
-            campaign, are read again. This finds changes and deletions that no window finds. 0 means
-            in every run.
+        whole_read_days: Interval in days at which all profiles, subscribers of each campaign and
+            members of each group are read again. This finds changes and deletions that no window
+            finds. 0 means in every run. The default is 7, and 1 for members.
+        refresh_hours: Resource → the same interval in hours, for this resource.
         fundraising_ids: Ids of the fundraising campaigns for ``donation_summaries``.
         mdata_entries: Requests for ``mdata_entries``: tables with ``mdata_id`` and ``input``.
         privacy: What is hashed, shortened or left out: a kind of personal data, a table or a column
@@ -122,6 +124,7 @@ def mcommons_source(
         isolate_failures=isolate_failures,
         account=account_name(base_url, company),
         whole_read_days=whole_read_days,
+        refresh_hours=refresh_hours,
         privacy=privacy,
     )
     client = Client(

@@ -71,6 +71,7 @@ def mobiniti_source(
     page_size: int = PAGE_SIZE,
     lookback_hours: dict[str, float] | None = None,
     whole_read_days: float | None = None,
+    refresh_hours: dict[str, float] | None = None,
     webhooks: WebhookSettings = dlt.config.value,
     privacy: dict[str, str] | None = None,
     schema_contract: str | dict[str, str] | None = None,
@@ -98,6 +99,7 @@ def mobiniti_source(
             again.
         whole_read_days: Interval in days at which all contacts are read again. This finds deleted
             contacts. 0 means in every run.
+        refresh_hours: Resource → the same interval in hours, for this resource.
         webhooks: Storage of the webhooks, see :class:`.WebhookSettings`.
         privacy: What is hashed, shortened or left out: a kind of personal data, a table or a column
             → an action, see :class:`.Action`.
@@ -130,6 +132,7 @@ def mobiniti_source(
         # Without the token: an account can have several, and its ids are unique at the service.
         account=account_name(base_url),
         whole_read_days=whole_read_days,
+        refresh_hours=refresh_hours,
         privacy=privacy,
     )
     client = Client(
