@@ -22,7 +22,7 @@ from typing import Any
 
 from bench.posts import post_all
 from bench.report import DOCUMENT, render
-from bench.server import COMPANY, PROJECT, START, TOKEN, Server
+from bench.server import COMPANY, PAGE_ROWS, PROJECT, START, TOKEN, Server
 
 Figures = dict[str, Any]
 
@@ -32,6 +32,8 @@ CROWD = 500_000
 #: Profiles of the account for runs with nothing new, as many as in ``make demo``.
 LIVING = 2_000
 LATENCIES = (0.0, 0.3)
+#: Way and seconds of a request: how close a load comes to what a latency requires.
+WAITS = (("textlift", 0.0), ("textlift", 0.3), ("textlift", 1.0), ("textlift_80", 1.0))
 #: Number of runs of textlift and lxml, which are fast. The other ways run once.
 TIMES = 5
 #: Posts to the receiver of webhooks, and connections that they come over.
@@ -63,6 +65,20 @@ def compare(kind: str, size: int) -> Figures:
             results += floor
         parts = [measure("parts", kind, server, latency, rows) for latency in LATENCIES]
     return {"kind": kind, "rows": rows, "results": results, "parts": parts}
+
+
+def latency(kind: str, size: int) -> Figures:
+    """Load the same rows at each latency and number of requests at a time."""
+    with Server(kind, size) as server:
+        rows = run("survey", kind, server)["rows"]
+        runs = [
+            min(
+                (measure(way, kind, server, seconds, rows) for _ in range(2)),
+                key=lambda figures: figures["seconds"],
+            )
+            for way, seconds in WAITS
+        ]
+    return {"pages": size / PAGE_ROWS, "waits": runs}
 
 
 def many() -> Figures:
@@ -191,6 +207,10 @@ SCENARIOS: dict[str, Callable[[], Figures]] = {
     **{
         f"{kind}-{size}": partial(compare, kind, size)
         for size in SIZES
+        for kind in ("profiles", "outgoing_messages")
+    },
+    **{
+        f"latency-{kind}": partial(latency, kind, 200_000)
         for kind in ("profiles", "outgoing_messages")
     },
     f"profiles-{MANY}": many,

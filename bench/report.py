@@ -23,6 +23,8 @@ NAMES = {
     "parsons": "Parsons",
     "lxml": "lxml, the tree alone",
 }
+#: Way of textlift → requests at a time.
+AT_A_TIME = {"textlift": 16, "textlift_80": 80}
 UNFINISHED = "not finished"
 
 HEAD = """\
@@ -66,6 +68,10 @@ are those that threads computed, all threads together; the rest is theirs to wai
 for a core. What dlt and DuckDB do is in dlt's steps: extract is everything up to the files that dlt
 keeps, so it holds the other parts.
 
+The least time at a latency is what the pages of 1,000 rows take if as many requests as may be under
+way always are; with 300 ms, and with 80 at a time, it is the time without latency if that is longer.
+Each is the better of two runs. A probe requests one row, to find out if a page has any.
+
 A run with nothing new is that of `pipelines/mcommons.py` for all resources, from the start of the
 process to its end, against a sandbox with 2,000 profiles that was in use until the benchmark began,
 and was loaded before; the best of 5. Its requests are to be one for each list and for each window of
@@ -93,7 +99,8 @@ def render(figures: Figures) -> str:
     """Return the document, with the sections for which there are figures."""
     sections = [_head(), _targets(figures)]
     sections += [_comparison(found) for found in figures.values() if "results" in found]
-    sections += [_parts(figures), _steps(figures), _others(figures), _webhooks(figures)]
+    sections += [_waits(figures), _parts(figures), _steps(figures)]
+    sections += [_others(figures), _webhooks(figures)]
     sections += [METHOD.format(columns=COLUMNS)]
     return "\n".join(section for section in sections if section)
 
@@ -188,6 +195,52 @@ def _number(
     return measured
 
 
+def _wait(figures: Figures, kind: str, way: str, latency: float) -> Figures | None:
+    """Return the figures of a load at a latency, with the ratio of its time to the least possible.
+
+    That is the time of its pages at the latency, or the time without latency if that is longer.
+    """
+    found = figures.get(f"latency-{kind}")
+    if not found:
+        return None
+    runs = {(run["way"], run["latency"]): run for run in found["waits"]}
+    run, free = runs[way, latency], runs["textlift", 0.0]
+    bound = found["pages"] / AT_A_TIME[way] * latency
+    least = bound if latency == 1.0 and way == "textlift" else max(bound, free["seconds"])
+    return {**run, "ratio": run["seconds"] / least, "each": _requests(run) / found["pages"]}
+
+
+def _at_latency(
+    kind: str, way: str, latency: float, key: str, most: float
+) -> Callable[[Figures], tuple[str, bool] | None]:
+    """Return a function for the ratio, or the requests for each page, of a load at a latency."""
+
+    def measured(figures: Figures) -> tuple[str, bool] | None:
+        found = _wait(figures, kind, way, latency)
+        return (f"{found[key]:.2f}", found[key] <= most) if found else None
+
+    return measured
+
+
+def _latency_targets(kind: str, each: float) -> tuple[Target, ...]:
+    """Return the targets of a kind of rows at latencies; ``each`` are requests for each page."""
+    rows = f"200,000 {kind.replace('_', ' ')}"
+    first = Target(
+        f"{rows}, requests for each page",
+        f"≤ {each}",
+        _at_latency(kind, "textlift", 1.0, "each", each),
+    )
+    waits = (("textlift", 1.0, 1.5), ("textlift", 0.3, 1.3), ("textlift_80", 1.0, 1.6))
+    return first, *(
+        Target(
+            f"{rows} at {latency:g} s a request, {AT_A_TIME[way]} at a time, against the least time",
+            f"≤ {most} times",
+            _at_latency(kind, way, latency, "ratio", most),
+        )
+        for way, latency, most in waits
+    )
+
+
 def _requests(figures: Figures) -> int:
     return sum(_by_endpoint(figures))
 
@@ -270,6 +323,8 @@ TARGETS = (
             lambda found: found["deepest"] <= 100,
         ),
     ),
+    *_latency_targets("profiles", 1.25),
+    *_latency_targets("outgoing_messages", 1.15),
 )
 
 
@@ -331,6 +386,28 @@ def _steps(figures: Figures) -> str:
 
 
 STEPS = ("extract", "normalize", "load")
+
+
+def _waits(figures: Figures) -> str:
+    lines = []
+    for kind in ("profiles", "outgoing_messages"):
+        for run in figures.get(f"latency-{kind}", {}).get("waits", ()):
+            found = _wait(figures, kind, run["way"], run["latency"])
+            assert found
+            lines.append(
+                (
+                    kind,
+                    f"{1000 * run['latency']:g} ms",
+                    f"{AT_A_TIME[run['way']]}",
+                    f"{run['seconds']:.1f}",
+                    f"{found['ratio']:.2f}",
+                    f"{_requests(run)}",
+                    f"{found['each']:.2f}",
+                    f"{run['probes']}",
+                )
+            )
+    head = ("200,000", "a request", "at a time", "seconds", "times the least", "requests")
+    return _section("Latency", (*head, "for each page", "probes"), lines)
 
 
 def _others(figures: Figures) -> str:

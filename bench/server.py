@@ -196,7 +196,7 @@ class Server:
     def calls(self) -> dict[str, Any]:
         """Return the counts since `begin`.
 
-        These are `requests` by endpoint, `questions` by endpoint (distinct requests, ignoring
+        These are `requests` by endpoint, `probes` (requests for one row), `questions` by endpoint (distinct requests, ignoring
         window and page), the `deepest` page of 1,000 rows, and the number of responses that were
         `made` and not served from memory.
         """
@@ -254,6 +254,7 @@ def _calls(requests: list[Request]) -> dict[str, Any]:
     return {
         "requests": Counter(request.endpoint for request in requests),
         "questions": Counter(endpoint for endpoint, *_ in questions),
+        "probes": sum(request.params.get("limit") == "1" for request in requests),
         "deepest": max(map(_depth, requests), default=0),
     }
 

@@ -57,6 +57,28 @@ def test_what_was_given_up_took_longer_than_is_known() -> None:
     assert "| more than 1800.0 | less than 111 | more than 9 |  | 21 |" in text
 
 
+def test_a_load_at_a_latency_is_held_against_what_its_pages_require() -> None:
+    def waited(way: str, latency: float, seconds: float) -> dict[str, Any]:
+        return result(way, seconds, latency, requests={"profiles": 250}, probes=5)
+
+    waits = [
+        waited("textlift", 0.0, 8),
+        waited("textlift", 0.3, 10.4),
+        waited("textlift", 1.0, 18.75),
+        waited("textlift_80", 1.0, 12.9),
+    ]
+    text = render({"latency-profiles": {"pages": 200, "waits": waits}})
+    verdicts = [
+        line.rsplit("|", 3)[1:3] for line in text.splitlines() if line.startswith("| 200,000 prof")
+    ]
+    assert verdicts == [
+        [" 1.25 ", " met "],
+        [" 1.50 ", " met "],
+        [" 1.30 ", " met "],
+        [" 1.61 ", " **not met** "],
+    ]
+
+
 def test_many_profiles_are_held_against_few() -> None:
     many = result("textlift", 111, megabytes=400)
     text = render({**compared(result("textlift", 10)), "profiles-2000000": many})
