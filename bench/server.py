@@ -20,8 +20,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from textlift.sandbox import Request, Response, Sandbox
+from textlift.sandbox.clock import Clock
 from textlift.sandbox.mcommons import LISTS, MobileCommons
 from textlift.sandbox.server import Service
+from textlift.sandbox.service import Route
 from textlift.sandbox.tables import DAY, Row
 from textlift.sandbox.xml import MARK, Element, text
 
@@ -36,6 +38,8 @@ COLUMNS = 8
 #: Start and end of the accounts with few rows.
 EMPTY_START, EMPTY_NOW = "2010-01-01T00:00:00Z", "2025-01-01T00:00:00Z"
 CROWDED_DAY = "2018-06-05T00:00:00Z"
+#: Groups of the account for hourly runs, and profiles that change between two of them.
+GROUPS, CHANGED = 50, 500
 SECOND = timedelta(seconds=1)
 #: Profiles of the account that sample rows come from.
 SAMPLES = 1000
@@ -87,10 +91,8 @@ class Even(MobileCommons):
         self._total, self._seconds = count, seconds
         self._begin = datetime.fromisoformat(begin.replace("Z", "+00:00"))
         cursor = str(small.tables[listed.table].cursor)
-        samples = _Samples(small.rows(listed.table), listed.element, cursor, self._time)
-        self.routes = {
-            endpoint: replace(listed, element=samples, parent=None, keep=None, show=None)
-        }
+        samples = _Samples(small.rows(listed.table), listed.element, cursor, self._row)
+        self.routes = self._routes(endpoint, samples)
         super().__init__(empty=True, now=NOW)
 
     def select(
@@ -104,8 +106,13 @@ class Even(MobileCommons):
         first = self._before(since) if since else 0
         return range(first, self._before(until + SECOND) if until else self._total)
 
-    def _time(self, number: int) -> datetime:
-        return self._begin + timedelta(seconds=number * self._seconds // self._total)
+    def _routes(self, endpoint: str, element: Element) -> dict[str, Route]:
+        listed = LISTS[endpoint]
+        return {endpoint: replace(listed, element=element, parent=None, keep=None, show=None)}
+
+    def _row(self, number: int) -> tuple[int, datetime]:
+        """Return the id and the time of a row."""
+        return 1 + number, self._begin + timedelta(seconds=number * self._seconds // self._total)
 
     def _before(self, time: datetime) -> int:
         """Return the number of rows before a time."""
@@ -113,14 +120,61 @@ class Even(MobileCommons):
         return -(-elapsed * self._total // self._seconds)
 
 
+class Hourly(Even):
+    """Profiles up to now, and groups that have each of them once. Some profiles change later."""
+
+    def __init__(self, count: int) -> None:
+        """Create `count` profiles, spread evenly over a year."""
+        begin = datetime.now(timezone.utc) - timedelta(days=365)
+        super().__init__("profiles", count, begin.isoformat(), 364 * DAY)
+        self._clock = Clock(None)
+        self._changed: datetime | None = None
+        for number in range(GROUPS):
+            self.put("groups", {"id": 1 + number, "name": "#", "size": count // GROUPS})
+
+    def _routes(self, endpoint: str, element: Element) -> dict[str, Route]:
+        members = replace(LISTS["group_members"], element=element, keep=None, show=None)
+        others = {"groups": LISTS["groups"], "group_members": members}
+        return {**super()._routes(endpoint, element), **others}
+
+    def change(self) -> None:
+        """Change some profiles; they are listed with their new times too."""
+        self._changed = self.now()
+
+    def select(
+        self,
+        name: str,
+        parent: int | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> Any:
+        """Return the numbers of the profiles in a window, or in a group."""
+        if name != "profiles":
+            return MobileCommons.select(self, name, parent, since, until)
+        rows = super().select(name, None, since, until)
+        if self._changed and since and (until is None or since <= self._changed <= until):
+            rows = [*rows, *range(self._total, self._total + CHANGED)]
+        return [row for row in rows if row % GROUPS == parent - 1] if parent else rows
+
+    def _row(self, number: int) -> tuple[int, datetime]:
+        if number < self._total:
+            return super()._row(number)
+        assert self._changed
+        return 1 + (number - self._total) * (self._total // CHANGED), self._changed
+
+
 class _Samples(Element):
     """An element that prints a row by its number: a sample row with a new id and time."""
 
     def __init__(
-        self, rows: list[Row], element: Element, cursor: str, time: Callable[[int], datetime]
+        self,
+        rows: list[Row],
+        element: Element,
+        cursor: str,
+        of: Callable[[int], tuple[int, datetime]],
     ) -> None:
         super().__init__(element.name)
-        self._time = time
+        self._of = of
         self._parts: list[list[str]] = []
         for row in rows:
             # No text contains \x01 or a number this large, so they mark the time and the id. Their
@@ -132,7 +186,8 @@ class _Samples(Element):
     def __call__(self, number: Any) -> str:
         """Return the text of a row."""
         start, middle, end = self._parts[number % len(self._parts)]
-        return f"{start}{1 + number}{middle}{text(self._time(number))}{end}"
+        key, time = self._of(number)
+        return f"{start}{key}{middle}{text(time)}{end}"
 
 
 def _profiles(count: int) -> Service:
@@ -166,12 +221,17 @@ def _living(count: int) -> Service:
     return Remembered(MobileCommons(profiles=count, start=START, now=now))
 
 
+def _hourly(count: int) -> Service:
+    return Hourly(count)
+
+
 ACCOUNTS: dict[str, Callable[[int], Service]] = {
     "profiles": _profiles,
     "outgoing_messages": _messages,
     "crowded": _crowded,
     "empty": _empty,
     "living": _living,
+    "hourly": _hourly,
 }
 
 
@@ -192,6 +252,10 @@ class Server:
     def begin(self, latency: float) -> None:
         """Set the latency of each request in seconds, and reset the counts of requests."""
         self._ask(latency)
+
+    def change(self) -> None:
+        """Change some profiles of the account for hourly runs."""
+        self._ask("change")
 
     def calls(self) -> dict[str, Any]:
         """Return the counts since `begin`.
@@ -235,7 +299,11 @@ def main(account: str, size: int) -> None:
         print(json.dumps(box.url), flush=True)
         for line in sys.stdin:
             latency = json.loads(line)
-            if latency is not None:
+            if latency == "change":
+                assert isinstance(service, Hourly)
+                service.change()
+                print("null", flush=True)
+            elif latency is not None:
                 box.latency = latency
                 box.requests.clear()
                 made = getattr(service, "made", 0)

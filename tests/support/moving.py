@@ -243,6 +243,7 @@ def _read_while_it_moves(
         nothing = [Sample(0, 1, np.empty(0))]
         density = Density(window, nothing, random.randrange(1, 12), True, wanted=4)
         density.is_sure = random.random() < 0.5
+    stated = random.choice([None, len(listing.rows), random.randrange(2 * _MOST_ROWS)])
     answers = 2 + 2 * len(listing.rows) // _LIMIT
     moments = sorted(random.randrange(answers) for _ in range(random.randrange(1, 5)))
     # A sent message keeps its date, and a click its place, so both lists only grow.
@@ -256,7 +257,7 @@ def _read_while_it_moves(
 
     try:
         return read(
-            listing, lambda: plan_for(endpoint, size, window, density), size, random, change
+            listing, lambda: plan_for(endpoint, size, window, density, stated), size, random, change
         )
     except ServiceError as error:
         if "keep changing" in str(error):

@@ -392,6 +392,7 @@ class OverlapPlan(Plan):
 
     Args:
         density: Of the larger window that the window is a part of.
+        rows: Number of rows that there may be.
     """
 
     def __init__(
@@ -402,11 +403,13 @@ class OverlapPlan(Plan):
         keyed: bool = True,
         settled: bool = False,
         density: Density | None = None,
+        rows: int | None = None,
     ) -> None:
         super().__init__(paging, size, window, keyed, settled)
         assert size.limit is not None
         self._spans = _spans(size.limit)
-        self._expected = self._pages_in(density.expected(window)) if density and window else 1
+        extent = density.expected(window) if density and window else (rows or 0) / size.limit
+        self._expected = self._pages_in(extent)
         sure = self._expected if density is None or density.is_sure else density.trusted
         self._first = [self._request(n) for n in range(1, min(sure, self._expected) + 1)]
         if sure < self._expected and self._splittable and paging is Paging.OPEN:
@@ -881,7 +884,11 @@ class Budget:
 
 
 def plan_for(
-    endpoint: Endpoint, size: PageSize, window: Window | None, density: Density | None = None
+    endpoint: Endpoint,
+    size: PageSize,
+    window: Window | None,
+    density: Density | None = None,
+    rows: int | None = None,
 ) -> Plan:
     """Return the plan for a window of an endpoint.
 
@@ -890,13 +897,14 @@ def plan_for(
         size: What is known of its pages.
         window: The window; ``None`` if it has no bounds.
         density: Of the larger window that this one is a part of.
+        rows: Number of rows that there may be.
     """
     paging, keyed, settled = endpoint.paging, not endpoint.identity, endpoint.settled
     shortest = _SHORTEST_OVERLAPPING if window and window.splittable else _SHORTEST_ANYWHERE
     overlaps = size.is_kept and not size.is_fixed and (size.limit or 0) >= shortest
     if paging is Paging.LINKED or not overlaps:
         return SequencePlan(paging, size, window, keyed, settled)
-    return OverlapPlan(paging, size, window, keyed, settled, density)
+    return OverlapPlan(paging, size, window, keyed, settled, density, rows)
 
 
 class _Spans:

@@ -147,7 +147,7 @@ def _plan_of(
     # If pages have another size than requested, no place in the list is known: all of it is read.
     if slice_.list_part and size.is_kept:
         return SortedPlan(endpoint.paging, size, slice_.list_part, before)
-    return plan_for(endpoint, size, slice_.window, density)
+    return plan_for(endpoint, size, slice_.window, density, slice_.size)
 
 
 class _KeptPages:

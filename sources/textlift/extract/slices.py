@@ -53,6 +53,7 @@ class Slice:
         params: Further parameters.
         fallback_window: The window to request if the service refuses ``window``.
         list_part: The part of a sorted list to read, for services without windows.
+        size: Number of rows that the parent states; it can be wrong.
     """
 
     partition: Partition = Partition()
@@ -60,6 +61,7 @@ class Slice:
     params: Mapping[str, str] = field(default_factory=dict)
     fallback_window: Window | None = None
     list_part: ListPart | None = None
+    size: int | None = None
 
     def __str__(self) -> str:
         parts = (self.partition, self.window, self.list_part)

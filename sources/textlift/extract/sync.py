@@ -352,10 +352,15 @@ class StreamSync:
 
     def _begin_phase(self, phase: _Phase, partitions: Sequence[Partition]) -> Sequence[Slice]:
         self._phase = phase
-        slices = [each for one in partitions for each in self._slices_of(one)]
+        slices = [self._sized(each) for one in partitions for each in self._slices_of(one)]
         starts = [each.window.start for each in slices if each.window]
         self.start = min([*starts, *([self.start] if self.start else [])], default=None)
         return slices
+
+    def _sized(self, slice_: Slice) -> Slice:
+        """Return a slice with the number of rows that its parent states for all of its rows."""
+        _, size = self._sizes.get(slice_.partition.name, (0, None))
+        return slice_ if slice_.window or size is None else replace(slice_, size=size)
 
     def _compare_with_retention(self) -> None:
         never_read = not (self._positions.cursors or self._positions.reached)
