@@ -16,6 +16,7 @@ _COMMANDS = {
     "demo": ("textlift.cli.demo", "load invented data of every service into a local DuckDB file"),
     "load": ("textlift.cli.command", "load what is new at a service into a warehouse"),
     "check": ("textlift.cli.check", "test the credentials and the destination; load nothing"),
+    "models": ("textlift.cli.models", "build models for analysts from the loaded tables, with dbt"),
     "webhooks": ("textlift.cli.webhooks", "receive what a service posts, until it is loaded"),
     "state": ("textlift.cli.state", "list the cursors and the recent runs; reset a cursor"),
     "sandbox": ("textlift.sandbox.command", "serve an invented account over HTTP"),

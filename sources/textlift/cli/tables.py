@@ -6,11 +6,13 @@ import argparse
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as Grid
 
+from textlift.declare import Column, ColumnType
 from textlift.dictionary import Table, all_tables
 from textlift.registry import SERVICES, endpoints_of, job_of
 
@@ -26,6 +28,43 @@ path, and an unlisted list becomes a table. A table from which a run has deleted
 column, `_deleted`, which is always NULL."""
 
 
+#: The dbt package.
+PACKAGE = Path(__file__).parents[1] / "dbt"
+#: dlt's own table of a dataset, with one row for each load package. It tells how fresh the others are.
+_LOADS = Table(
+    name="_dlt_loads",
+    meaning="One load package, which dlt has committed.",
+    loaded_by="",
+    key=("load_id",),
+    columns={
+        "load_id": Column(ColumnType.TEXT, "Id of the load package"),
+        "schema_name": Column(ColumnType.TEXT, "Name of dlt's schema"),
+        "status": Column(ColumnType.BIGINT, "Always 0: complete"),
+        "inserted_at": Column(ColumnType.TIMESTAMP, "When the load package was committed, UTC"),
+        "schema_version_hash": Column(ColumnType.TEXT, "Version of dlt's schema"),
+    },
+)
+_DBT_HEAD = """\
+# textlift tables {service} --format dbt > dbt/models/staging/{service}/{service}.yml
+# writes this file; do not edit it.
+version: 2
+
+sources:
+  - name: {service}
+    description: {description}
+    database: "{{{{ var('textlift_database') or target.database }}}}"
+    schema: "{{{{ var('textlift_{service}_schema') }}}}"
+    loader: dlt
+    tables:"""
+_DBT_FRESHNESS = """\
+        config:
+          enabled: "{{{{ '{service}' in var('textlift_services') }}}}"
+          loaded_at_field: inserted_at
+          freshness:
+            warn_after: {{count: 1, period: day}}
+            error_after: {{count: 3, period: day}}"""
+
+
 def main(argv: Sequence[str]) -> int:
     """Print the tables and columns of one service or of all, and return the exit code."""
     parser = argparse.ArgumentParser(
@@ -35,8 +74,10 @@ def main(argv: Sequence[str]) -> int:
     )
     parser.add_argument("service", nargs="?", choices=SERVICES, help="default: all services")
     parser.add_argument("--personal", action="store_true", help="personal columns only")
-    parser.add_argument("--format", choices=("text", "markdown", "json"), default="text")
+    parser.add_argument("--format", choices=("text", "markdown", "json", "dbt"), default="text")
     options = parser.parse_args(argv)
+    if options.format == "dbt" and (options.personal or not options.service):
+        parser.error("--format dbt is of all columns of one service; name it")
     services = [options.service] if options.service else SERVICES
     tables = {service: all_tables(endpoints_of(service)) for service in services}
     if options.personal:
@@ -45,6 +86,8 @@ def main(argv: Sequence[str]) -> int:
         print("\n".join(_personal_lines(tables)) if options.personal else as_markdown(tables))
     elif options.format == "json":
         print(as_json(tables))
+    elif options.format == "dbt":
+        print(as_dbt(options.service, tables[options.service]))
     else:
         _print(tables)
     return 0
@@ -81,6 +124,38 @@ def as_json(tables: Mapping[str, Sequence[Table]]) -> str:
         for service, each in tables.items()
     }
     return json.dumps(document, indent=2, ensure_ascii=False)
+
+
+def as_dbt(service: str, tables: Sequence[Table]) -> str:
+    """Return YAML for dbt: the tables as sources, and the staging models of the package."""
+    return "\n".join(_dbt_lines(service, [*tables, _LOADS]))
+
+
+def _dbt_lines(service: str, tables: Sequence[Table]) -> Iterator[str]:
+    yield _DBT_HEAD.format(service=service, description=_quoted(job_of(service).title))
+    for table in tables:
+        yield f"      - name: {table.name}"
+        yield f"        description: {_quoted(table.meaning)}"
+        if table is _LOADS:
+            yield _DBT_FRESHNESS.format(service=service)
+        yield f"        columns: &{table.name}"
+        for name, column in table.columns.items():
+            yield f"          - name: {name}"
+            yield f"            description: {_quoted(column.meaning)}"
+            yield f"            data_type: {column.type.name.lower()}"
+    yield "\nmodels:"
+    staged = {path.stem for path in (PACKAGE / "models" / "staging" / service).glob("*.sql")}
+    for table in tables:
+        model = f"stg_{service}__{table.name.lstrip('_')}"
+        if model in staged:
+            yield f"  - name: {model}"
+            yield f"    description: {_quoted(table.meaning)}"
+            yield f"    columns: *{table.name}"
+
+
+def _quoted(text: str) -> str:
+    """Return a text as a string of YAML, which a string of JSON is."""
+    return json.dumps(text, ensure_ascii=False)
 
 
 def as_markdown(tables: Mapping[str, Sequence[Table]]) -> str:

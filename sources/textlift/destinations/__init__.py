@@ -8,10 +8,10 @@ from dlt.common.destination import Destination
 
 from textlift.destinations._check import check, checked, installed, reason
 from textlift.destinations._contents import contents
-from textlift.destinations._duckdb import duckdb, is_locked
+from textlift.destinations._duckdb import duckdb, is_locked, turn
 from textlift.destinations._lakes import filesystem
 
-__all__ = ["check", "checked", "contents", "destination", "is_locked", "reason"]
+__all__ = ["check", "checked", "contents", "destination", "is_locked", "reason", "turn"]
 
 
 def destination(name: str, **settings: Any) -> Destination[Any, Any]:

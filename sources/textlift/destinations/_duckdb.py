@@ -24,7 +24,8 @@ from __future__ import annotations
 import glob
 import os
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -119,6 +120,17 @@ class _Turn:
             self._connections -= 1
             if not self._connections:
                 self._lock.release()
+
+
+@contextmanager
+def turn(file: str) -> Iterator[None]:
+    """Hold the right to open a DuckDB file, for another process that this one starts."""
+    held = _Turn.with_file(file)
+    held.begin()
+    try:
+        yield
+    finally:
+        held.end()
 
 
 class _SqlClient(DuckDbSqlClient):

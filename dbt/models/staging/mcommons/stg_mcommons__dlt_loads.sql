@@ -1,0 +1,1 @@
+{{ textlift.stage('mcommons', '_dlt_loads') }}

@@ -1,0 +1,1 @@
+{{ textlift.stage('mcommons', 'incoming_messages') }}

@@ -1,0 +1,1 @@
+{{ textlift.stage('mcommons', 'profiles__custom_columns') }}

@@ -1,0 +1,1 @@
+{{ textlift.stage('messangi', '_dlt_loads') }}

@@ -1,0 +1,1 @@
+{{ textlift.stage('mgage', '_dlt_loads') }}

@@ -1,0 +1,1 @@
+{{ textlift.stage('mobiniti', 'campaigns') }}

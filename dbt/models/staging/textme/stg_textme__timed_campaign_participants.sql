@@ -1,0 +1,1 @@
+{{ textlift.stage('textme', 'timed_campaign_participants') }}

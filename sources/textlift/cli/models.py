@@ -1,0 +1,243 @@
+"""``textlift models``: build the models for analysts from the loaded tables, with dbt.
+
+dlt's runner of dbt packages is not used. It writes into the folder of the package, which can be
+read-only; its profile of DuckDB installs extensions from the internet; its profile of PostgreSQL knows
+neither sockets nor certificates; and it starts dbt four times for what ``dbt build`` does at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from dlt import Pipeline
+from dlt.common import logger
+from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
+from dlt.destinations.impl.postgres.configuration import PostgresCredentials
+
+from textlift.cli import command
+from textlift.cli.tables import PACKAGE
+from textlift.destinations import checked, turn
+from textlift.errors import ConfigurationError, DestinationFailed, quote
+from textlift.load.loading import alone
+from textlift.registry import SERVICES
+
+#: Schema of the models.
+DATASET = "texting"
+#: Variable by which dbt gets a password. dbt keeps variables with this prefix out of its messages.
+_PASSWORD = "DBT_ENV_SECRET_TEXTLIFT_PASSWORD"
+#: Settings of a connection to PostgreSQL that both dlt and dbt know.
+_POSTGRES_OPTIONS = ("sslmode", "sslcert", "sslkey", "sslrootcert")
+#: Attempts to open a DuckDB file; the pauses between them double, so about a minute.
+_ATTEMPTS = 6
+_BAD = ("error", "fail", "runtime error")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Build the models, test them, and print what was built.
+
+    Returns:
+        The exit code: 0 built; 1 a model or a test failed; 2 usage or configuration.
+    """
+    options = _parse(argv)
+    return command.run_private(lambda: _run(options))
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="textlift models",
+        description=f"Build the models for analysts in the schema {DATASET}, from the tables of all "
+        "loaded services or of some, and test them. Run this after a load.",
+    )
+    parser.add_argument(
+        "services",
+        nargs="*",
+        metavar="SERVICE",
+        type=_service,
+        help="model only these services; rows of the others leave the models",
+    )
+    parser.add_argument(
+        "--destination",
+        choices=("duckdb", "postgres"),
+        default="duckdb",
+        help="dlt destination (default: duckdb); for others, use the package in a dbt project",
+    )
+    parser.add_argument(
+        "--sandbox", action="store_true", help=f"model the tables in {command.SANDBOX_FILE}"
+    )
+    parser.add_argument(
+        "--full-refresh", action="store_true", help="build the incremental models anew, too"
+    )
+    parser.add_argument(
+        "--vars",
+        metavar="JSON",
+        type=json.loads,
+        default={},
+        help="variables of the dbt package, for example "
+        '\'{"textlift_custom_columns": ["Language"]}\'',
+    )
+    options = parser.parse_args(argv)
+    if options.sandbox and options.destination != "duckdb":
+        parser.error("--sandbox models a DuckDB file of its own; leave --destination out")
+    return options
+
+
+def _service(name: str) -> str:
+    # With nargs="*", argparse compares its default, too, with choices.
+    if name not in SERVICES:
+        raise argparse.ArgumentTypeError(f"{name} is none of {', '.join(SERVICES)}")
+    return name
+
+
+def _run(options: argparse.Namespace) -> int:
+    if not find_spec("dbt"):
+        raise ConfigurationError(
+            "textlift models needs dbt, which is not installed.\n"
+            "Install it: pip install 'textlift[dbt]'."
+        )
+    target = argparse.Namespace(
+        destination=options.destination, dataset=DATASET, sandbox=options.sandbox
+    )
+    pipeline = command.open_pipeline("models", target)
+    services = options.services or _loaded(pipeline, options.vars)
+    if not services:
+        raise ConfigurationError(
+            f"{pipeline.destination.destination_name} holds no tables of a service.\n"
+            "Load one first: textlift load --help"
+        )
+    client: Any = pipeline.destination_client()
+    credentials = client.config.credentials
+    with ExitStack() as opened:
+        opened.enter_context(alone(pipeline))
+        folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="textlift-dbt-")))
+        if isinstance(credentials, DuckDbCredentials):
+            opened.enter_context(turn(str(credentials.database)))
+        variables = {**options.vars, "textlift_services": list(services)}
+        results = _build(folder, credentials, variables, options.full_refresh)
+    return _report(pipeline, results)
+
+
+def _loaded(pipeline: Pipeline, variables: Mapping[str, Any]) -> list[str]:
+    """Return the services that have tables in the destination."""
+    with checked(pipeline) as client:
+        rows = client.sql_client.execute_sql(
+            "SELECT DISTINCT table_schema FROM information_schema.tables "
+            "WHERE table_name = '_dlt_loads'"
+        )
+    schemas = {schema for (schema,) in rows}
+    return [name for name in SERVICES if variables.get(f"textlift_{name}_schema", name) in schemas]
+
+
+def _build(
+    folder: Path, credentials: Any, variables: Mapping[str, Any], full_refresh: bool
+) -> list[dict[str, Any]]:
+    """Run dbt in a process of its own, so that its connections and its memory end with it.
+
+    Returns the results of the models and tests, as dbt writes them.
+
+    Raises:
+        DestinationFailed: dbt could not start to build.
+    """
+    output, password = _output(credentials)
+    profiles = {"textlift": {"target": "textlift", "outputs": {"textlift": output}}}
+    # JSON is YAML.
+    (folder / "profiles.yml").write_text(json.dumps(profiles), encoding="utf-8")
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "dbt.cli.main", "--quiet", "--no-use-colors"),
+            *("--no-send-anonymous-usage-stats", "--log-level-file", "none"),
+            *("build", "--exclude-resource-type", "unit_test"),
+            *("--project-dir", str(PACKAGE.resolve()), "--profiles-dir", str(folder)),
+            *("--target-path", str(folder / "target"), "--log-path", str(folder)),
+            *("--vars", json.dumps(variables)),
+            *(["--full-refresh"] if full_refresh else []),
+        ],
+        cwd=folder,
+        env={**os.environ, _PASSWORD: password},
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    logger.debug(quote(done.stdout))
+    file = folder / "target" / "run_results.json"
+    if not file.is_file():
+        raise DestinationFailed(
+            f"dbt could not build the models: {quote(_last_line(done.stdout))}\n"
+            "Nothing was changed."
+        )
+    results: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))["results"]
+    return results
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "it printed nothing"
+
+
+def _output(credentials: Any) -> tuple[dict[str, Any], str]:
+    """Return dbt's settings for the destination that dlt's credentials are for, and the password."""
+    if isinstance(credentials, DuckDbCredentials):
+        duckdb = {
+            "type": "duckdb",
+            "path": os.path.abspath(str(credentials.database)),
+            "schema": "main",
+            "retries": {"connect_attempts": _ATTEMPTS},
+        }
+        return duckdb, ""
+    assert isinstance(credentials, PostgresCredentials)
+    query = credentials.query or {}
+    postgres = {
+        "type": "postgres",
+        "host": query.get("host", credentials.host),
+        "port": credentials.port,
+        "user": credentials.username,
+        "password": f"{{{{ env_var('{_PASSWORD}') }}}}",
+        "dbname": credentials.database,
+        "schema": "public",
+        "threads": 4,
+        "connect_timeout": credentials.connect_timeout,
+        **{name: query[name] for name in _POSTGRES_OPTIONS if name in query},
+    }
+    return postgres, str(credentials.password or "")
+
+
+def _report(pipeline: Pipeline, results: Sequence[Mapping[str, Any]]) -> int:
+    failed = [result for result in results if result["status"] in _BAD]
+    marts = [
+        str(result["relation_name"])
+        for result in results
+        if result["unique_id"].startswith(f"model.textlift.{DATASET}__")
+        and result["status"] == "success"
+    ]
+    with pipeline.sql_client() as client:
+        for relation in sorted(marts):
+            ((rows,),) = client.execute_sql(f"SELECT count(*) FROM {relation}") or ((0,),)
+            print(f"{relation.replace(chr(34), '').partition('.')[2]}: {rows:,} rows")
+    tests = sum(result["unique_id"].startswith("test.") for result in results)
+    warnings = [result for result in results if result["status"] == "warn"]
+    for line in _lines([*warnings, *failed]):
+        print(line, file=sys.stderr)
+    left_out = sum(result["status"] == "skipped" for result in results)
+    print(
+        f"{len(marts)} models, {tests:,} tests; {len(failed)} failed, {left_out} not tried; "
+        f"{len(warnings)} warnings"
+    )
+    return command.FAILED if failed else command.LOADED
+
+
+def _lines(results: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    for result in results:
+        name = result["unique_id"].split(".")[2]
+        message = (result["message"] or "").strip().splitlines()
+        # Later lines can hold rows.
+        yield f"{name}: {quote(' '.join(message[:2]))}"
