@@ -50,7 +50,7 @@ select
     sent.broadcast_key,
     in_order.contact_key,
     in_order.kind,
-    {{ textlift.epoch('in_order.happened_at') }} - {{ textlift.epoch('in_order.sent_at') }} as seconds
+    cast({{ textlift.epoch('in_order.happened_at') }} - {{ textlift.epoch('in_order.sent_at') }} as {{ dbt.type_float() }}) as seconds
 from in_order
 inner join sent
     on in_order.contact_key = sent.contact_key

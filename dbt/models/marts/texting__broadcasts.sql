@@ -58,7 +58,7 @@ ranked as (
 medians as (
 
     -- The one in the middle, or the mean of the two there.
-    select broadcast_key, avg(cast(seconds as {{ dbt.type_float() }})) as median_response_seconds
+    select broadcast_key, avg(seconds) as median_response_seconds
     from ranked
     where 2 * place between places and places + 2
     group by broadcast_key
