@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup environments install demo test test-chaos test-schedulers test-all check bench clean
+.PHONY: setup environments install demo test test-chaos test-models test-schedulers test-all check bench clean
 
 setup: $(STAMP)
 
@@ -19,24 +19,28 @@ install:
 demo: $(STAMP)
 	$(BIN)/textlift demo
 
-SUITE := -m pytest -n 2 --ignore tests/chaos --ignore tests/schedulers
+SUITE := -m pytest -n 2 --ignore tests/chaos --ignore tests/models --ignore tests/schedulers
 
 test: check
 	$(BIN)/python $(SUITE) -m "not slow"
 
 # Run all cases. The faster suites run only one or two cases of each kind.
-test-all: check test-schedulers
+test-all: check test-models test-schedulers
 	$(BIN)/python $(SUITE)
 	$(BIN)/python -m pytest -n 2 tests/chaos
 
 test-chaos: $(STAMP)
 	$(BIN)/python -m pytest -n 2 -m "not slow" tests/chaos
 
+# dbt has its own environment: it needs older versions of some packages.
+test-models: $(STAMP) .venv-dbt/.installed
+	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/models
+
 # Each scheduler has its own environment, as its users have. They spend much of the time waiting.
 test-schedulers: environments
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/schedulers
 
-environments: $(STAMP) .venv-airflow/.installed .venv-dagster/.installed
+environments: $(STAMP) .venv-airflow/.installed .venv-dagster/.installed .venv-dbt/.installed
 
 .venv-%/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-$*

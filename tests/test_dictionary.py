@@ -308,6 +308,15 @@ def test_the_page_of_the_tables_is_current(capsys: pytest.CaptureFixture[str]) -
     assert page == capsys.readouterr().out, f"run {command}"
 
 
+@pytest.mark.parametrize("service", SERVICES)
+def test_the_sources_of_the_dbt_package_are_written_by_the_command(
+    service: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["tables", service, "--format", "dbt"]) == 0
+    file = PROJECT / "dbt" / "models" / "staging" / service / f"{service}.yml"
+    assert capsys.readouterr().out == file.read_text()
+
+
 def test_the_command_prints_every_column(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["tables", "mcommons", "--format", "json"]) == 0
     document = json.loads(capsys.readouterr().out)

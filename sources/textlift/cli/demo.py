@@ -20,17 +20,19 @@ WITH known AS (
     UNION ALL SELECT 'messangi', "to", false FROM messangi.messages
     UNION ALL SELECT 'textme', mobile_phone, false FROM textme.subscriptions
 ), people AS (
-    -- Some services put the country code before the number.
-    SELECT right(phone, 10) AS phone, string_agg(DISTINCT service, ', ' ORDER BY service) AS services,
+    -- TextMe leaves out the country code.
+    SELECT CASE WHEN length(phone) = 10 THEN '1' || phone ELSE ltrim(phone, '+') END AS phone,
+           string_agg(DISTINCT service, ', ' ORDER BY service) AS services,
            bool_or(opted_out) AND NOT bool_and(opted_out) AS opted_out_of_some
     FROM known
-    GROUP BY ALL
+    WHERE phone IS NOT NULL
+    GROUP BY 1
     HAVING count(DISTINCT service) > 1
 )
-SELECT services, count(*) AS people, count(*) FILTER (opted_out_of_some) AS opted_out_of_some
+SELECT services, count(*) AS people, count(*) FILTER (WHERE opted_out_of_some) AS opted_out_of_some
 FROM people
-GROUP BY ALL
-ORDER BY people DESC
+GROUP BY services
+ORDER BY people DESC, services
 LIMIT 10"""
 
 _START = """\
