@@ -13,6 +13,7 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +172,25 @@ class Modelled:
         return [dict(zip(columns, row)) for row in rows]
 
 
+def _reply_at_once(service: Any) -> None:
+    """Let somebody reply in the same second as a broadcast, and somebody else a second later."""
+    talked = {row["profile_id"] for row in service.rows("incoming_messages")}
+    sent = [
+        row
+        for row in service.rows("outgoing_messages")
+        if row.get("broadcast_id") and row["profile_id"] not in talked
+    ]
+    for seconds, message in enumerate((sent[0], sent[-1])):
+        reply = {
+            **service.rows("incoming_messages")[-1],
+            "id": 1 + max(row["id"] for row in service.rows("incoming_messages")),
+            "type": "reply",
+            "profile_id": message["profile_id"],
+            "received_at": message["sent_at"] + timedelta(seconds=seconds),
+        }
+        service.put("incoming_messages", reply)
+
+
 @pytest.fixture(
     scope="session",
     params=[
@@ -195,6 +215,7 @@ def modelled(
             name: opened.enter_context(Sandbox(sandbox_of(name).open(**ACCOUNTS[name])))
             for name in SERVICES
         }
+        _reply_at_once(boxes["mcommons"].service)
         warehouse = Modelled(request.param, credentials, folder, boxes)
         for name in SERVICES:
             warehouse.load(name)

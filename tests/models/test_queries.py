@@ -54,6 +54,11 @@ def test_a_query_gives_the_same_in_every_time_zone(modelled: Modelled, title: st
     assert in_utc == elsewhere
 
 
+@pytest.mark.parametrize("sql", fences(page("docs/models.md"), "sql"))
+def test_a_query_on_the_page_of_the_models_finds_something(modelled: Modelled, sql: str) -> None:
+    assert modelled.query(sql)
+
+
 # The warehouses are loaded from the same accounts, so what is right in one is right in the other.
 
 
