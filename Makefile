@@ -44,7 +44,7 @@ environments: $(STAMP) .venv-airflow/.installed .venv-dagster/.installed .venv-d
 
 .venv-%/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-$*
-	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[$*]' 'dlt[postgres]'
+	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[$*,dbt]' 'dlt[postgres]'
 	touch $@
 
 check: $(STAMP)

@@ -36,6 +36,7 @@ def textlift_dag(
     destination: str = "duckdb",
     concurrency: int = 16,
     exact: bool = False,
+    models: bool = False,
     **settings: Any,
 ) -> DAG:
     """Return a DAG that loads services into a warehouse.
@@ -47,6 +48,7 @@ def textlift_dag(
         destination: Name of the destination, as on the command line.
         concurrency: Concurrent requests of one task, and the pool slots that it takes.
         exact: Whether scheduled runs also load exactly their data interval.
+        models: Whether a task after the loads builds the models for analysts. It needs dbt.
         settings: Other arguments of the DAG.
     """
     when: dict[str, Any] = {"type": ["null", "string"], "format": "date-time"}
@@ -75,8 +77,9 @@ def textlift_dag(
         },
         **settings,
     ) as dag:
-        for service in services:
-            with TaskGroup(service):
+        groups = [TaskGroup(service) for service in services]
+        for service, group in zip(services, groups):
+            with group:
                 for name, resources in TASKS[service].items():
                     load_task.override(
                         task_id=name,
@@ -84,7 +87,27 @@ def textlift_dag(
                         pool_slots=concurrency,
                         outlets=[Asset(f"{service}.{resource}") for resource in resources],
                     )(service, name, destination, concurrency, exact)
+        if models:
+            # A run of an interval skips lists and webhooks.
+            built = models_task.override(
+                task_id="models", trigger_rule="none_failed", outlets=[Asset("texting")]
+            )(destination)
+            for group in groups:
+                group >> built
     return dag
+
+
+@task
+def models_task(destination: str) -> dict[str, int]:
+    """Build the models for analysts, and return their rows."""
+    from textlift.errors import ConfigurationError
+    from textlift.scheduled import run_models
+
+    try:
+        return run_models(destination_name=destination)
+    except ConfigurationError as error:
+        # A retry cannot help.
+        raise AirflowFailException(str(error)) from error
 
 
 @task

@@ -16,10 +16,12 @@ requests:
     dagster instance concurrency set mcommons 5
 """
 
+import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from graphlib import TopologicalSorter
 from typing import Any
 
 import dlt
@@ -48,6 +50,7 @@ from dagster import (
     TableColumn,
     TableSchema,
     define_asset_job,
+    multi_asset,
     multi_asset_check,
 )
 from dagster_dlt import DagsterDltTranslator, dlt_assets
@@ -56,13 +59,15 @@ from dlt.destinations.sql_client import SqlClientBase
 from dlt.extract import DltSource
 
 from textlift.cli import report
+from textlift.cli.models import DATASET
+from textlift.cli.tables import PACKAGE
 from textlift.declare import Column, ColumnType, Endpoint
 from textlift.destinations import destination as make_destination
 from textlift.dictionary import LIST_INDEX, Table, tables_of
 from textlift.errors import ConfigurationError
 from textlift.load.rejects import REJECTED_RECORDS
 from textlift.registry import SERVICES, job_of
-from textlift.scheduled import open_warehouse, run_task
+from textlift.scheduled import open_warehouse, run_models, run_task
 from textlift.tasks import TASKS, WITHOUT_RANGE
 
 ENDPOINTS: Mapping[str, Mapping[str, Endpoint]] = {
@@ -163,6 +168,7 @@ def textlift_definitions(
     concurrency: int = 16,
     start: str = "2005-01-01",
     fresh: timedelta = timedelta(hours=3),
+    models: str | None = None,
 ) -> Definitions:
     """Return definitions that load services into a warehouse.
 
@@ -173,6 +179,8 @@ def textlift_definitions(
         concurrency: Concurrent requests of one task. A task takes one slot of its pool.
         start: Day of the first partition.
         fresh: Greatest age of a table before its freshness check fails.
+        models: Cron expression, in UTC, for the models for analysts. They need dbt. The default is
+            no models.
     """
     # Scheduled runs load today's partition before the day is over.
     days = DailyPartitionsDefinition(start, end_offset=1)
@@ -193,6 +201,13 @@ def textlift_definitions(
         history = AssetSelection.assets(*windowed).without_checks()
         jobs += [job, define_asset_job(f"{service}_history", history)]
         schedules.append(_schedule(job, schedule))
+    if models:
+        assets.append(_model_assets(services, destination))
+        job = define_asset_job("models", AssetSelection.groups(DATASET))
+        jobs.append(job)
+        schedules.append(
+            ScheduleDefinition(job=job, cron_schedule=models, execution_timezone="UTC")
+        )
     return Definitions(assets=assets, asset_checks=checks, jobs=jobs, schedules=schedules)
 
 
@@ -260,6 +275,58 @@ def _task_assets(
             raise Failure("\n".join(problems))
 
     return load
+
+
+def _model_assets(services: Sequence[str], destination: str) -> AssetsDefinition:
+    """Return the models for analysts as assets that depend on the tables they are made from.
+
+    dbt builds them all in one step. dagster-dbt is not used: it parses the package in each process
+    that reads these definitions, and needs a file with the credentials to do so.
+    """
+    files = {path.stem: path.read_text() for path in PACKAGE.glob("models/*/*.sql")}
+    upstream = {
+        _model_key(name): _upstream(text, files, services)
+        for name, text in files.items()
+        if name.startswith(f"{DATASET}__")
+    }
+    specs = [
+        AssetSpec(
+            key,
+            deps=sorted(deps),
+            description=f"Model for analysts, see {'.'.join(key.path)} in docs/models.md",
+            group_name=DATASET,
+        )
+        for key, deps in upstream.items()
+    ]
+
+    @multi_asset(name="models", specs=specs)
+    def build() -> Iterator[MaterializeResult[Any]]:
+        try:
+            rows = run_models(destination_name=destination)
+        except ConfigurationError as error:
+            raise Failure(str(error), allow_retries=False) from error
+        for key in TopologicalSorter(upstream).static_order():
+            if key in upstream:
+                number = rows[".".join(key.path)]
+                yield MaterializeResult(asset_key=key, metadata={"rows": number})
+
+    return build
+
+
+def _model_key(name: str) -> AssetKey:
+    return AssetKey([DATASET, name.partition("__")[2]])
+
+
+def _upstream(text: str, files: Mapping[str, str], services: Sequence[str]) -> set[AssetKey]:
+    """Return the assets that the SQL of a model reads: tables of the services, and other models."""
+    tables = re.findall(r"rows_of\('(\w+)', '([a-z]\w*)'\)", text)
+    found = {AssetKey(table) for table in tables if table[0] in services}
+    for name in re.findall(r"ref\('(\w+)'\)", text):
+        if name.startswith(f"{DATASET}__"):
+            found.add(_model_key(name))
+        else:
+            found |= _upstream(files[name], files, services)
+    return found
 
 
 def _named(service: str, tables: Mapping[str, _Table]) -> DltSource:

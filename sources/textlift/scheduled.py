@@ -26,7 +26,7 @@ from dlt.destinations.sql_client import SqlClientBase
 from dlt.extract import DltSource
 from filelock import FileLock, Timeout
 
-from textlift.cli import progress, report
+from textlift.cli import models, progress, report
 from textlift.cli.command import (
     PRIVATE,
     UNUSABLE,
@@ -144,6 +144,38 @@ def run_task(
         _drop_staging(pipeline)
         pipeline.deactivate()
     return summary
+
+
+@_plain_errors()
+@_private_files()
+def run_models(*, destination_name: str = "duckdb") -> dict[str, int]:
+    """Build the models for analysts from the tables of all loaded services, and test them.
+
+    Args:
+        destination_name: Name of the destination, as on the command line.
+
+    Returns:
+        Table with its schema → its rows.
+
+    Raises:
+        ConfigurationError: dbt is not installed, nothing is loaded, or dbt cannot build there.
+        DestinationFailed: A model or a test failed.
+    """
+    with _scratch() as folder:
+        pipeline = dlt.pipeline(
+            "models",
+            pipelines_dir=folder,
+            destination=warehouse(destination_name),
+            dataset_name=models.DATASET,
+            progress=NULL_COLLECTOR,
+        )
+        built = models.build(pipeline)
+        pipeline.deactivate()
+    for line in (*built.warnings, *built.failed):
+        print(line)
+    if built.failed:
+        raise DestinationFailed("\n".join(built.failed))
+    return built.rows
 
 
 @contextmanager

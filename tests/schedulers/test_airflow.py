@@ -255,6 +255,23 @@ def test_a_run_of_the_dag_brings_every_row_of_every_service(
     assert not [request for request in profiles.box.requests if request.endpoint == "keywords"]
 
 
+def test_the_models_are_built_after_the_loads(
+    export: OpenAccount, environment: Open, tmp_path: Path
+) -> None:
+    messages = export(messages=600)
+    text = secrets(messages, "2024-01-01", "duckdb", str(messages.file))
+    text = text.replace('base_url = ""', f'base_url = "{messages.box.url}"')
+    (tmp_path / "dags").mkdir()
+    (tmp_path / "dags" / "modelled.py").write_text(
+        "from textlift.airflow import textlift_dag\n"
+        'dag = textlift_dag("modelled", services=["mgage"], models=True)\n'
+    )
+    airflow = Airflow(environment, tmp_path, tmp_path / "dags", text)
+    airflow.run("dags", "test", "modelled", "2025-05-01")
+    rows = len(messages.content("messages"))
+    assert messages.query("SELECT count(*) FROM texting.messages") == [(rows,)]
+
+
 def test_intervals_at_once_and_the_schedule_after_them_leave_no_gap(
     elsewhere: AnyWarehouse,
     server: PostgresServer,

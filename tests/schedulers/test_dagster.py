@@ -93,6 +93,9 @@ class Dagster:
     def run(self, *command: str) -> str:
         return self._here.run("dagster", *command[:2], "-f", self._file, *command[2:])
 
+    def python(self, program: str) -> str:
+        return self._here.run("python", "-c", program)
+
     def start(self) -> None:
         """Start what schedules and what works."""
         self._here.start("dagster-daemon", "run", "-f", self._file)
@@ -297,3 +300,43 @@ def test_partitions_at_once_and_the_schedule_after_them_leave_no_gap(
         ("calls", "times_are_in_utc"),
         ("clicks", "keys_are_unique"),
     ]
+
+
+#: Definitions with the models, and how their assets depend on others.
+MODELS = """
+from textlift.dagster import textlift_definitions
+
+defs = textlift_definitions(services=["mgage"], models="45 * * * *")
+"""
+GRAPH = """
+import json
+from modelled import defs
+graph = {spec.key.path[-1]: [list(dep.asset_key.path) for dep in spec.deps]
+    for spec in defs.resolve_all_asset_specs() if spec.key.path[0] == "texting"}
+print("shown", json.dumps(graph))
+"""
+
+
+def test_the_models_are_assets_behind_the_tables(
+    export: OpenAccount, environment: Open, tmp_path: Path
+) -> None:
+    warehouse = export(messages=600)
+    definitions = tmp_path / "modelled.py"
+    definitions.write_text(MODELS)
+    settings = {
+        "SOURCES__MGAGE__BASE_URL": warehouse.box.url,
+        "DESTINATION__DUCKDB__CREDENTIALS": str(warehouse.file),
+        "PYTHONPATH": str(tmp_path),
+    }
+    dagster = Dagster(environment, tmp_path, definitions, settings)
+    graph = json.loads(dagster.python(GRAPH).rpartition("shown ")[2])
+    assert graph["messages"] == [["mgage", "messages"]]
+    assert ["texting", "messages"] in graph["broadcasts"]
+    day = f"{warehouse.box.service.now():%Y-%m-%d}"
+    dagster.run(
+        *("job", "execute", "-j", "mgage"),
+        *("--tags", json.dumps({"textlift/current": "true", "dagster/partition": day})),
+    )
+    dagster.run("job", "execute", "-j", "models")
+    messages = len(warehouse.content("messages"))
+    assert warehouse.query("SELECT count(*) FROM texting.messages") == [(messages,)]

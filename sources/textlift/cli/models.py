@@ -13,8 +13,10 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -42,6 +44,25 @@ _ATTEMPTS = 6
 _BAD = ("error", "fail", "runtime error")
 
 
+@dataclass(frozen=True)
+class Built:
+    """What was built.
+
+    Attributes:
+        rows: Table with its schema → its rows.
+        tests: Number of tests.
+        warnings: Tests that found something that need not be wrong, and what.
+        failed: Models and tests that failed, and why.
+        skipped: Number of models and tests that were not tried, because of those that failed.
+    """
+
+    rows: dict[str, int]
+    tests: int
+    warnings: list[str]
+    failed: list[str]
+    skipped: int
+
+
 def main(argv: Sequence[str]) -> int:
     """Build the models, test them, and print what was built.
 
@@ -67,9 +88,9 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         "--destination",
-        choices=("duckdb", "postgres"),
+        metavar="NAME",
         default="duckdb",
-        help="dlt destination (default: duckdb); for others, use the package in a dbt project",
+        help="duckdb or postgres (default: duckdb); for others, use the package in a dbt project",
     )
     parser.add_argument(
         "--sandbox", action="store_true", help=f"model the tables in {command.SANDBOX_FILE}"
@@ -99,31 +120,62 @@ def _service(name: str) -> str:
 
 
 def _run(options: argparse.Namespace) -> int:
+    target = argparse.Namespace(
+        destination=options.destination, dataset=DATASET, sandbox=options.sandbox
+    )
+    pipeline = command.open_pipeline("models", target)
+    built = build(pipeline, options.services, options.vars, options.full_refresh)
+    for name, rows in built.rows.items():
+        print(f"{name}: {rows:,} rows")
+    for line in (*built.warnings, *built.failed):
+        print(line, file=sys.stderr)
+    print(
+        f"{len(built.rows)} models, {built.tests} tests; {len(built.failed)} failed, "
+        f"{built.skipped} not tried; {len(built.warnings)} warnings"
+    )
+    return command.FAILED if built.failed else command.LOADED
+
+
+def build(
+    pipeline: Pipeline,
+    services: Sequence[str] = (),
+    variables: Mapping[str, Any] | None = None,
+    full_refresh: bool = False,
+) -> Built:
+    """Build and test the models in the pipeline's destination.
+
+    Args:
+        pipeline: A pipeline with the destination, DuckDB or PostgreSQL. It is not run.
+        services: Services to model. The default is all that are loaded.
+        variables: Variables of the dbt package.
+        full_refresh: Whether the incremental models are built anew, too.
+
+    Raises:
+        ConfigurationError: dbt is not installed, nothing is loaded, or dbt cannot build there.
+        DestinationFailed: The destination cannot be used, or dbt could not start to build.
+    """
     if not find_spec("dbt"):
         raise ConfigurationError(
             "textlift models needs dbt, which is not installed.\n"
             "Install it: pip install 'textlift[dbt]'."
         )
-    target = argparse.Namespace(
-        destination=options.destination, dataset=DATASET, sandbox=options.sandbox
-    )
-    pipeline = command.open_pipeline("models", target)
-    services = options.services or _loaded(pipeline, options.vars)
+    client: Any = pipeline.destination_client()
+    credentials = client.config.credentials
+    output, password = _output(pipeline, credentials)
+    services = list(services) or _loaded(pipeline, variables or {})
     if not services:
         raise ConfigurationError(
             f"{pipeline.destination.destination_name} holds no tables of a service.\n"
             "Load one first: textlift load --help"
         )
-    client: Any = pipeline.destination_client()
-    credentials = client.config.credentials
     with ExitStack() as opened:
         opened.enter_context(alone(pipeline))
         folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="textlift-dbt-")))
         if isinstance(credentials, DuckDbCredentials):
             opened.enter_context(turn(str(credentials.database)))
-        variables = {**options.vars, "textlift_services": list(services)}
-        results = _build(folder, credentials, variables, options.full_refresh)
-    return _report(pipeline, results)
+        wanted = {**(variables or {}), "textlift_services": services}
+        results = _run_dbt(folder, output, password, wanted, full_refresh)
+    return _summarize(pipeline, results)
 
 
 def _loaded(pipeline: Pipeline, variables: Mapping[str, Any]) -> list[str]:
@@ -137,8 +189,12 @@ def _loaded(pipeline: Pipeline, variables: Mapping[str, Any]) -> list[str]:
     return [name for name in SERVICES if variables.get(f"textlift_{name}_schema", name) in schemas]
 
 
-def _build(
-    folder: Path, credentials: Any, variables: Mapping[str, Any], full_refresh: bool
+def _run_dbt(
+    folder: Path,
+    output: Mapping[str, Any],
+    password: str,
+    variables: Mapping[str, Any],
+    full_refresh: bool,
 ) -> list[dict[str, Any]]:
     """Run dbt in a process of its own, so that its connections and its memory end with it.
 
@@ -147,7 +203,6 @@ def _build(
     Raises:
         DestinationFailed: dbt could not start to build.
     """
-    output, password = _output(credentials)
     profiles = {"textlift": {"target": "textlift", "outputs": {"textlift": output}}}
     # JSON is YAML.
     (folder / "profiles.yml").write_text(json.dumps(profiles), encoding="utf-8")
@@ -184,8 +239,12 @@ def _last_line(text: str) -> str:
     return lines[-1] if lines else "it printed nothing"
 
 
-def _output(credentials: Any) -> tuple[dict[str, Any], str]:
-    """Return dbt's settings for the destination that dlt's credentials are for, and the password."""
+def _output(pipeline: Pipeline, credentials: Any) -> tuple[dict[str, Any], str]:
+    """Return dbt's settings for the destination that dlt's credentials are for, and the password.
+
+    Raises:
+        ConfigurationError: It is another destination.
+    """
     if isinstance(credentials, DuckDbCredentials):
         duckdb = {
             "type": "duckdb",
@@ -194,7 +253,13 @@ def _output(credentials: Any) -> tuple[dict[str, Any], str]:
             "retries": {"connect_attempts": _ATTEMPTS},
         }
         return duckdb, ""
-    assert isinstance(credentials, PostgresCredentials)
+    # Redshift's are a kind of PostgreSQL's.
+    if type(credentials) is not PostgresCredentials:
+        raise ConfigurationError(
+            f"textlift models builds in DuckDB and PostgreSQL, not in "
+            f"{pipeline.destination.destination_name}.\n"
+            "Use the dbt package in a dbt project: docs/models.md says how."
+        )
     query = credentials.query or {}
     postgres = {
         "type": "postgres",
@@ -211,33 +276,31 @@ def _output(credentials: Any) -> tuple[dict[str, Any], str]:
     return postgres, str(credentials.password or "")
 
 
-def _report(pipeline: Pipeline, results: Sequence[Mapping[str, Any]]) -> int:
-    failed = [result for result in results if result["status"] in _BAD]
-    marts = [
-        str(result["relation_name"])
-        for result in results
-        if result["unique_id"].startswith(f"model.textlift.{DATASET}__")
-        and result["status"] == "success"
-    ]
-    with pipeline.sql_client() as client:
-        for relation in sorted(marts):
-            ((rows,),) = client.execute_sql(f"SELECT count(*) FROM {relation}") or ((0,),)
-            print(f"{relation.replace(chr(34), '').partition('.')[2]}: {rows:,} rows")
-    tests = sum(result["unique_id"].startswith("test.") for result in results)
-    warnings = [result for result in results if result["status"] == "warn"]
-    for line in _lines([*warnings, *failed]):
-        print(line, file=sys.stderr)
-    left_out = sum(result["status"] == "skipped" for result in results)
-    print(
-        f"{len(marts)} models, {tests:,} tests; {len(failed)} failed, {left_out} not tried; "
-        f"{len(warnings)} warnings"
-    )
-    return command.FAILED if failed else command.LOADED
-
-
-def _lines(results: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _summarize(pipeline: Pipeline, results: Sequence[Mapping[str, Any]]) -> Built:
+    by_status: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for result in results:
-        name = result["unique_id"].split(".")[2]
-        message = (result["message"] or "").strip().splitlines()
-        # Later lines can hold rows.
-        yield f"{name}: {quote(' '.join(message[:2]))}"
+        by_status[result["status"]].append(result)
+    marts = sorted(
+        str(result["relation_name"])
+        for result in by_status["success"]
+        if result["unique_id"].startswith(f"model.textlift.{DATASET}__")
+    )
+    rows: dict[str, int] = {}
+    with pipeline.sql_client() as client:
+        for relation in marts:
+            counted = client.execute_sql(f"SELECT count(*) FROM {relation}") or ((0,),)
+            rows[relation.replace('"', "").partition(".")[2]] = int(counted[0][0])
+    return Built(
+        rows=rows,
+        tests=sum(result["unique_id"].startswith("test.") for result in results),
+        warnings=[_line(result) for result in by_status["warn"]],
+        failed=[_line(result) for status in _BAD for result in by_status[status]],
+        skipped=len(by_status["skipped"]),
+    )
+
+
+def _line(result: Mapping[str, Any]) -> str:
+    name = result["unique_id"].split(".")[2]
+    # Later lines can hold rows.
+    message = (result["message"] or "").strip().splitlines()[:2]
+    return f"{name}: {quote(' '.join(message))}"
