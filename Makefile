@@ -32,15 +32,14 @@ test-all: check test-models test-schedulers
 test-chaos: $(STAMP)
 	$(BIN)/python -m pytest -n 2 -m "not slow" tests/chaos
 
-# dbt has its own environment: it needs older versions of some packages.
-test-models: $(STAMP) .venv-dbt/.installed
+test-models: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/models
 
 # Each scheduler has its own environment, as its users have. They spend much of the time waiting.
 test-schedulers: environments
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/schedulers
 
-environments: $(STAMP) .venv-airflow/.installed .venv-dagster/.installed .venv-dbt/.installed
+environments: $(STAMP) .venv-airflow/.installed .venv-dagster/.installed
 
 .venv-%/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-$*

@@ -1,7 +1,6 @@
 """Warehouses of all services, in DuckDB and in PostgreSQL, with the models built in them.
 
-dbt has an environment of its own, as its versions of some packages are older. What it builds is built in
-the time zone of Los Angeles, where a day is another one than in UTC.
+What dbt builds is built in the time zone of Los Angeles, where a day is another one than in UTC.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ from textlift.registry import SERVICES, job_of, sandbox_of
 from textlift.sandbox import Sandbox
 from textlift.sandbox.clock import Clock
 
-DBT = PROJECT / ".venv-dbt" / "bin"
+DBT = Path(sys.executable).parent
 ZONES = ("UTC", "America/Los_Angeles")
 #: Sizes of the accounts.
 ACCOUNTS: dict[str, dict[str, Any]] = {

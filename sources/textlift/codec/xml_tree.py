@@ -229,7 +229,7 @@ def verbatim(record: etree._Element, dialect: XmlDialect) -> etree._Element:
         return record
     record = deepcopy(record)
     for element in record.iter():
-        for name in dialect.described_by & {*element.keys()}:
+        for name in dialect.described_by.intersection(element.keys()):
             del element.attrib[name]
         if dialect.padded:
             element.text = (element.text or "").strip() or None

@@ -311,7 +311,7 @@ def _start_from_destination(pipeline: Pipeline, source: DltSource, names: Sequen
 def _require_own_account(schema: Schema, source: DltSource, dataset: str) -> None:
     """Raise ConfigurationError if the dataset holds rows of another account."""
     own = {
-        account
+        str(account)
         for resource in source.resources.values()
         if (account := resource.compute_table_schema().get(ACCOUNT_HINT))
     }
