@@ -282,22 +282,23 @@ def test_postgresql_has_the_comments_too(elsewhere: AnyWarehouse) -> None:
     assert postgres_comment(warehouse, "mcommons_staging.campaigns") is None
 
 
-def test_a_user_who_does_not_own_the_tables_loads_without_comments(
+def test_a_user_who_does_not_own_the_tables_loads_without_comments_and_indexes(
     elsewhere: AnyWarehouse,
     request: pytest.FixtureRequest,
 ) -> None:
     warehouse = elsewhere(profiles=20)
     assert isinstance(warehouse, PostgresWarehouse)
-    warehouse.load("campaigns")
+    warehouse.load("campaigns", "clicks")
     before = postgres_comment(warehouse, "campaigns")
     with psycopg2.connect(warehouse.uri) as connection, connection.cursor() as cursor:
         cursor.execute("CREATE ROLE loader LOGIN")
+        cursor.execute("DROP INDEX mcommons.clicks_id_idx")
         for schema in ("mcommons", "mcommons_staging"):
             cursor.execute(f"GRANT ALL ON SCHEMA {schema} TO loader")
             cursor.execute(f"GRANT ALL ON ALL TABLES IN SCHEMA {schema} TO loader")
     warehouse.uri = warehouse.uri.replace("postgres:-@", "loader:-@")
     request.getfixturevalue("other_words")
-    assert warehouse.load("campaigns").failed == {}
+    assert warehouse.load("campaigns", "clicks").failed == {}
     assert postgres_comment(warehouse, "campaigns") == before
 
 

@@ -279,6 +279,76 @@ def test_what_is_no_text_in_postgres_costs_its_own_body_only(export: AnyWarehous
     ]
 
 
+# Indexes
+
+
+def test_a_merge_into_a_large_table_reads_only_its_rows_and_indexes_are_made_once(
+    account: AnyWarehouse,
+) -> None:
+    warehouse = account()
+    assert isinstance(warehouse, PostgresWarehouse)
+    names = ("profiles", "clicks")
+    warehouse.load(*names)
+    made = indexes(warehouse)
+    assert {table: columns for table, _, columns in made}.items() >= {
+        "profiles": "id",
+        "profiles__custom_columns": "profile_id",
+        "clicks": "id",
+        "rejected_records": "rejection_key",
+    }.items()
+    # As an earlier version left it; and large, so that reading all of it is not the cheapest way.
+    for table, index, columns in made:
+        do(warehouse, f"DROP INDEX mcommons.{index}")
+        sources = ", ".join(
+            f'"{name}" + n * 1000000000' if name == columns else f'"{name}"'
+            for name in warehouse.columns(table)
+        )
+        if table != "rejected_records":
+            do(
+                warehouse,
+                f"INSERT INTO mcommons.{table} SELECT {sources} FROM mcommons.{table}, "
+                "generate_series(1, 50000 / (SELECT count(*) + 1 FROM "
+                f"mcommons.{table})) AS n",
+                # Neither its own statistics nor those of its staging table help.
+                f"ALTER TABLE mcommons.{table} SET (autovacuum_enabled = false)",
+            )
+    service = warehouse.box.service
+    for turn in range(2):
+        before, kept = tuples_read(warehouse), indexes(warehouse)
+        for row in service.rows("profiles")[:12]:
+            service.update("profiles", row["id"], first_name=f"Zoë {turn}")
+        warehouse.load(*names)
+        assert {(table, columns) for table, _, columns in indexes(warehouse)} == {
+            (table, columns) for table, _, columns in made
+        }
+    assert indexes(warehouse) == kept
+    read = {table: count - before[table] for table, count in tuples_read(warehouse).items()}
+    assert {table: count for table, count in read.items() if count > 2_000} == {}
+
+
+def indexes(warehouse: PostgresWarehouse) -> list[tuple[str, str, str]]:
+    """Return the table, the name and the columns of each index."""
+    return [
+        (table, index, columns)
+        for table, index, columns in warehouse.query(
+            "SELECT tablename, indexname, substring(indexdef FROM '\\((.*)\\)') FROM pg_indexes "
+            "WHERE schemaname = 'mcommons' AND NOT starts_with(tablename, '_dlt') ORDER BY 1, 2"
+        )
+    ]
+
+
+def tuples_read(warehouse: PostgresWarehouse) -> dict[str, int]:
+    """Return how many rows or entries of indexes PostgreSQL has read, for each table."""
+    return {
+        table: int(count)
+        for table, count in warehouse.query(
+            "SELECT relname, seq_tup_read + coalesce((SELECT sum(idx_tup_read) "
+            "FROM pg_stat_user_indexes AS i WHERE i.relid = t.relid), 0) "
+            "FROM pg_stat_user_tables AS t WHERE schemaname = 'mcommons'"
+        )
+    }
+
+
 # Files
 
 

@@ -54,11 +54,11 @@ from dlt.destinations.impl.duckdb.duck import DuckDbClient, DuckDbCopyJob
 from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
 from dlt.destinations.job_client_impl import SqlLoadJob
 from dlt.destinations.sql_client import SqlClientBase
-from dlt.destinations.sql_jobs import SqlMergeFollowupJob
 from filelock import FileLock, Timeout
 
 from textlift.destinations._capabilities import FixedCapabilities
 from textlift.destinations._comments import WithComments
+from textlift.destinations._lookups import LookupMerge
 
 #: Size of the three headers of a new file, 4 KiB each, and the mark in the first one.
 _HEADERS, _MARK = 3 * 4096, b"DUCK"
@@ -277,7 +277,7 @@ class _MergeJob(SqlLoadJob):
         _run_with_enough_memory(client, merge)
 
 
-class _MergeSql(SqlMergeFollowupJob):
+class _MergeSql(LookupMerge):
     files: Sequence[ParsedLoadJobFileName] = ()
 
     @classmethod
@@ -310,16 +310,6 @@ class _MergeSql(SqlMergeFollowupJob):
             statements = [statement.replace(staged, rows) for statement in statements]
             statements.append(f"DELETE FROM {staged} WHERE 1 = 1")
         return statements
-
-    @classmethod
-    def _gen_key_table_clauses(
-        cls, primary_keys: Sequence[str], merge_keys: Sequence[str]
-    ) -> list[str]:
-        # Rows with equal primary keys have equal merge keys if these are a part of them. With both
-        # conditions, joined by OR, DuckDB scans the whole table. With one it skips all rows outside
-        # the range of the staged keys.
-        implied = bool(merge_keys) and set(merge_keys) <= set(primary_keys)
-        return super()._gen_key_table_clauses([] if implied else primary_keys, merge_keys)
 
     @classmethod
     def gen_select_from_dedup_sql(
