@@ -9,11 +9,13 @@ import dlt
 import duckdb as duckdb_client
 import pyarrow as pa
 import pytest
+from dlt.destinations.exceptions import DatabaseTerminalException
 from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
+from dlt.pipeline.exceptions import PipelineStepFailed
 
 from tests.conftest import Open, slow_but
 from tests.support.accounts import assert_same
-from textlift.destinations import _duckdb
+from textlift.destinations import _duckdb_jobs
 from textlift.destinations._duckdb import duckdb
 
 Rows = list[dict[str, Any]]
@@ -23,12 +25,14 @@ FIRST: Rows = [
     {"id": 2, "part": 1, "text": "is replaced", "stamp": 1, "gone": None},
     {"id": 3, "part": 1, "text": "goes", "stamp": 1, "gone": None},
     {"id": 3, "part": 2, "text": "of the same id", "stamp": 1, "gone": None},
+    {"id": 5, "part": 1, "text": "goes too", "stamp": 1, "gone": None},
 ]
 SECOND: Rows = [
     {"id": 2, "part": 1, "text": "new", "stamp": 2, "gone": None},
     {"id": 3, "part": 1, "text": None, "stamp": 2, "gone": True},
     {"id": 4, "part": 1, "text": "one", "stamp": 2, "gone": None},
     {"id": 4, "part": 2, "text": "two", "stamp": 2, "gone": None},
+    {"id": 5, "part": 1, "text": "goes too", "stamp": 1, "gone": True},
 ]
 
 
@@ -64,6 +68,17 @@ SCHEMA = pa.schema(
 )
 
 
+@pytest.fixture
+def in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Merge each stored row in a part of its own, as merges into large tables are divided."""
+    for name, value in (("_VECTOR", 1), ("_PART_VECTORS", 1), ("_FEW_VECTORS", 0)):
+        monkeypatch.setattr(_duckdb_jobs, name, value)
+
+
+@pytest.mark.parametrize(
+    ("parts", "merge_key"),
+    slow_but(slice(1), [(True, True), (True, False), (False, True), (False, False)]),
+)
 @pytest.mark.parametrize(
     "batches",
     [
@@ -76,12 +91,82 @@ SCHEMA = pa.schema(
     ids=["once", "merged", "each file twice", "two files", "nothing between"],
 )
 def test_merging_gives_the_rows_of_dlts_own_destination(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batches: list[list[Rows]]
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    batches: list[list[Rows]],
+    parts: bool,
+    merge_key: bool,
 ) -> None:
+    if parts:
+        request.getfixturevalue("in_parts")
     monkeypatch.setenv("DATA_WRITER__FILE_MAX_ITEMS", "1")
-    usual = load(dlt.destinations.duckdb, tmp_path / "usual", batches)
-    assert load(duckdb, tmp_path / "ours", batches) == usual
+    hints = {"id": {"merge_key": merge_key}}
+    usual = load(dlt.destinations.duckdb, tmp_path / "usual", batches, **hints)
+    assert load(duckdb, tmp_path / "ours", batches, **hints) == usual
     assert len({(row["id"], row["part"]) for row in usual}) == len(usual)
+
+
+def test_a_merge_that_ends_between_two_parts_leaves_each_row_once(
+    tmp_path: Path, in_parts: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows: Rows = [{**FIRST[0], "id": n} for n in range(20)]
+    newer: Rows = [{**row, "text": "newer"} for row in rows]
+    load(duckdb, tmp_path, [[rows]])
+    execute, merged = _duckdb_jobs._execute, []
+
+    def killed(client: Any, statements: Any) -> None:
+        if len(merged) == 7:
+            raise DatabaseTerminalException(ValueError("killed"))
+        merged.append(statements)
+        execute(client, statements)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(_duckdb_jobs, "_execute", killed)
+        with pytest.raises(PipelineStepFailed):
+            load(duckdb, tmp_path, [[newer]])
+    with duckdb_client.connect(str(tmp_path / "warehouse.duckdb")) as connection:
+        stored = "SELECT text, count(*), count(DISTINCT id) FROM rows.things GROUP BY 1 ORDER BY 1"
+        assert connection.execute(stored).fetchall() == [("newer", 7, 7), ("stays", 13, 13)]
+    assert {row["text"] for row in load(duckdb, tmp_path, [[newer]])} == {"newer"}
+
+
+def test_a_list_is_written_only_if_one_of_its_entries_changed(filled: Open) -> None:
+    warehouse = filled()
+    service = warehouse.box.service
+    written = "SELECT profile_id, _dlt_load_id FROM profiles__custom_columns GROUP BY ALL"
+    before = dict(warehouse.query(written))
+    listed = {row["id"]: row for row in service.rows("profiles") if row["custom_columns"]}
+    changed, *others = list(listed)[:3]
+    values = [{**listed[changed]["custom_columns"][0], "value": "another"}]
+    service.update("profiles", changed, custom_columns=values)
+    for id in others:
+        service.update("profiles", id, first_name="Zoë")
+    warehouse.load("profiles", whole_read_days=0)
+    after = dict(warehouse.query(written))
+    assert {id for id in after if after[id] != before[id]} == {changed}
+    # The load id of a record says when it was last read.
+    read = warehouse.query("SELECT DISTINCT _dlt_load_id FROM profiles")
+    assert read == [(after[changed],)]
+    assert_same(warehouse, "profiles", "profiles__custom_columns")
+
+
+def test_another_connection_takes_no_memory_from_a_merge(tmp_path: Path) -> None:
+    pipeline = dlt.pipeline(
+        "rows", destination=duckdb(str(tmp_path / "rows.duckdb")), pipelines_dir=str(tmp_path)
+    )
+    pipeline.run(FIRST, table_name="things")
+    seen = []
+
+    def see() -> None:
+        with pipeline.sql_client() as other:
+            seen.extend(other.execute_sql("SELECT current_setting('memory_limit')") or ())
+
+    with pipeline.sql_client() as merging:
+        see()
+        _duckdb_jobs._run_alone(merging, see, "1GiB")
+        see()
+    assert [limit for (limit,) in seen] == ["143.0 MiB", "1.0 GiB", "143.0 MiB"]
 
 
 def test_a_column_that_says_which_row_stays_is_heeded(tmp_path: Path) -> None:
@@ -118,7 +203,7 @@ def test_arrow_takes_memory_from_the_system_while_a_run_loads_and_only_then(acco
 def test_a_merge_that_needs_more_memory_than_usual_gets_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(_duckdb, "MEMORY_LIMIT", "8MB")
+    monkeypatch.setattr(_duckdb_jobs._Memory, "limit", "8MB")
     rows: Rows = [{**FIRST[0], "id": n, "text": f"{n:0200}"} for n in range(50_000)]
     assert len(load(duckdb, tmp_path, [[rows]])) == len(rows)
     assert "with its default limit" in log.text
@@ -128,14 +213,14 @@ def test_a_merge_takes_the_memory_that_a_user_allows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limits: list[str] = []
-    run = _duckdb._run_with_enough_memory
+    run = _duckdb_jobs._run_with_enough_memory
 
-    def watched(client: Any, work: Any) -> None:
+    def watched(client: Any, *work: Any) -> None:
         ((limit,),) = client.execute_sql("SELECT current_setting('memory_limit')")
         limits.append(limit)
-        run(client, work)
+        run(client, *work)
 
-    monkeypatch.setattr(_duckdb, "_run_with_enough_memory", watched)
+    monkeypatch.setattr(_duckdb_jobs, "_run_with_enough_memory", watched)
     load(duckdb, tmp_path / "usual", [[FIRST]])
     file = str(tmp_path / "own.duckdb")
     own = DuckDbCredentials(file, global_config={"memory_limit": "64MiB"})

@@ -1,4 +1,4 @@
-"""DuckDB, with changes to names, to the sharing of a file, and to merges.
+"""DuckDB, with changes to names, to the sharing of a file, and to its jobs.
 
 Names: DuckDB names the catalog of a file after the file. In ``mcommons.duckdb``,
 ``mcommons.profiles`` can mean the catalog or the dataset of that name, and DuckDB refuses to
@@ -11,20 +11,14 @@ process must not fail a run, so opening the file is retried for ``LOCK_SECONDS``
 creation was interrupted, by a kill or a full disk, can never be opened. It holds no data, so it is
 created again.
 
-Merges: dlt loads rows into staging tables and merges them from there. Here they are merged directly
-from their Parquet files, which takes two thirds of the time and half of the memory. Of rows with
-the same key dlt keeps one, and numbers all rows with all of their columns to find it. Grouping the
-keys takes a tenth of the time and of the memory. The old entries of a list are found by the key of
-their record alone, without a scan of the whole table. The memory limit is low, because DuckDB is no
-faster with more memory.
+Jobs: see :mod:`textlift.destinations._duckdb_jobs`.
 """
 
 from __future__ import annotations
 
-import glob
 import os
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -36,42 +30,36 @@ from dlt.common import logger
 from dlt.common.configuration import configspec
 from dlt.common.configuration.specs.base_configuration import NotResolved
 from dlt.common.destination import DestinationCapabilitiesContext, PreparedTableSchema
-from dlt.common.destination.client import (
-    FollowupJobRequest,
-    HasFollowupJobs,
-    LoadJob,
-    RunnableLoadJob,
-)
+from dlt.common.destination.client import FollowupJobRequest, LoadJob
 from dlt.common.schema import Schema
 from dlt.common.storages import ParsedLoadJobFileName
-from dlt.common.storages.load_package import LoadJobInfo, PackageStorage
-from dlt.destinations.exceptions import DatabaseException, DestinationConnectionError
+from dlt.common.storages.load_package import LoadJobInfo
+from dlt.destinations.exceptions import DestinationConnectionError
 from dlt.destinations.impl.duckdb.configuration import (
     NON_ATTACHABLE_LOCATIONS,
     DuckDbClientConfiguration,
 )
-from dlt.destinations.impl.duckdb.duck import DuckDbClient, DuckDbCopyJob
+from dlt.destinations.impl.duckdb.duck import DuckDbClient
 from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
 from dlt.destinations.job_client_impl import SqlLoadJob
-from dlt.destinations.sql_client import SqlClientBase
 from filelock import FileLock, Timeout
 
 from textlift.destinations._capabilities import FixedCapabilities
 from textlift.destinations._comments import WithComments
-from textlift.destinations._lookups import LookupMerge
+from textlift.destinations._duckdb_jobs import (
+    CopyJob,
+    FileJob,
+    MergeJob,
+    MergeSql,
+    has_own_limit,
+    is_parquet,
+    limit_memory,
+)
 
 #: Size of the three headers of a new file, 4 KiB each, and the mark in the first one.
 _HEADERS, _MARK = 3 * 4096, b"DUCK"
 #: Seconds to wait for a process that is not one of our runs to close the file.
 LOCK_SECONDS = 60.0
-#: DuckDB's limit while it loads, unless the credentials' ``global_config`` sets ``memory_limit``.
-MEMORY_LIMIT = "150MB"
-#: Placeholder for the folder of a package's files in the SQL of a merge.
-_FOLDER = "{completed_jobs}"
-#: Column with a different number for each row that a merge reads.
-_ROW = "_merged_row"
-#: DuckDB's column with the number of a row in a Parquet file.
-_FILE_ROW = "file_row_number"
 
 
 def is_locked(error: BaseException) -> bool:
@@ -142,9 +130,8 @@ class _SqlClient(DuckDbSqlClient):
             turn.begin()
         try:
             opened = self._open_file()
-            if "memory_limit" not in (self.credentials.global_config or {}):
-                # Global, so it also limits the checkpoint when the file is closed.
-                opened.execute(f"SET GLOBAL memory_limit = '{MEMORY_LIMIT}'")
+            if not has_own_limit(self.credentials):
+                limit_memory(opened)
         except BaseException:
             if turn:
                 turn.end()
@@ -209,143 +196,6 @@ def _say_once(state: tenacity.RetryCallState) -> None:
         logger.warning(f"The DuckDB file is in use; waiting up to {LOCK_SECONDS:g} s for it")
 
 
-def _quoted(path: str) -> str:
-    """Return a path escaped for a DuckDB SQL string that holds a file pattern."""
-    return glob.escape(path).replace("'", "''")
-
-
-#: Limits the jobs at a time: more of them take more memory and save no time.
-_TURNS = threading.BoundedSemaphore(2)
-_ALONE = threading.Lock()
-
-
-def _run_with_enough_memory(client: Any, work: Callable[[], Any]) -> None:
-    """Run ``work``, again with DuckDB's default limit if ``MEMORY_LIMIT`` is not enough.
-
-    The limit applies to all connections to a file, so a job that needs more memory runs alone.
-    """
-    try:
-        with _TURNS:
-            work()
-    except DatabaseException as error:
-        short = isinstance(error.__cause__, duckdb_client.OutOfMemoryException)
-        if not short or "memory_limit" in (client.credentials.global_config or {}):
-            raise
-        logger.info(f"{MEMORY_LIMIT} are not enough for DuckDB; loading with its default limit")
-        with _ALONE, _TURNS, _TURNS:
-            # Before version 2, RESET does not restore the default.
-            default = duckdb_client.connect().execute("SELECT current_setting('memory_limit')")
-            client.execute_sql("SET GLOBAL memory_limit = %s", default.fetchall()[0][0])
-            work()
-
-
-class _CopyJob(DuckDbCopyJob):
-    """dlt's copy job, for files in a folder of any name."""
-
-    def run(self) -> None:
-        """Load one Parquet file."""
-        client: Any = self._job_client.sql_client
-        table = client.make_qualified_table_name(self.load_table_name)
-        file = f"read_parquet('{_quoted(self._file_path)}', union_by_name = true)"
-        insert = f"INSERT INTO {table} BY NAME SELECT * FROM {file}"
-        _run_with_enough_memory(client, lambda: client.execute_sql(insert))
-
-
-class _FileJob(RunnableLoadJob, HasFollowupJobs):
-    """A file that waits for the other files of its table; the merge reads them together."""
-
-    def run(self) -> None:
-        """Do nothing: the merge loads the file."""
-
-
-class _MergeJob(SqlLoadJob):
-    def run(self) -> None:
-        """Merge the files of a table."""
-        sql = Path(self._file_path).read_text(encoding="utf-8")
-        folder = Path(self._file_path).parents[1] / PackageStorage.COMPLETED_JOBS_FOLDER
-        client: Any = self._job_client.sql_client
-        statements = [
-            statement.replace(_FOLDER, _quoted(str(folder)))
-            for statement in self._split_fragments(sql)
-        ]
-
-        def merge() -> None:
-            with client.begin_transaction():
-                for statement in statements:
-                    client.execute_sql(statement)
-
-        _run_with_enough_memory(client, merge)
-
-
-class _MergeSql(LookupMerge):
-    files: Sequence[ParsedLoadJobFileName] = ()
-
-    @classmethod
-    def of(cls, files: Sequence[ParsedLoadJobFileName]) -> type[_MergeSql]:
-        """Return a subclass that merges ``files``."""
-        return type(cls.__name__, (cls,), {"files": files})
-
-    @classmethod
-    def generate_sql(
-        cls, table_chain: Sequence[PreparedTableSchema], sql_client: SqlClientBase[Any]
-    ) -> list[str]:
-        """Return SQL that merges the Parquet files and the staged rows of other formats."""
-        statements = super().generate_sql(table_chain, sql_client)
-        for table in table_chain:
-            name = str(table["name"])
-            staged = sql_client.get_qualified_table_names(name)[1]
-            columns = {column.lower() for column in table["columns"]}
-            # The staging table has the column types, and the rows from files of other formats.
-            row = _number("rowid", columns)
-            sources = [f"SELECT *, {row} AS {_ROW} FROM {staged}"]
-            row = _number(_FILE_ROW, columns)
-            option = f", {_FILE_ROW} = true" if row == _FILE_ROW else ""
-            for number, file in enumerate(cls.files, 1):
-                if file.table_name == name:
-                    sources.append(
-                        f"SELECT *, {number << 40} + {row} AS {_ROW} FROM "
-                        f"read_parquet('{_FOLDER}/{file.file_name()}'{option})"
-                    )
-            rows = f"({' UNION ALL BY NAME '.join(sources)})"
-            statements = [statement.replace(staged, rows) for statement in statements]
-            statements.append(f"DELETE FROM {staged} WHERE 1 = 1")
-        return statements
-
-    @classmethod
-    def gen_select_from_dedup_sql(
-        cls,
-        table_name: str,
-        primary_keys: Sequence[str],
-        columns: Sequence[str],
-        dedup_sort: Any = None,
-        condition: Any = None,
-        condition_columns: Any = None,
-        skip_dedup: bool = False,
-    ) -> str:
-        """Return SQL that selects one row of each key, if that row meets the condition."""
-        if dedup_sort is not None or skip_dedup:
-            usual: str = super().gen_select_from_dedup_sql(
-                table_name,
-                primary_keys,
-                columns,
-                dedup_sort,
-                condition,
-                condition_columns,
-                skip_dedup,
-            )
-            return usual
-        keys = ", ".join(primary_keys)
-        return (
-            f"SELECT {', '.join(columns)} FROM {table_name} WHERE ({condition or '1 = 1'}) "
-            f"AND {_ROW} IN (SELECT min({_ROW}) FROM {table_name} GROUP BY {keys})"
-        )
-
-
-def _number(own: str, columns: Collection[str]) -> str:
-    """Return DuckDB's own row number ``own``, or a slower one if a column has that name."""
-    return "row_number() OVER ()" if own in columns else own
-
-
 class _Client(WithComments, DuckDbClient):
     comments_query = (
         "SELECT table_name, column_name, comment FROM ("
@@ -371,11 +221,11 @@ class _Client(WithComments, DuckDbClient):
         """Return a job for one file of a package."""
         if table["write_disposition"] == "merge":
             if SqlLoadJob.is_sql_job(file_path):
-                return _MergeJob(file_path)
-            if _is_parquet(ParsedLoadJobFileName.parse(file_path)):
-                return _FileJob(file_path)
-        if _is_parquet(ParsedLoadJobFileName.parse(file_path)):
-            return _CopyJob(file_path)
+                return MergeJob(file_path)
+            if is_parquet(ParsedLoadJobFileName.parse(file_path)):
+                return FileJob(file_path)
+        if is_parquet(ParsedLoadJobFileName.parse(file_path)):
+            return CopyJob(file_path)
         return super().create_load_job(table, file_path, load_id, restore)
 
     def create_table_chain_completed_followup_jobs(
@@ -389,12 +239,8 @@ class _Client(WithComments, DuckDbClient):
                 table_chain, completed_table_chain_jobs
             )
         files = [job.job_file_info for job in completed_table_chain_jobs or ()]
-        merge = _MergeSql.of([file for file in files if _is_parquet(file)])
+        merge = MergeSql.of([file for file in files if is_parquet(file)])
         return [merge.from_table_chain(table_chain, self.sql_client)]
-
-
-def _is_parquet(file: ParsedLoadJobFileName) -> bool:
-    return file.file_format == "parquet"
 
 
 @configspec(init=False)
