@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from bench.large import TIMES as LARGE
 from bench.posts import post_all
 from bench.report import DOCUMENT, render
 from bench.server import COMPANY, PAGE_ROWS, PROJECT, START, TOKEN, Server
@@ -41,6 +43,8 @@ TIMES = 5
 #: Posts to the receiver of webhooks, and connections that they come over.
 POSTS = 20_000
 CONNECTIONS = (1, 100)
+#: The DuckDB file that a way loads into.
+LOADED = "bench.duckdb"
 SECRET = "an-invented-secret-of-43-characters-0123456"
 #: Time limit of a way: in seconds, and as a multiple of the time of textlift.
 TIMEOUT = 1800
@@ -91,6 +95,50 @@ def many() -> Figures:
     if not figures["unfinished"] and figures["rows"]["profiles"] != MANY:
         sys.exit(f"textlift loaded {figures['rows']} of {MANY} profiles")
     return figures
+
+
+def large_tables() -> Figures:
+    """Load profiles into empty tables, and into tables of 40 times as many; best of some runs."""
+    with Server("profiles", SIZES[-1]) as server, tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "large.duckdb")
+        run("textlift", "profiles", server, keep=file)
+        _make_large("duckdb", str(file))
+        turns = [
+            (run("textlift", "profiles", server), run("textlift", "profiles", server, file=file))
+            for _ in range(TIMES)
+        ]
+    empty, large = zip(*turns)
+    if {figures["rows"]["profiles"] for figures in large} != {LARGE * SIZES[-1]}:
+        sys.exit(f"textlift loaded {large[0]['rows']}")
+    best = min(large, key=_load_seconds)
+    ratio = _load_seconds(best) / min(map(_load_seconds, empty))
+    return {**best, "megabytes": max(map(_megabytes, large)), "load_ratio": ratio}
+
+
+def _load_seconds(figures: Figures) -> float:
+    return float(figures["steps"]["load"])
+
+
+def _megabytes(figures: Figures) -> int:
+    return int(figures["megabytes"])
+
+
+def postgres_keys() -> Figures:
+    """Load 12 new rows into a small and a large table in PostgreSQL."""
+    small, large = json.loads(_make_large("postgres")).values()
+    say(f"  {small:8.3f} s into the small table, {large:.3f} s into the large one")
+    return {"small": small, "large": large}
+
+
+def _make_large(*arguments: str) -> str:
+    """Run ``bench.large`` in a process of its own and return what it prints last."""
+    command = [sys.executable, "-m", "bench.large", *arguments]
+    done = subprocess.run(
+        command, env=clean_environment(), capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        sys.exit(f"large tables cannot be made\n{done.stdout}{done.stderr}")
+    return done.stdout.strip().rpartition("\n")[2]
 
 
 def nothing_new() -> Figures:
@@ -241,6 +289,8 @@ SCENARIOS: dict[str, Callable[[], Figures]] = {
         for kind in ("profiles", "outgoing_messages")
     },
     "hourly": hourly,
+    "postgres-keys": postgres_keys,
+    "large-tables": large_tables,
     f"profiles-{MANY}": many,
 }
 
@@ -290,11 +340,24 @@ def check(way: str, figures: Figures, rows: Figures) -> None:
 
 
 def run(
-    way: str, kind: str, server: Server, latency: float = 0.0, timeout: float = TIMEOUT
+    way: str,
+    kind: str,
+    server: Server,
+    latency: float = 0.0,
+    timeout: float = TIMEOUT,
+    file: Path | None = None,
+    keep: Path | None = None,
 ) -> Figures:
-    """Run a way once, in its own process and folder, and return the figures. Exit if it fails."""
+    """Run a way once, in its own process and folder, and return the figures. Exit if it fails.
+
+    Args:
+        file: A copy of this DuckDB file is loaded into; without one, a new file.
+        keep: The loaded file is moved there.
+    """
     figures: Figures = {"way": way, "latency": latency, "unfinished": False}
     with tempfile.TemporaryDirectory() as folder:
+        if file:
+            shutil.copy(file, Path(folder, LOADED))
         server.begin(latency)
         started = time.perf_counter()
         try:
@@ -317,6 +380,8 @@ def run(
             sys.exit(f"{way} failed\n{done.stdout}{done.stderr}")
         else:
             figures |= json.loads(done.stdout.splitlines()[-1])
+            if keep:
+                shutil.move(Path(folder, LOADED), keep)
         figures |= server.calls()
     say(
         f"  {figures['seconds']:8.1f} s  {figures['megabytes']} MB  "
