@@ -19,7 +19,15 @@ from textlift.arrow.build import empty_page
 from textlift.arrow.pages import ROW
 from textlift.cli import main
 from textlift.declare import ChildList, Column, ColumnType, Endpoint, Personal
-from textlift.dictionary import DELETED, LIST_INDEX, LOAD_ID, Table, all_tables, tables_of
+from textlift.dictionary import (
+    DELETED,
+    ERASURES,
+    LIST_INDEX,
+    LOAD_ID,
+    Table,
+    all_tables,
+    tables_of,
+)
 from textlift.load import contract
 from textlift.load.describe import describe
 from textlift.load.runs import LOAD_RUNS
@@ -27,6 +35,8 @@ from textlift.registry import SERVICES, job_of, sandbox_of
 from textlift.sandbox import Sandbox
 
 TABLES = {service: all_tables(job_of(service).endpoints) for service in SERVICES}
+#: The tables that a load makes.
+LOADED = {service: [each for each in TABLES[service] if each is not ERASURES] for service in TABLES}
 #: Types of DuckDB.
 KINDS = {
     "BIGINT": "BIGINT",
@@ -65,7 +75,7 @@ def declared(service: str) -> dict[str, dict[str, str]]:
     """Table → column → type of the warehouse."""
     return {
         table.name: {name: KINDS[column.type.name] for name, column in table.columns.items()}
-        for table in TABLES[service]
+        for table in LOADED[service]
     }
 
 
@@ -88,11 +98,11 @@ def comments(warehouse: Warehouse) -> dict[tuple[str, str | None], str | None]:
 
 
 def meanings(service: str) -> dict[tuple[str, str | None], str | None]:
-    own = {(table.name, None): table.meaning for table in TABLES[service]}
+    own = {(table.name, None): table.meaning for table in LOADED[service]}
     return own | {
         (table.name, name): column.meaning
         for _, table, name, column in columns()
-        if table in TABLES[service] and name != LOAD_ID
+        if table in LOADED[service] and name != LOAD_ID
     }
 
 
@@ -130,7 +140,7 @@ def test_a_key_is_of_columns_that_are_there(service: str) -> None:
 
 
 def test_keys_are_unique_in_the_warehouse(warehouse: Warehouse) -> None:
-    for table in TABLES["mcommons"]:
+    for table in LOADED["mcommons"]:
         if table.key:
             key = ", ".join(table.key)
             doubled = f"SELECT {key} FROM {table.name} GROUP BY ALL HAVING count(*) > 1"

@@ -110,8 +110,33 @@ LOAD_RUNS = Table(
     },
 )
 
-#: The tables that every dataset has, for all services.
-SHARED_TABLES = (REJECTED_RECORDS, LOAD_RUNS)
+ERASURES = Table(
+    name="erasures",
+    meaning=(
+        "One number or id of a person who was erased, as a keyed hash. Loads leave out their rows. "
+        "The table is there after the first textlift forget."
+    ),
+    loaded_by="textlift forget",
+    key=("erasure_id", "kind", "value_hash"),
+    columns={
+        "erasure_id": Column(ColumnType.TEXT, "Id of the erasure; its numbers and ids share it"),
+        "kind": Column(
+            ColumnType.TEXT,
+            "What is hashed: phone, or the name of a foreign key such as profile_id",
+        ),
+        "value_hash": Column(
+            ColumnType.TEXT,
+            "HMAC-SHA256 of the number in E.164 or of the id, with sources.privacy_key",
+        ),
+        "key_id": Column(ColumnType.TEXT, "Name of the key, which tells nothing about it"),
+        "erased_at": Column(ColumnType.TIMESTAMP, "When the person was erased, UTC"),
+        "tables": Column(ColumnType.TEXT, "JSON: table → number of rows erased from it"),
+        **_LOAD_ID,
+    },
+)
+
+#: The tables that datasets have for all services.
+SHARED_TABLES = (REJECTED_RECORDS, LOAD_RUNS, ERASURES)
 
 
 def all_tables(endpoints: Iterable[Endpoint]) -> list[Table]:

@@ -32,6 +32,9 @@ from textlift.extract.settings import Settings
 from textlift.http.client import Retries
 from textlift.http.signature import SignedPath
 from textlift.http.urls import check_base_url
+from textlift.privacy.columns import KeyedHash
+from textlift.privacy.erased import Recognition
+from textlift.privacy.people import People
 from textlift.privacy.policy import read_policy
 from textlift.windows import format_time, parse_time
 
@@ -221,6 +224,7 @@ def read_settings(
     check_number("page_size", page_size, 1)
     if whole_read_days is not None:
         check_number("whole_read_days", whole_read_days, 0)
+    keys = privacy_keys()
     settings = Settings(
         start_date=parse_time(start_date, "start_date") if start_date is not None else None,
         since=parse_time(since, "since") if since else None,
@@ -235,7 +239,8 @@ def read_settings(
         only=only or {},
         package_rows=package_rows,
         isolate_failures=isolate_failures,
-        policy=read_policy(endpoints, privacy, _privacy_key()),
+        policy=read_policy(endpoints, privacy, keys[0] if keys else None),
+        recognition=Recognition(People(endpoints), [KeyedHash(key.encode()) for key in keys]),
     )
     if settings.since and settings.until and settings.since > settings.until:
         raise ConfigurationError(f"since {since} lies after until {until}.\nSwap them.")
@@ -275,13 +280,27 @@ def _spans(
 
 
 @configspec
-class _PrivacyKey(BaseConfiguration):
+class _PrivacyKeys(BaseConfiguration):
     privacy_key: TSecretStrValue | None = None
+    earlier_privacy_keys: list[TSecretStrValue] | None = None
 
 
-def _privacy_key() -> str | None:
-    """Return the setting ``sources.privacy_key``. dlt keeps a secret out of the files it writes."""
-    return resolve_configuration(_PrivacyKey(), sections=(known_sections.SOURCES,)).privacy_key
+def privacy_keys() -> list[str]:
+    """Return ``sources.privacy_key`` if it is set, followed by ``sources.earlier_privacy_keys``.
+
+    dlt keeps a secret out of the files it writes.
+
+    Raises:
+        ConfigurationError: There are earlier keys, and no key.
+    """
+    found = resolve_configuration(_PrivacyKeys(), sections=(known_sections.SOURCES,))
+    earlier = found.earlier_privacy_keys or []
+    if earlier and not found.privacy_key:
+        raise ConfigurationError(
+            "sources.earlier_privacy_keys is set, and sources.privacy_key is not.\n"
+            "Set privacy_key to the key that is in use."
+        )
+    return [found.privacy_key, *earlier] if found.privacy_key else []
 
 
 def apply_contract(resources: Iterable[DltResource], setting: str | Mapping[str, str]) -> None:

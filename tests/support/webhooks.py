@@ -21,7 +21,12 @@ from bench.posts import post_all
 from tests.conftest import PROJECT, Warehouse
 from textlift.dlt_setup import set_up_dlt
 from textlift.extract.settings import Settings
+from textlift.mobiniti.endpoints import ENDPOINTS
 from textlift.mobiniti.webhooks import WEBHOOKS
+from textlift.privacy.columns import KeyedHash
+from textlift.privacy.erased import Recognition
+from textlift.privacy.people import People
+from textlift.settings import privacy_keys
 from textlift.webhooks.events import as_line
 from textlift.webhooks.resources import webhook_resources
 from textlift.webhooks.settings import WebhookSettings, open_storage
@@ -200,6 +205,9 @@ def webhooks_source(
         package_rows=package_rows,
         isolate_failures=isolate_failures,
         policy=policy,
+        recognition=Recognition(
+            People(ENDPOINTS), [KeyedHash(key.encode()) for key in privacy_keys()]
+        ),
     )
     return webhook_resources("mobiniti", WEBHOOKS, WebhookSettings(storage=storage), settings)
 

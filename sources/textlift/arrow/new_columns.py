@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from textlift.arrow.build import TOO_WIDE, empty_page
-from textlift.arrow.pages import ROW, Page, filter_page, row_key
+from textlift.arrow.pages import ROW, SKIPPED, Page, filter_page, row_key
 from textlift.codec.records import Reject
 from textlift.declare import Endpoint
 
@@ -28,7 +28,7 @@ class NewColumns:
         self._endpoint = endpoint
         self._left = MAX_NEW_COLUMNS
         declared = empty_page(endpoint)
-        self._known = {"": {*declared.table.column_names}}
+        self._known = {"": {SKIPPED, *declared.table.column_names}}
         for suffix, entries in declared.children.items():
             self._known[suffix] = {*entries.column_names}
 

@@ -24,6 +24,8 @@ from textlift.windows import SECOND
 ROW = "_row"
 #: Prefix of columns that replace protected ones in the computation of a key; never loaded.
 IDENTITY = "_identity__"
+#: Column that marks records that are counted, and not loaded.
+SKIPPED = "_skipped"
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,14 @@ def filter_page(page: Page, keep: list[bool]) -> Page:
         for reject in page.rejects
     ]
     return replace(page, table=page.table.filter(mask), children=children, rejects=rejects)
+
+
+def without_skipped(page: Page) -> Page:
+    """Return the page without the records that ``SKIPPED`` marks, and without that column."""
+    if SKIPPED not in page.table.column_names:
+        return page
+    keep = pc.invert(page.table[SKIPPED].fill_null(False)).to_pylist()
+    return filter_page(replace(page, table=page.table.drop_columns([SKIPPED])), keep)
 
 
 def last_of_each_key(page: Page, key: Sequence[str]) -> Page:

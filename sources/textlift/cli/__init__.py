@@ -19,6 +19,7 @@ _COMMANDS = {
     "models": ("textlift.cli.models", "build models for analysts from the loaded tables, with dbt"),
     "webhooks": ("textlift.cli.webhooks", "receive what a service posts, until it is loaded"),
     "state": ("textlift.cli.state", "list the cursors and the recent runs; reset a cursor"),
+    "forget": ("textlift.cli.forget", "delete all rows about a person, and skip them from then on"),
     "sandbox": ("textlift.sandbox.command", "serve an invented account over HTTP"),
     "move": ("textlift.cli.move", "move a DuckDB file of an earlier version into textlift.duckdb"),
     "tables": ("textlift.cli.tables", "print the tables and columns of a service"),

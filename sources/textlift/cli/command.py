@@ -232,9 +232,9 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     return options
 
 
-def add_target(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that name the service and the destination."""
-    parser.add_argument("service", choices=SERVICES)
+def add_target(parser: argparse.ArgumentParser, optional: bool = False) -> None:
+    """Add the arguments that name the service, which can be optional, and the destination."""
+    parser.add_argument("service", choices=SERVICES, nargs="?" if optional else None)
     parser.add_argument(
         "--destination",
         metavar="NAME",

@@ -121,6 +121,8 @@ def _check_database(client: Any) -> None:
         if not client.is_storage_initialized():
             sql.create_dataset()
         sql.execute_sql(f"CREATE TABLE {sql.make_qualified_table_name(_PROBE)} (id INT)")
+        # SQLite does not undo it.
+        sql.execute_sql(f"DROP TABLE {sql.make_qualified_table_name(_PROBE)}")
         raise _Undo
 
 

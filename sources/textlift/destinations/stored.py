@@ -59,6 +59,11 @@ class Covered:
         return exp.and_(*terms)
 
 
+def every(fold: Callable[[str], str]) -> Condition:
+    """Return a condition for all rows."""
+    return exp.true()
+
+
 def having(column: str, value: str) -> Wanted:
     """Return a condition for the rows that have a value in a column."""
     return lambda fold: _column(fold(column)).eq(value)

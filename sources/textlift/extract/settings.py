@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from textlift.privacy.erased import Recognition
 from textlift.privacy.policy import Policy
 
 
@@ -30,6 +31,7 @@ class Settings:
         isolate_failures: Whether a resource that cannot be read reports that and lets the run
             continue.
         policy: What happens to personal columns; ``None`` if all are kept.
+        recognition: How people who were erased are recognized.
     """
 
     start_date: datetime | None = None
@@ -46,6 +48,7 @@ class Settings:
     package_rows: int | None = None
     isolate_failures: bool = False
     policy: Policy | None = None
+    recognition: Recognition = field(default_factory=Recognition)
 
     @property
     def is_range(self) -> bool:

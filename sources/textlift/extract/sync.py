@@ -30,6 +30,7 @@ from textlift.arrow.pages import (
 from textlift.declare import ColumnType, Endpoint
 from textlift.destinations.stored import Covered
 from textlift.errors import ConfigurationError, ServiceError
+from textlift.extract.erased import stored_erased
 from textlift.extract.fetch import Service
 from textlift.extract.progress import Progress
 from textlift.extract.reader import Reader
@@ -44,6 +45,7 @@ from textlift.extract.state import (
     is_full_refresh,
 )
 from textlift.extract.workers import Workers
+from textlift.privacy.erased import Erased
 from textlift.privacy.pages import protection
 from textlift.windows import SECOND, Window, format_time, parse_time
 
@@ -73,6 +75,7 @@ class SyncContext:
         self._listed: dict[str, SliceRows] = {}
         self._pieces: dict[str, list[SliceRows]] = {}
         self._failed_listings: dict[str, ServiceError] = {}
+        self._erased: tuple[Erased | None] | None = None
         self._active: set[str] = set()
 
     @property
@@ -118,7 +121,9 @@ class SyncContext:
         """Return a reader with the service, the page size and the threads of this run."""
         assert self._workers
         settings = self.settings
-        protected = protection(endpoint, settings.policy)
+        if self._erased is None:
+            self._erased = (stored_erased(settings),)
+        protected = protection(endpoint, settings.policy, *self._erased)
         return Reader(
             self.service, endpoint, slices, settings.page_size, progress, self._workers, protected
         )
@@ -152,6 +157,7 @@ class SyncContext:
             self._listed.clear()
             self._pieces.clear()
             self._failed_listings.clear()
+            self._erased = None
 
 
 @dataclass(frozen=True)

@@ -122,7 +122,7 @@ def _load(pipeline: Pipeline, source: DltSource, resources: Sequence[str] | None
     require_known(resources or (), source.resources)
     names = list(dict.fromkeys(source.resources if resources is None else resources))
     runs = RunLog(pipeline, source, names)
-    _drop_local_state(pipeline)
+    drop_local_state(pipeline)
     _start_from_destination(pipeline, source, names)
     summary = Summary()
     try:
@@ -241,7 +241,7 @@ def require_known(names: Iterable[str], every: Iterable[str]) -> None:
         )
 
 
-def _drop_local_state(pipeline: Pipeline) -> None:
+def drop_local_state(pipeline: Pipeline) -> None:
     """Remove what earlier runs left on this machine; the state in the destination counts.
 
     After a restore from a backup, the local state would be newer than the destination. Files of a killed

@@ -12,7 +12,15 @@ import pyarrow as pa
 
 from textlift.arrow.keys import SeenKeys, packed_keys
 from textlift.arrow.new_columns import NewColumns
-from textlift.arrow.pages import ROW, Page, concat_pages, filter_page, is_between, split_page
+from textlift.arrow.pages import (
+    ROW,
+    Page,
+    concat_pages,
+    filter_page,
+    is_between,
+    split_page,
+    without_skipped,
+)
 from textlift.arrow.spool import Spool, Spooled
 from textlift.declare import Endpoint
 from textlift.extract.slicer import RetentionGap
@@ -95,7 +103,8 @@ class Package:
         self.rejections.add(rows.page, rows.slice_)
         if rows.not_found is None:
             self.rejections.add_loaded(rows.page, rows.slice_, rows.is_last)
-        page = self._owned_once(page)
+        # Only now: a complete read counts the records that are skipped.
+        page = self._owned_once(without_skipped(page))
         # Spool the parts one by one: a slice of a table keeps the whole table in memory.
         self._pages += map(self._spool.put, split_page(page, BATCH_ROWS))
         self.rows += page.table.num_rows

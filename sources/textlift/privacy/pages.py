@@ -1,4 +1,4 @@
-"""Apply a policy to pages. What comes out can be written to disk and to a destination."""
+"""Apply a policy to pages, and mark people who were erased. What comes out can be written to disk."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from textlift.codec.records import Reject
 from textlift.declare import Endpoint
 from textlift.dictionary import tables_of
 from textlift.privacy.columns import KeyedHash, hashed, masked, truncated
+from textlift.privacy.erased import Erased
 from textlift.privacy.policy import Action, Policy, Rule, TableRules
 
 #: Stands before the keyed hash of a rejected text.
@@ -20,13 +21,15 @@ PROTECTED = "protected:"
 _ID_DIGITS = 32
 
 
-def protection(endpoint: Endpoint, policy: Policy | None) -> Protection | None:
-    """Return the protection of an endpoint; ``None`` if all of its columns are kept."""
-    if policy is None:
-        return None
-    changes = any(policy.rules(table.name).changes for table in tables_of(endpoint))
-    lists_change = policy.lists.undeclared.action is not Action.KEEP
-    return Protection(endpoint, policy) if changes or lists_change else None
+def protection(
+    endpoint: Endpoint, policy: Policy | None, erased: Erased | None = None
+) -> Protection | None:
+    """Return the protection of an endpoint; ``None`` if nothing of it is changed."""
+    if policy:
+        changes = any(policy.rules(table.name).changes for table in tables_of(endpoint))
+        lists_change = policy.lists.undeclared.action is not Action.KEEP
+        policy = policy if changes or lists_change else None
+    return Protection(endpoint, policy, erased) if policy or erased else None
 
 
 class Protection:
@@ -34,8 +37,23 @@ class Protection:
 
     Args:
         endpoint: The endpoint.
-        policy: The policy of its service.
+        policy: The policy of its service; ``None`` if all columns are kept.
+        erased: People whose rows are not loaded.
     """
+
+    def __init__(self, endpoint: Endpoint, policy: Policy | None, erased: Erased | None) -> None:
+        self._endpoint = endpoint
+        self._erased = erased
+        self._columns = _ProtectedColumns(endpoint, policy) if policy else None
+
+    def page(self, page: Page) -> Page:
+        """Return the page with protected values, and the records of erased people skipped."""
+        page = self._erased.page(self._endpoint, page) if self._erased else page
+        return self._columns.page(page) if self._columns else page
+
+
+class _ProtectedColumns:
+    """Protects the columns of an endpoint by a policy."""
 
     def __init__(self, endpoint: Endpoint, policy: Policy) -> None:
         self._endpoint = endpoint

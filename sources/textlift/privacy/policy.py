@@ -136,15 +136,19 @@ def read_policy(
     policy = Policy(found, TableRules(keys, frozenset(), undeclared), (key or "").encode())
     if not any(each.changes for each in (*found.values(), policy.lists)):
         return None
+    require_key(key, "privacy needs it for what it hashes, for keys and for rejected_records")
+    return policy
+
+
+def require_key(key: str | None, why: str) -> None:
+    """Raise ConfigurationError if ``sources.privacy_key`` is missing or short."""
     if len(key or "") < KEY_LENGTH:
         raise ConfigurationError(
-            f"sources.privacy_key is {'too short' if key else 'missing'}: privacy needs it for what "
-            "it hashes, for keys and for rejected_records.\n"
+            f"sources.privacy_key is {'too short' if key else 'missing'}: {why}.\n"
             f"Set at least {KEY_LENGTH} random characters as privacy_key under [sources] in "
             ".dlt/secrets.toml, or as SOURCES__PRIVACY_KEY in the environment. Keep it: with "
             "another key, the same person has other hashes."
         )
-    return policy
 
 
 def _action(name: str, value: Any) -> Action:

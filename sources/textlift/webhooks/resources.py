@@ -30,6 +30,7 @@ from textlift.arrow.pages import Page
 from textlift.declare import Endpoint
 from textlift.destinations.stored import current_load_id
 from textlift.errors import ConfigurationError, StorageFailed
+from textlift.extract.erased import stored_erased
 from textlift.extract.progress import Progress
 from textlift.extract.settings import Settings
 from textlift.extract.slicer import RetentionGap
@@ -184,8 +185,8 @@ def _resource(inbox: _Inbox, endpoint: Endpoint, settings: Settings) -> DltResou
         )
         package = Package(_Stream(endpoint, begun.progress), rejections, clock.now())
         empty, limit = empty_page(endpoint), settings.package_rows
-        protected = protection(endpoint, settings.policy)
         try:
+            protected = protection(endpoint, settings.policy, stored_erased(settings))
             arrived = inbox.enter(endpoint, state)
             for page in _pages(
                 inbox.storage, endpoint, arrived, min(PAGE_EVENTS, limit or PAGE_EVENTS)
