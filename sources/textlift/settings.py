@@ -36,6 +36,7 @@ from textlift.privacy.columns import KeyedHash
 from textlift.privacy.erased import Recognition
 from textlift.privacy.people import People
 from textlift.privacy.policy import read_policy
+from textlift.privacy.retention import read_retention
 from textlift.windows import format_time, parse_time
 
 #: Settings that dlt itself reads below a source.
@@ -211,6 +212,7 @@ def read_settings(
     scope: str = "",
     only: Mapping[str, str] | None = None,
     privacy: Mapping[str, Any] | None = None,
+    retention_days: Mapping[str, Any] | None = None,
 ) -> Settings:
     """Return the arguments of a source, parsed and checked.
 
@@ -240,6 +242,7 @@ def read_settings(
         package_rows=package_rows,
         isolate_failures=isolate_failures,
         policy=read_policy(endpoints, privacy, keys[0] if keys else None),
+        retention=read_retention(endpoints, retention_days),
         recognition=Recognition(People(endpoints), [KeyedHash(key.encode()) for key in keys]),
     )
     if settings.since and settings.until and settings.since > settings.until:

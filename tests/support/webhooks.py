@@ -197,6 +197,7 @@ def webhooks_source(
     package_rows: int | None = None,
     isolate_failures: bool = False,
     policy: Any = None,
+    retention: Any = None,
 ) -> Any:
     """The webhooks of Mobiniti without its API."""
     set_up_dlt()
@@ -205,6 +206,7 @@ def webhooks_source(
         package_rows=package_rows,
         isolate_failures=isolate_failures,
         policy=policy,
+        retention=retention or {},
         recognition=Recognition(
             People(ENDPOINTS), [KeyedHash(key.encode()) for key in privacy_keys()]
         ),

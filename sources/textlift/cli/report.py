@@ -37,6 +37,7 @@ def show(pipeline: Pipeline, summary: Summary, problems_to: TextIO) -> None:
         *summary.notes,
         _total(summary, pipeline),
         *_removed(summary),
+        *_aged(summary),
         *_rejected(summary),
     ]:
         print(line)
@@ -95,6 +96,13 @@ def _removed(summary: Summary) -> list[str]:
     return [
         f"{rows:,} rows are not at the service any more ({where}): marked as removed, or deleted"
     ]
+
+
+def _aged(summary: Summary) -> list[str]:
+    """Return a line on what the retention has removed, or nothing."""
+    if not summary.aged:
+        return []
+    return [f"Emptied or deleted after retention_days: rows of {_counts(summary.aged)}"]
 
 
 def _rejected(summary: Summary) -> list[str]:

@@ -24,6 +24,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
+import sqlglot
 from dlt.destinations.impl.duckdb.duck import DuckDbClient
 from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
 from dlt.destinations.job_client_impl import SqlJobClientBase
@@ -76,20 +77,34 @@ def store_of(client: Any) -> Store | None:
     return None
 
 
+def any_store(client: Any) -> Store | None:
+    """Return the rows of an open client's dataset, also of a database that :func:`store_of` leaves.
+
+    Conditions must be SQL that sqlglot can translate.
+    """
+    return store_of(client) or (_Database(client) if isinstance(client, SqlJobClientBase) else None)
+
+
 class _Database:
     def __init__(self, client: Any) -> None:
         self._client = client.sql_client
+        self._dialect = client.capabilities.sqlglot_dialect
 
     def name(self, table: str) -> str:
         return str(self._client.make_qualified_table_name(table))
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
-        return list(self._client.execute_sql(sql) or ())
+        return list(self._client.execute_sql(self._translated(sql)) or ())
+
+    def _translated(self, sql: str) -> str:
+        if self._dialect in ("duckdb", "postgres"):
+            return sql
+        return sqlglot.transpile(sql, "duckdb", self._dialect)[0]
 
     def change(self, changes: Sequence[Change]) -> None:
         with self._client.begin_transaction():
             for each in changes:
-                self._client.execute_sql(statement(each, self.name(each.table)))
+                self._client.execute_sql(self._translated(statement(each, self.name(each.table))))
 
     def purge(self, tables: Iterable[str]) -> None:
         pass

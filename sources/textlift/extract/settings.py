@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from textlift.privacy.erased import Recognition
 from textlift.privacy.policy import Policy
+from textlift.privacy.retention import Aging
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Settings:
         isolate_failures: Whether a resource that cannot be read reports that and lets the run
             continue.
         policy: What happens to personal columns; ``None`` if all are kept.
+        retention: Resource → how its rows age, of those that do not stay for ever.
         recognition: How people who were erased are recognized.
     """
 
@@ -48,6 +50,7 @@ class Settings:
     package_rows: int | None = None
     isolate_failures: bool = False
     policy: Policy | None = None
+    retention: Mapping[str, Aging] = field(default_factory=dict)
     recognition: Recognition = field(default_factory=Recognition)
 
     @property

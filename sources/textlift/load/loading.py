@@ -26,6 +26,7 @@ from dlt.extract import DltSource
 from dlt.pipeline.exceptions import PipelineStepFailed
 from filelock import FileLock, Timeout
 
+from textlift import clock
 from textlift.destinations import checked, contents, reason
 from textlift.dlt_setup import set_up_dlt
 from textlift.errors import AlreadyRunning, ConfigurationError, CredentialsError, TextliftError
@@ -35,6 +36,7 @@ from textlift.load.cursors import forget_cursors, resource_states
 from textlift.load.log import short_log
 from textlift.load.rejects import REJECTED_RECORDS
 from textlift.load.report import StreamReport, report_of
+from textlift.load.retention import apply_retention
 from textlift.load.runs import LOAD_RUNS, RunLog
 from textlift.settings import host_of
 from textlift.windows import format_time
@@ -54,6 +56,7 @@ class Summary:
         requests: Requests sent, retries included.
         rejections: Resource → rows for ``rejected_records``.
         removed: Resource → rows that are gone at the service, marked or deleted.
+        aged: Table → rows of which the retention has removed something.
         gaps: Rows that a service dropped before they were read, each as a sentence.
         missing: What is configured and not at the service, each with the reason.
         failed: Resource → why it could not be loaded.
@@ -68,6 +71,7 @@ class Summary:
     requests: int = 0
     rejections: dict[str, int] = field(default_factory=dict)
     removed: dict[str, int] = field(default_factory=dict)
+    aged: dict[str, int] = field(default_factory=dict)
     gaps: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
@@ -131,6 +135,10 @@ def _load(pipeline: Pipeline, source: DltSource, resources: Sequence[str] | None
         if not was_stopped(error):
             _write_failed(pipeline, runs, error)
         raise
+    reports = [report_of(source.resources[name]) for name in names]
+    agings = [report.aging for report in reports if report.aging]
+    if agings:
+        summary.aged = apply_retention(pipeline, source.schema.name, agings, clock.now())
     summary.requests = sum(report_of(each).progress.requests for each in source.resources.values())
     summary.seconds = time.monotonic() - started
     return summary

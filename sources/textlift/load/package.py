@@ -28,6 +28,7 @@ from textlift.extract.slices import SliceRows
 from textlift.load.contract import within_contract
 from textlift.load.items import Batch
 from textlift.load.rejects import Rejections
+from textlift.privacy.retention import Aging
 
 #: Seconds after which a package is committed even if it is not full, so a crash costs no more.
 PACKAGE_SECONDS = 60
@@ -59,7 +60,9 @@ class Stream(Protocol):
 class Package:
     """The part of one resource in a load package."""
 
-    def __init__(self, sync: Stream, rejections: Rejections, until: datetime) -> None:
+    def __init__(
+        self, sync: Stream, rejections: Rejections, until: datetime, aging: Aging | None = None
+    ) -> None:
         self.rows = 0
         self.table_rows: dict[str, int] = {}
         self.rejections = rejections
@@ -67,6 +70,7 @@ class Package:
         self.removed = 0
         self._sync = sync
         self.until = until
+        self._aging = aging
         self._seen = SeenKeys()
         self._owners: dict[str, SeenKeys] = {}
         self._spool = Spool()
@@ -100,11 +104,16 @@ class Package:
                 page = page if all(wanted) else filter_page(page, wanted)
             page, hold = self._unseen(page, sync.endpoint.key, sync.endpoint.incremental.cursor)
         sync.advance(rows, hold)
+        if self._aging:
+            fresh = self._aging.rejects(rows.page, rows.slice_.window, self.until)
+            rows = replace(rows, page=fresh)
         self.rejections.add(rows.page, rows.slice_)
         if rows.not_found is None:
             self.rejections.add_loaded(rows.page, rows.slice_, rows.is_last)
         # Only now: a complete read counts the records that are skipped.
-        page = self._owned_once(without_skipped(page))
+        page = without_skipped(page)
+        page = self._aging.page(page, self.until) if self._aging else page
+        page = self._owned_once(page)
         # Spool the parts one by one: a slice of a table keeps the whole table in memory.
         self._pages += map(self._spool.put, split_page(page, BATCH_ROWS))
         self.rows += page.table.num_rows

@@ -9,6 +9,7 @@ from datetime import datetime
 from dlt.extract import DltResource
 
 from textlift.extract.progress import Progress
+from textlift.privacy.retention import Aging
 
 _KEY = "textlift"
 
@@ -30,6 +31,7 @@ class StreamReport:
         note: Why nothing was to be read, if nothing was.
         failed: Why the resource was not loaded, where failures are isolated.
         denied: Whether that is because the credentials do not permit to read it.
+        aging: How the rows of the resource age, if they do not stay for ever.
         progress: Counts of the whole stream, up to date at any time.
     """
 
@@ -45,6 +47,7 @@ class StreamReport:
     note: str | None = None
     failed: str | None = None
     denied: bool = False
+    aging: Aging | None = None
     progress: Progress = field(default_factory=Progress)
 
 

@@ -75,6 +75,7 @@ def build_resource(context: SyncContext, endpoint: Endpoint) -> DltResource:
         ServiceError: The service could not be read.
     """
 
+    aging = context.settings.retention.get(endpoint.name)
     unset = None if context.settings.configured.get(endpoint.name) else endpoint.setting
 
     def rows() -> Iterator[Any]:
@@ -88,7 +89,7 @@ def build_resource(context: SyncContext, endpoint: Endpoint) -> DltResource:
             yield from _plan(context, endpoint, state)
             return
         sync = context.enter(endpoint, state, current_load_id())
-        begun = StreamReport(unset=unset, progress=sync.progress)
+        begun = StreamReport(unset=unset, progress=sync.progress, aging=aging)
         set_report(this_resource, begun)
         open_rejects = dlt.current.source_state().setdefault(OPEN_REJECTS, {})
         rejections = Rejections(
@@ -97,7 +98,7 @@ def build_resource(context: SyncContext, endpoint: Endpoint) -> DltResource:
             open_rejects.get(endpoint.name, True),
             lambda: stored_rejects(endpoint.name),
         )
-        package = Package(sync, rejections, context.now)
+        package = Package(sync, rejections, context.now, aging)
         empty = _with_lists(empty_page(endpoint), lists)
         unfinished, wait = False, True
         try:

@@ -61,6 +61,7 @@ def mcommons_source(
     fundraising_ids: list[int] | None = None,
     mdata_entries: list[dict[str, Any]] | None = None,
     privacy: dict[str, str] | None = None,
+    retention_days: dict[str, float] | None = None,
     schema_contract: str | dict[str, str] | None = None,
     package_rows: int | None = None,
     isolate_failures: bool = False,
@@ -92,6 +93,8 @@ def mcommons_source(
         mdata_entries: Requests for ``mdata_entries``: tables with ``mdata_id`` and ``input``.
         privacy: What is hashed, shortened or left out: a kind of personal data, a table or a column
             → an action, see :class:`.Action`.
+        retention_days: Days after which something is removed: a kind of personal data, whose columns
+            are emptied, or a table, whose rows are deleted → days.
         schema_contract: A schema contract of dlt: a mode for everything, or a mode for each of
             ``tables``, ``columns`` and ``data_type``.
         package_rows: Approximate number of rows of a resource in one run. The next run continues
@@ -126,6 +129,7 @@ def mcommons_source(
         whole_read_days=whole_read_days,
         refresh_hours=refresh_hours,
         privacy=privacy,
+        retention_days=retention_days,
     )
     client = Client(
         base_url,

@@ -61,6 +61,7 @@ def messangi_source(
     page_size: int = 500,
     lookback_hours: dict[str, float] | None = None,
     privacy: dict[str, str] | None = None,
+    retention_days: dict[str, float] | None = None,
     schema_contract: str | dict[str, str] | None = None,
     package_rows: int | None = None,
     isolate_failures: bool = False,
@@ -88,6 +89,8 @@ def messangi_source(
         lookback_hours: Resource → lookback in hours, which each run reads again.
         privacy: What is hashed, shortened or left out: a kind of personal data, a table or a column
             → an action, see :class:`.Action`.
+        retention_days: Days after which something is removed: a kind of personal data, whose columns
+            are emptied, or a table, whose rows are deleted → days.
         schema_contract: A schema contract of dlt, one mode or several.
         package_rows: Approximate number of rows of a resource in one run. The default is no limit.
         isolate_failures: Whether a failed resource only sets ``failed`` in its report.
@@ -118,6 +121,7 @@ def messangi_source(
         isolate_failures=isolate_failures,
         account=account_name(base_url, instance_id),
         privacy=privacy,
+        retention_days=retention_days,
     )
     auth = credentials.auth()
     client = Client(

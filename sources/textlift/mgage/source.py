@@ -62,6 +62,7 @@ def mgage_source(
     page_size: int = PAGE_SIZE,
     lookback_hours: dict[str, float] | None = None,
     privacy: dict[str, str] | None = None,
+    retention_days: dict[str, float] | None = None,
     schema_contract: str | dict[str, str] | None = None,
     package_rows: int | None = None,
     isolate_failures: bool = False,
@@ -89,6 +90,8 @@ def mgage_source(
             reads again.
         privacy: What is hashed, shortened or left out: a kind of personal data, a table or a column
             → an action, see :class:`.Action`.
+        retention_days: Days after which something is removed: a kind of personal data, whose columns
+            are emptied, or a table, whose rows are deleted → days.
         schema_contract: A schema contract of dlt: a mode for everything, or a mode for each of
             ``tables``, ``columns`` and ``data_type``.
         package_rows: Approximate number of rows in one run. The next run continues from there. The
@@ -125,6 +128,7 @@ def mgage_source(
         scope=message_type or "",
         only={"type": message_type} if message_type else {},
         privacy=privacy,
+        retention_days=retention_days,
     )
     client = Client(
         base_url,

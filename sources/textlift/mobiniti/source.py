@@ -74,6 +74,7 @@ def mobiniti_source(
     refresh_hours: dict[str, float] | None = None,
     webhooks: WebhookSettings = dlt.config.value,
     privacy: dict[str, str] | None = None,
+    retention_days: dict[str, float] | None = None,
     schema_contract: str | dict[str, str] | None = None,
     package_rows: int | None = None,
     isolate_failures: bool = False,
@@ -103,6 +104,8 @@ def mobiniti_source(
         webhooks: Storage of the webhooks, see :class:`.WebhookSettings`.
         privacy: What is hashed, shortened or left out: a kind of personal data, a table or a column
             → an action, see :class:`.Action`.
+        retention_days: Days after which something is removed: a kind of personal data, whose columns
+            are emptied, or a table, whose rows are deleted → days.
         schema_contract: A schema contract of dlt: a mode for everything, or a mode for each of
             ``tables``, ``columns`` and ``data_type``.
         package_rows: Approximate number of rows of a resource in one run. The next run continues
@@ -134,6 +137,7 @@ def mobiniti_source(
         whole_read_days=whole_read_days,
         refresh_hours=refresh_hours,
         privacy=privacy,
+        retention_days=retention_days,
     )
     client = Client(
         base_url,

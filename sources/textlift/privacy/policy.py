@@ -120,9 +120,9 @@ def read_policy(
     endpoints = list(endpoints)
     tables = {table.name: (each, table) for each in endpoints for table in tables_of(each)}
     _check_names(actions, [table for _, table in tables.values()])
-    needed = _needed(endpoints)
+    needed = needed_columns(endpoints)
     found = {
-        name: _table_rules(table, actions, _fixed(endpoint, table, needed))
+        name: _table_rules(table, actions, fixed_columns(endpoint, table, needed))
         for name, (endpoint, table) in tables.items()
     }
     undeclared = Rule(_undeclared(actions), Personal.FREE_TEXT)
@@ -246,7 +246,7 @@ def _check_fits(place: str, column: Column, action: Action) -> None:
         )
 
 
-def _needed(endpoints: Iterable[Endpoint]) -> set[tuple[str, str]]:
+def needed_columns(endpoints: Iterable[Endpoint]) -> set[tuple[str, str]]:
     """Return the table and column of what requests for other endpoints depend on."""
     return {
         (parent.endpoint, column)
@@ -256,7 +256,7 @@ def _needed(endpoints: Iterable[Endpoint]) -> set[tuple[str, str]]:
     }
 
 
-def _fixed(endpoint: Endpoint, table: Table, needed: set[tuple[str, str]]) -> dict[str, str]:
+def fixed_columns(endpoint: Endpoint, table: Table, needed: set[tuple[str, str]]) -> dict[str, str]:
     """Return column → why it cannot be changed, for the columns that find a row again."""
     fixed = {name: "not the service's" for name in table.columns if name.startswith("_")}
     owners = {owner.column for owner in endpoint.owners.values()}

@@ -57,6 +57,7 @@ def textme_source(
     concurrency: int = 8,
     page_size: int = PAGE_SIZE,
     privacy: dict[str, str] | None = None,
+    retention_days: dict[str, float] | None = None,
     schema_contract: str | dict[str, str] | None = None,
     package_rows: int | None = None,
     isolate_failures: bool = False,
@@ -77,6 +78,8 @@ def textme_source(
         page_size: Number of participants that the service puts on a page. It is not sent.
         privacy: What is hashed, shortened or left out: a kind of personal data, a table or a column
             → an action, see :class:`.Action`.
+        retention_days: Days after which something is removed: a kind of personal data, whose columns
+            are emptied, or a table, whose rows are deleted → days.
         schema_contract: A schema contract of dlt: a mode, or a mode for each kind of entity.
         isolate_failures: Whether a failed resource only sets ``failed`` in its report.
 
@@ -94,6 +97,7 @@ def textme_source(
         isolate_failures=isolate_failures,
         account=account_name(base_url),
         privacy=privacy,
+        retention_days=retention_days,
     )
     retries = runtime_retries()
     client = Client(base_url, credentials.auth(), check, concurrency=concurrency, retries=retries)

@@ -174,7 +174,8 @@ def _resource(inbox: _Inbox, endpoint: Endpoint, settings: Settings) -> DltResou
         if is_planning():
             yield _plan(inbox, endpoint)
             return
-        begun = StreamReport(unset=inbox.unset)
+        aging = settings.retention.get(endpoint.name)
+        begun = StreamReport(unset=inbox.unset, aging=aging)
         set_report(this_resource, begun)
         open_rejects = dlt.current.source_state().setdefault(OPEN_REJECTS, {})
         rejections = Rejections(
@@ -183,7 +184,7 @@ def _resource(inbox: _Inbox, endpoint: Endpoint, settings: Settings) -> DltResou
             open_rejects.get(endpoint.name, True),
             lambda: stored_rejects(endpoint.name),
         )
-        package = Package(_Stream(endpoint, begun.progress), rejections, clock.now())
+        package = Package(_Stream(endpoint, begun.progress), rejections, clock.now(), aging)
         empty, limit = empty_page(endpoint), settings.package_rows
         try:
             protected = protection(endpoint, settings.policy, stored_erased(settings))
