@@ -288,6 +288,23 @@ class _PrivacyKeys(BaseConfiguration):
     earlier_privacy_keys: list[TSecretStrValue] | None = None
 
 
+@configspec
+class _Privacy(BaseConfiguration):
+    privacy: dict[str, Any] | None = None
+
+
+def check_privacy(service: str, endpoints: Sequence[Endpoint]) -> None:
+    """Check the settings ``privacy`` and ``privacy_key`` of a service.
+
+    Raises:
+        ConfigurationError: A rule cannot be followed, or the key is missing.
+    """
+    sections = (known_sections.SOURCES, service)
+    keys = privacy_keys()
+    rules = resolve_configuration(_Privacy(), sections=sections).privacy
+    read_policy(endpoints, rules, keys[0] if keys else None)
+
+
 def privacy_keys() -> list[str]:
     """Return ``sources.privacy_key`` if it is set, followed by ``sources.earlier_privacy_keys``.
 

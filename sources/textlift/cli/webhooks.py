@@ -13,6 +13,7 @@ from threading import Event, Thread
 from textlift.cli import at_end_of_stdin, command, progress
 from textlift.errors import ConfigurationError
 from textlift.registry import SERVICES, endpoints_of
+from textlift.settings import check_privacy
 from textlift.webhooks.settings import EXTRA, check_secret, open_storage, read_settings
 
 PORT = 8085
@@ -63,6 +64,8 @@ def _run(options: argparse.Namespace) -> int:
     service = options.service
     settings = read_settings(service)
     secret = check_secret(service, settings.secret)
+    # A policy needs the key, and with the key what is received is encrypted.
+    check_privacy(service, endpoints_of(service))
     storage = open_storage(service, options.storage or settings.storage)
     kinds = [endpoint.name for endpoint in endpoints_of(service) if endpoint.webhook]
     storage.prepare(kinds)

@@ -71,6 +71,9 @@ def _open(pipeline: Pipeline, opened: ExitStack) -> Any:
             file = Path(str(client.config.credentials.database))
             is_new = not file.exists()
         opened.enter_context(client)
+        if isinstance(client, DuckDbClient):
+            # A copy that textlift forget was making when it was killed.
+            Path(f"{file}.new").unlink(missing_ok=True)
         if is_new:
             # Delete it while it is open: a run that waits for it then creates its own.
             opened.callback(file.unlink, missing_ok=True)

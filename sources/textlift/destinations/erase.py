@@ -31,6 +31,8 @@ from dlt.destinations.job_client_impl import SqlJobClientBase
 
 from textlift.errors import DestinationFailed
 
+#: End of the name of a file that is to take the place of another.
+NEW = ".new"
 #: Name of the number of a version in a file name of a Delta log.
 _VERSION = re.compile(r"(\d{20})\.")
 
@@ -130,7 +132,7 @@ class _DuckDb(_Database):
         if not os.path.isfile(file):
             # In memory, or at a provider.
             return
-        connection, new = self._client.native_connection, f"{file}.new"
+        connection, new = self._client.native_connection, f"{file}{NEW}"
         Path(new).unlink(missing_ok=True)
         ((catalog,),) = self.rows("SELECT current_database()")
         quoted = new.replace("'", "''")
@@ -193,6 +195,9 @@ class _Files:
 
     def _parquet(self, table: str) -> list[str]:
         files = [str(file) for file in self._client.list_table_files(table)]
+        for left in [file for file in files if file.endswith(f".parquet{NEW}")]:
+            self._fs.rm_file(left)
+            files.remove(left)
         others = [file for file in files if not file.endswith(".parquet")]
         if others:
             raise DestinationFailed(
@@ -238,7 +243,7 @@ class _Files:
     @contextmanager
     def _replacing(self, file: str) -> Iterator[Any]:
         """Yield a file to write to, which takes the place of ``file`` after the block."""
-        new = f"{file}.new"
+        new = f"{file}{NEW}"
         with self._fs.open(new, "wb") as target:
             yield target
         self._fs.mv(new, file)

@@ -17,4 +17,5 @@ def stored_erased(settings: Settings) -> Erased | None:
         ConfigurationError: A key that they were hashed with is not configured.
     """
     tables = stored_rows(ERASURES.name, ERASURES.key, every)
-    return settings.recognition.erased(row for table in tables for row in table.to_pylist())
+    # All of them first: an error must not leave the connection open.
+    return settings.recognition.erased([row for table in tables for row in table.to_pylist()])

@@ -66,6 +66,8 @@ class Found:
         counts: Table → number of rows.
         changes: What deletes them.
         others: Number of ids that have had the number, and have another one now.
+        tables: Tables that can have rows about people.
+        is_noted: Whether the person was erased before, perhaps not to the end.
         store: Where the rows are.
     """
 
@@ -73,6 +75,8 @@ class Found:
     counts: Mapping[str, int]
     changes: Sequence[Change]
     others: int
+    tables: Sequence[str]
+    is_noted: bool
     store: Store
 
 
@@ -131,7 +135,8 @@ class Dataset:
                 self._note(found.person, found.counts)
                 if found.changes:
                     found.store.change(found.changes)
-                    found.store.purge(dict.fromkeys(each.table for each in found.changes))
+                if found.changes or found.is_noted:
+                    found.store.purge(found.tables)
             return found
 
     def _find(self, client: Any, person: Person) -> Found | str | None:
@@ -345,7 +350,16 @@ class _Search(_Conditions):
             counts[each.table] = counts.get(each.table, 0) + count
         counts = {table: count for table, count in counts.items() if count}
         changes = [each for each in changes if each.table in counts]
-        return Found(found, counts, changes, others, self._store)
+        tables = [table for table in self._tables if table not in _OTHERS[:2]]
+        return Found(found, counts, changes, others, tables, self._is_noted(found), self._store)
+
+    def _is_noted(self, person: Person) -> bool:
+        if ERASURES not in self._tables:
+            return False
+        hashes = self._hashes([*person.numbers, *(v for ids in person.ids.values() for v in ids)])
+        query = f"SELECT count(*) FROM {self._name(ERASURES)} WHERE {_among('value_hash', hashes)}"
+        ((count,),) = self._store.rows(query)
+        return bool(count)
 
     def _numbers_of(self, ids: Mapping[str, frozenset[str]], only_own: bool = False) -> set[str]:
         """Return the numbers in the rows of people; of those without a row, in all of their rows."""

@@ -13,6 +13,8 @@ from dlt.common.storages.configuration import FilesystemConfiguration
 from dlt.common.typing import TSecretStrValue
 
 from textlift.errors import ConfigurationError
+from textlift.settings import privacy_keys
+from textlift.webhooks.cipher import SegmentCipher
 from textlift.webhooks.storage import Storage
 
 #: Name of the settings, below those of the service.
@@ -69,7 +71,7 @@ def secret_variable(service: str) -> str:
 
 
 def open_storage(service: str, url: str | None) -> Storage:
-    """Return the storage of the webhooks of a service.
+    """Return the storage of the webhooks of a service. It is encrypted if there is a privacy_key.
 
     Args:
         service: Name of the service.
@@ -81,8 +83,10 @@ def open_storage(service: str, url: str | None) -> Storage:
     """
     config = FilesystemConfiguration(url or str(default_folder(service)))
     sections = (known_sections.SOURCES, service, SECTION)
+    keys = privacy_keys()
+    cipher = SegmentCipher(keys) if keys else None
     try:
-        return Storage(resolve_configuration(config, sections=sections))
+        return Storage(resolve_configuration(config, sections=sections), cipher)
     except MissingDependencyException as error:
         raise ConfigurationError(
             f"sources.{service}.{SECTION}.storage needs a client that is not installed.\n"

@@ -2,7 +2,7 @@
 
 A segment holds bodies of one kind in the order of their arrival: a line of JSON for each, with the
 time of receipt and the body as text. It is written once, under a name of its own, and never changed.
-Any number of receivers can write to a storage, and loads can read it at the same time.
+With a secret key, it is encrypted. Any number of receivers can write to a storage, and loads can read it at the same time.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from dlt.common.storages.fsspec_filesystem import fsspec_from_config
 from fsspec.implementations.local import LocalFileSystem
 
 from textlift.errors import StorageFailed, quote
+from textlift.webhooks.cipher import SegmentCipher, decrypted
 
 #: Segments that are read or deleted at the same time.
 AT_ONCE = 16
@@ -93,16 +94,20 @@ class Storage:
 
     Args:
         config: URL of the storage, and its credentials.
+        cipher: Encrypts segments; ``None`` to write them in clear.
 
     Attributes:
         url: The URL, for messages.
     """
 
-    def __init__(self, config: FilesystemConfiguration) -> None:
+    def __init__(
+        self, config: FilesystemConfiguration, cipher: SegmentCipher | None = None
+    ) -> None:
         self.url = str(config)
         with self._failing("cannot be opened"):
             self._fs, self._root = fsspec_from_config(config)
         self._is_folder = isinstance(self._fs, LocalFileSystem)
+        self._cipher = cipher
 
     @property
     def is_missing(self) -> bool:
@@ -131,6 +136,8 @@ class Storage:
             StorageFailed: It may not survive.
         """
         with self._failing("cannot be written to"):
+            if self._cipher:
+                data = self._cipher.encrypt(data, f"{kind}/{name}")
             if self._is_folder:
                 _write_durably(posixpath.join(self._root, kind), name, data)
             else:
@@ -163,7 +170,7 @@ class Storage:
         A segment that another load has deleted meanwhile is left out.
 
         Raises:
-            StorageFailed: A segment cannot be read.
+            StorageFailed: A segment cannot be read or decrypted.
         """
 
         def content(name: str) -> tuple[str, bytes] | None:
@@ -175,7 +182,8 @@ class Storage:
             for some in _chunks(list(names)):
                 with self._failing("cannot be read"):
                     found = list(pool.map(content, some))
-                yield from filter(None, found)
+                for name, data in filter(None, found):
+                    yield name, decrypted(data, f"{kind}/{name}", self._cipher)
 
     def delete(self, kind: str, names: Iterable[str]) -> None:
         """Delete segments; those that do not exist are ignored.
