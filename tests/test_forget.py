@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 
 from tests.conftest import TODAY, Open, Warehouse, slow_but
 from tests.support import webhooks as hooks
-from tests.support.commands import LOADED, UNUSABLE
+from tests.support.commands import LOADED, PATIENCE, UNUSABLE, started
 from tests.support.hooks import corrupted
 from tests.support.messages import PROGRAM
 from tests.support.warehouses import KINDS
@@ -300,7 +301,9 @@ def test_parquet_files(account: Open, tmp_path: Path) -> None:
     assert [each for each in ("Robert", "Philippa", "2025550101") if each in left] == ["Robert"]
 
 
-def test_nothing_is_left_in_the_bytes_of_a_duckdb_file(account: Open) -> None:
+@pytest.fixture
+def readable(account: Open) -> Warehouse:
+    """A warehouse with two people, whose texts stand in the bytes of its file."""
     warehouse = account(empty=True)
     put_two(warehouse)
     warehouse.load("profiles", "incoming_messages")
@@ -311,13 +314,19 @@ def test_nothing_is_left_in_the_bytes_of_a_duckdb_file(account: Open) -> None:
             connection.execute(f"CREATE TABLE mcommons.copied AS FROM mcommons.{table}")
             connection.execute(f"DROP TABLE mcommons.{table}")
             connection.execute(f"ALTER TABLE mcommons.copied RENAME TO {table}")
+    assert b"Philippa" in warehouse.file.read_bytes()
+    return warehouse
+
+
+def test_nothing_is_left_in_the_bytes_of_a_duckdb_file(readable: Warehouse) -> None:
+    warehouse = readable
+    with duckdb_client.connect(str(warehouse.file)) as connection:
         connection.execute(
             "CREATE VIEW mcommons.people AS SELECT first_name FROM mcommons.profiles"
         )
         connection.execute("COMMENT ON TABLE mcommons.profiles IS 'One person'")
     file = warehouse.file
     file.chmod(0o600)
-    assert b"Philippa" in file.read_bytes()
     forget(warehouse, by("+12025550101"))
     assert [each for each in (b"Philippa", b"2025550101") if each in file.read_bytes()] == []
     assert [path.name for path in file.parent.glob("*.new*")] == []
@@ -325,6 +334,26 @@ def test_nothing_is_left_in_the_bytes_of_a_duckdb_file(account: Open) -> None:
     assert warehouse.query("SELECT * FROM mcommons.people") == [("Robert",)]
     comment = "SELECT comment FROM duckdb_tables() WHERE table_name = 'profiles' AND comment <> ''"
     assert warehouse.query(comment) == [("One person",)]
+
+
+def test_an_erasure_that_was_killed_is_completed_by_the_same_command(
+    readable: Warehouse,
+) -> None:
+    killed = "from textlift.destinations import erase; import os; "
+    killed += "erase.shutil.copymode = lambda *_: os.kill(os.getpid(), 9); "
+    killed += "from textlift.cli import main; "
+    killed += "main(['forget', 'mcommons', '--phone', '12025550101', '--yes'])"
+    with started(readable, "-c", killed) as process:
+        assert process.wait(PATIENCE) == -signal.SIGKILL
+    copy = readable.file.with_name(f"{readable.file.name}.new")
+    assert copy.exists()
+    assert b"Philippa" in readable.file.read_bytes()
+    # What it left is gone when the next run has started.
+    assert readable.load("profiles").failed == {}
+    assert not copy.exists()
+    assert readable.query("SELECT first_name FROM profiles") == [("Robert",)]
+    assert forget(readable, by("+12025550101")) == {}
+    assert b"Philippa" not in readable.file.read_bytes()
 
 
 def test_other_destinations_get_sql(account: Open, tmp_path: Path) -> None:
