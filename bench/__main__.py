@@ -87,6 +87,15 @@ def latency(kind: str, size: int) -> Figures:
     return {"pages": size / PAGE_ROWS, "waits": runs}
 
 
+def privacy(kind: str) -> Figures:
+    """Load the same rows with a policy and without one, in turns, and return the figures."""
+    with Server(kind, SIZES[0]) as server:
+        rows = run("survey", kind, server)["rows"]
+        run("textlift", kind, server)
+        ways = {"textlift": rows, "hashed": rows}
+        return {"kind": kind, "rows": rows, "privacy": [*best(ways, kind, server, 0.0)]}
+
+
 def many() -> Figures:
     """Load very many profiles, to show that memory does not depend on the number of rows."""
     with Server("profiles", MANY) as server:
@@ -276,6 +285,8 @@ def receiving(storage: Path) -> Iterator[int]:
 #: Short scenarios first, so that failures show early.
 SCENARIOS: dict[str, Callable[[], Figures]] = {
     "webhooks": webhooks,
+    "privacy-profiles": partial(privacy, "profiles"),
+    "privacy-outgoing_messages": partial(privacy, "outgoing_messages"),
     "nothing-new": nothing_new,
     "empty-years": empty_years,
     "crowded-day": crowded_day,

@@ -19,6 +19,7 @@ DOCUMENT = PROJECT / "docs" / "benchmarks.md"
 PACKAGES = ("dlt", "duckdb", "lxml", "pyarrow", "requests", "xmltodict", "parsons")
 NAMES = {
     "textlift": "textlift",
+    "hashed": "textlift, nearly all personal columns hashed",
     "idiomatic": "idiomatic dlt",
     "parsons": "Parsons",
     "lxml": "lxml, the tree alone",
@@ -108,8 +109,8 @@ def render(figures: Figures) -> str:
     """Return the document, with the sections for which there are figures."""
     sections = [_head(), _targets(figures)]
     sections += [_comparison(found) for found in figures.values() if "results" in found]
-    sections += [_waits(figures), _parts(figures), _steps(figures)]
-    sections += [_others(figures), _webhooks(figures)]
+    sections += [_waits(figures), _parts(figures), _steps(figures), _others(figures)]
+    sections += [_privacy(figures), _webhooks(figures)]
     sections += [METHOD.format(columns=COLUMNS)]
     return "\n".join(section for section in sections if section)
 
@@ -274,6 +275,19 @@ def _lists_and_windows(figures: Figures) -> tuple[str, bool] | None:
     return f"{made} for {needed}", made == needed
 
 
+def _cost_of_privacy(name: str) -> Callable[[Figures], tuple[str, bool] | None]:
+    """Return a function for the time of a load with a policy, against one without."""
+
+    def measured(figures: Figures) -> tuple[str, bool] | None:
+        if name not in figures:
+            return None
+        clear, hashed = figures[name]["privacy"]
+        ratio = hashed["seconds"] / clear["seconds"]
+        return f"{ratio:.2f}", ratio <= 1.1
+
+    return measured
+
+
 TARGETS = (
     Target(
         "200,000 profiles at 300 ms a request, against Parsons",
@@ -334,6 +348,16 @@ TARGETS = (
             "",
             lambda found: found["large"] <= 1.3 * found["small"],
         ),
+    ),
+    Target(
+        "profiles with nearly all personal columns hashed, against in clear",
+        "≤ 1.1 times",
+        _cost_of_privacy("privacy-profiles"),
+    ),
+    Target(
+        "sent messages with nearly all personal columns hashed, against in clear",
+        "≤ 1.1 times",
+        _cost_of_privacy("privacy-outgoing_messages"),
     ),
     Target("time of 2,000,000 profiles against 200,000", "≤ 11 times", _of_many("seconds", 11)),
     Target(
@@ -459,6 +483,15 @@ def _waits(figures: Figures) -> str:
             )
     head = ("200,000", "a request", "at a time", "seconds", "times the least", "requests")
     return _section("Latency", (*head, "for each page", "probes"), lines)
+
+
+def _privacy(figures: Figures) -> str:
+    lines = [
+        (name, NAMES[result["way"]], f"{result['seconds']:.1f}", str(result["megabytes"]))
+        for name, found in figures.items()
+        for result in found.get("privacy", ())
+    ]
+    return _section("With a policy", ("load", "way", "seconds", "peak MB"), lines)
 
 
 def _others(figures: Figures) -> str:

@@ -101,16 +101,18 @@ class _ProtectedColumns:
 
     def _protected(self, table: pa.Table, rules: TableRules) -> pa.Table:
         for name in table.column_names:
-            rule = rules.rule(name)
+            rule, is_text = rules.rule(name), pa.types.is_string(table[name].type)
             # Undeclared columns are text. Others are keys, and numbers of rows.
-            if rule is None or not (name in rules.columns or pa.types.is_string(table[name].type)):
+            if rule is None or not (name in rules.columns or is_text):
+                if is_text:
+                    # Columns share buffers: behind a NULL of one stands the text of another.
+                    table = _with_values(table, name, _copied(table[name]))
                 continue
             if rule.action is Action.DROP and name not in rules.declared:
                 table = table.drop_columns([name])
             else:
                 table = _with_values(table, name, self._changed(table[name], rule))
-        # Columns share buffers: behind a NULL of one stands the text of another. Copy the values.
-        return table.take(np.arange(table.num_rows))
+        return table
 
     def _changed(self, values: pa.ChunkedArray, rule: Rule) -> pa.Array:
         if rule.action is Action.HASH:
@@ -130,6 +132,10 @@ class _ProtectedColumns:
             key = self._hash(key)[:_ID_DIGITS]
         payload = PROTECTED + self._hash(reject.payload)
         return replace(reject, row_key=key, payload=payload)
+
+
+def _copied(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    return values.take(np.arange(len(values)))
 
 
 def _with_values(table: pa.Table, name: str, values: pa.Array) -> pa.Table:
