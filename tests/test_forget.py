@@ -170,6 +170,22 @@ def test_hashed_numbers_and_ids_are_found(contacts: Open) -> None:
     }
 
 
+def test_a_complete_read_counts_the_person_and_marks_those_who_are_gone(contacts: Open) -> None:
+    warehouse = contacts(empty=True)
+    service = warehouse.box.service
+    for n in (1, 2, 3):
+        service.put("contacts", n, phone_number=f"+1202555010{n}")
+    warehouse.load("contacts")
+    before = warehouse.load("contacts", whole_read_days=0).requests
+    forget(warehouse, by("+12025550101"))
+    service.delete("contacts", 2)
+    summary = warehouse.load("contacts", whole_read_days=0)
+    # If the person were missed, the list would be read again.
+    assert (summary.removed, summary.requests) == ({"contacts": 1}, before)
+    shown = "SELECT phone_number, removed_at IS NULL FROM contacts ORDER BY 1"
+    assert warehouse.query(shown) == [("+12025550102", False), ("+12025550103", True)]
+
+
 def test_a_number_of_a_row_that_is_about_no_person_is_emptied(account: Open) -> None:
     warehouse = account(empty=True)
     put = warehouse.box.service.put
