@@ -255,6 +255,31 @@ def test_loads_need_the_key_of_the_erasures(export: Open, monkeypatch: pytest.Mo
 # Destinations
 
 
+@pytest.mark.parametrize("kind", slow_but(slice(1), ["duckdb", "delta", "iceberg", "filesystem"]))
+def test_a_pipeline_of_another_name_skips_the_person_too(
+    account: Open, tmp_path: Path, kind: str
+) -> None:
+    warehouse = account(empty=True)
+    put_two(warehouse)
+
+    def pipeline(name: str) -> dlt.Pipeline:
+        lake = {} if kind == "duckdb" else {"bucket_url": str(tmp_path / "lake")}
+        there = destination(kind, **lake) if lake else warehouse.destination
+        folder = str(tmp_path / name)
+        return dlt.pipeline(name, pipelines_dir=folder, destination=there, dataset_name="mcommons")
+
+    first = pipeline("mcommons")
+    load(first, warehouse.source(package_rows=1000), ["profiles"])
+    keyed = [KeyedHash(KEY.encode())]
+    Dataset(first, "mcommons", People(endpoints_of("mcommons")), keyed).forget(by("+12025550101"))
+    # Its schema does not have the table of erasures.
+    pipeline("other").run(warehouse.source().with_resources("profiles"))
+    if kind == "duckdb":
+        assert warehouse.query("SELECT id FROM profiles") == [(2,)]
+    else:
+        assert "Philippa" not in "\n".join(texts_of(tmp_path / "lake"))
+
+
 def put_two(warehouse: Any) -> None:
     """Put a person and another one, each with rows in several tables."""
     put = warehouse.box.service.put

@@ -11,11 +11,14 @@ from typing import Any
 import dlt
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 from dlt.common.destination.client import SupportsOpenTables
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
-from dlt.common.schema.typing import C_DLT_LOAD_ID
+from dlt.common.schema.typing import C_DLT_LOAD_ID, TTableSchemaColumns
+from dlt.common.schema.utils import new_table
 from dlt.common.storages.exceptions import CurrentLoadPackageStateNotAvailable
 from dlt.common.storages.load_package import load_package_state
+from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
 from sqlglot import exp, select
 from sqlglot.expressions import Condition, Select
 
@@ -85,28 +88,43 @@ def current_load_id() -> str | None:
         return None
 
 
-def stored_rows(table: str, key: Sequence[str], wanted: Wanted) -> Iterator[pa.Table]:
+def stored_rows(
+    table: str, key: Sequence[str], wanted: Wanted, declared: TTableSchemaColumns | None = None
+) -> Iterator[pa.Table]:
     """Yield rows from the running pipeline's destination in its types, some thousands at a time.
 
     Args:
         table: Name of the table; a missing table has no rows.
         key: Columns that identify a row.
         wanted: Condition that the rows meet.
+        declared: Columns of a table that can exist though the schema of this pipeline lacks it.
     """
     schema = dlt.current.source_schema()
-    known = schema.tables.get(table, {}).get("columns", {})
-    if C_DLT_LOAD_ID not in known:
+    known = declared or schema.tables.get(table, {}).get("columns", {})
+    if not declared and C_DLT_LOAD_ID not in known:
         return
     pipeline = dlt.current.pipeline()
     # A pipeline that never ran has no schema, but other pipelines can have created tables.
     stored_as: Any = schema.name if schema.name in pipeline.schema_names else None
     try:
+        client: Any
         with pipeline.destination_client(stored_as) as client:
+            if declared:
+                client.schema = client.schema.clone()
+                added = new_table(table, write_disposition="append")
+                client.schema.update_table({**added, "columns": declared})
             batches = (
                 open_batches(client, table) if isinstance(client, SupportsOpenTables) else None
             )
             if batches is not None:
                 yield from _of_batches(batches, wanted)
+                return
+            if declared and isinstance(client, FilesystemClient):
+                # dlt queries only tables in the schema that it loaded itself.
+                for file in client.list_table_files(table):
+                    with client.fs_client.open(file, "rb") as opened:
+                        rows = pq.read_table(opened)
+                    yield from _of_batches(rows.to_reader(), wanted)
                 return
             appends = isinstance(client, SupportsOpenTables)
         with pipeline.sql_client(stored_as) as client:

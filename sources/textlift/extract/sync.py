@@ -30,7 +30,7 @@ from textlift.arrow.pages import (
 from textlift.declare import ColumnType, Endpoint
 from textlift.destinations.stored import Covered
 from textlift.errors import ConfigurationError, ServiceError
-from textlift.extract.erased import stored_erased
+from textlift.extract.erased import ErasedPeople
 from textlift.extract.fetch import Service
 from textlift.extract.progress import Progress
 from textlift.extract.reader import Reader
@@ -45,7 +45,6 @@ from textlift.extract.state import (
     is_full_refresh,
 )
 from textlift.extract.workers import Workers
-from textlift.privacy.erased import Erased
 from textlift.privacy.pages import protection
 from textlift.windows import SECOND, Window, format_time, parse_time
 
@@ -75,7 +74,7 @@ class SyncContext:
         self._listed: dict[str, SliceRows] = {}
         self._pieces: dict[str, list[SliceRows]] = {}
         self._failed_listings: dict[str, ServiceError] = {}
-        self._erased: tuple[Erased | None] | None = None
+        self._erased = ErasedPeople(settings)
         self._active: set[str] = set()
 
     @property
@@ -121,9 +120,7 @@ class SyncContext:
         """Return a reader with the service, the page size and the threads of this run."""
         assert self._workers
         settings = self.settings
-        if self._erased is None:
-            self._erased = (stored_erased(settings),)
-        protected = protection(endpoint, settings.policy, *self._erased)
+        protected = protection(endpoint, settings.policy, self._erased.read())
         return Reader(
             self.service, endpoint, slices, settings.page_size, progress, self._workers, protected
         )
@@ -157,7 +154,6 @@ class SyncContext:
             self._listed.clear()
             self._pieces.clear()
             self._failed_listings.clear()
-            self._erased = None
 
 
 @dataclass(frozen=True)

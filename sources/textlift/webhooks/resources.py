@@ -30,7 +30,7 @@ from textlift.arrow.pages import Page
 from textlift.declare import Endpoint
 from textlift.destinations.stored import current_load_id
 from textlift.errors import ConfigurationError, StorageFailed
-from textlift.extract.erased import stored_erased
+from textlift.extract.erased import ErasedPeople
 from textlift.extract.progress import Progress
 from textlift.extract.settings import Settings
 from textlift.extract.slicer import RetentionGap
@@ -69,7 +69,7 @@ def webhook_resources(
         webhooks: Its settings ``sources.<service>.webhooks``.
         settings: What to load.
     """
-    inbox = _Inbox(service, webhooks)
+    inbox = _Inbox(service, webhooks, ErasedPeople(settings))
     return [_resource(inbox, each, settings) for each in endpoints if each.webhook]
 
 
@@ -96,9 +96,13 @@ class _Inbox:
     """The storage of a service, as the resources of one source share it.
 
     It is opened when a resource is extracted, because not every run extracts one.
+
+    Attributes:
+        erased: People whose events are not loaded.
     """
 
-    def __init__(self, service: str, webhooks: WebhookSettings) -> None:
+    def __init__(self, service: str, webhooks: WebhookSettings, erased: ErasedPeople) -> None:
+        self.erased = erased
         self._service = service
         self._url = webhooks.storage
         self._storage: Storage | None = None
@@ -187,7 +191,7 @@ def _resource(inbox: _Inbox, endpoint: Endpoint, settings: Settings) -> DltResou
         package = Package(_Stream(endpoint, begun.progress), rejections, clock.now(), aging)
         empty, limit = empty_page(endpoint), settings.package_rows
         try:
-            protected = protection(endpoint, settings.policy, stored_erased(settings))
+            protected = protection(endpoint, settings.policy, inbox.erased.read())
             arrived = inbox.enter(endpoint, state)
             for page in _pages(
                 inbox.storage, endpoint, arrived, min(PAGE_EVENTS, limit or PAGE_EVENTS)
