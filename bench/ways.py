@@ -63,7 +63,7 @@ def textlift(kind: str, url: str) -> Figures:
 def hashed(kind: str, url: str) -> Figures:
     """Run the whole pipeline with a policy that hashes nearly all personal columns."""
     os.environ["SOURCES__PRIVACY_KEY"] = PRIVACY_KEY
-    return _textlift([kind], url, START, NOW, HASHED)
+    return _textlift([kind], url, START, NOW, privacy=HASHED)
 
 
 def textlift_long(kind: str, url: str) -> Figures:
