@@ -13,11 +13,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from typing import cast
 
+import numpy as np
+import numpy.typing as npt
 import pendulum
 
 from textlift.errors import ConfigurationError
 
 SECOND = timedelta(seconds=1)
+MICROSECOND = timedelta(microseconds=1)
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _LAST = datetime.max.replace(microsecond=0, tzinfo=timezone.utc)
 #: Pattern of a date that is longer than a day → its unit.
@@ -47,9 +50,11 @@ class Window:
     def __str__(self) -> str:
         return f"{format_time(self.start)} to {format_time(self.end)}"
 
-    def __contains__(self, time: datetime) -> bool:
-        """Return whether a row of this time belongs to the window."""
-        return self.start <= time and (self.is_open or time - SECOND < self.end)
+    def contains(self, times: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """Return for each of some times, in microseconds since 1970, whether it is in the window."""
+        start, end = ((time - EPOCH) // MICROSECOND for time in (self.start, self.end))
+        inside: npt.NDArray[np.bool_] = times >= start
+        return inside if self.is_open else inside & (times < end + SECOND // MICROSECOND)
 
     @property
     def splittable(self) -> bool:

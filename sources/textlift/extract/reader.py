@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from threading import Lock
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from dlt.common import logger
 
 from textlift.arrow.build import empty_page
@@ -51,7 +50,7 @@ from textlift.extract.slices import Slice, SliceRows
 from textlift.extract.sorted_list import SortedPlan
 from textlift.extract.workers import Workers
 from textlift.privacy.pages import Protection
-from textlift.windows import EPOCH, SECOND, Window
+from textlift.windows import EPOCH, MICROSECOND, Window
 
 #: How often a window is split because the service does not respond, or refuses it.
 MAX_SPLITS = 5
@@ -59,7 +58,6 @@ MAX_SPLITS = 5
 MAX_MALFORMED = 64
 #: Rows read ahead of those that are handed out. More take more memory than they save time.
 AHEAD_ROWS = 30_000
-_MICROSECOND = timedelta(microseconds=1)
 _CUT_OFF = "the service answers every page with the same rows, and there may be more"
 
 
@@ -492,7 +490,7 @@ def _metadata(endpoint: Endpoint, page: Page, place: int, window: Window | None)
     times = np.array([], np.int64)
     if cursor and (window or endpoint.sorted_list):
         times = microseconds(page.table, cursor)
-    inside = times[_is_inside(times, window)] if window else times
+    inside = times[window.contains(times)] if window else times
     return PageMetadata(
         place=place,
         rows=page.rows,
@@ -514,12 +512,5 @@ def _metadata(endpoint: Endpoint, page: Page, place: int, window: Window | None)
     )
 
 
-def _is_inside(times: npt.NDArray[np.int64], window: Window) -> npt.NDArray[np.bool_]:
-    """Return for each of some times, in microseconds since 1970, whether it is in a window."""
-    start, end = ((time - EPOCH) // _MICROSECOND for time in (window.start, window.end))
-    inside: npt.NDArray[np.bool_] = times >= start
-    return inside if window.is_open else inside & (times < end + SECOND // _MICROSECOND)
-
-
 def _time(microseconds: np.int64) -> datetime:
-    return EPOCH + int(microseconds) * _MICROSECOND
+    return EPOCH + int(microseconds) * MICROSECOND
