@@ -112,3 +112,21 @@ def test_a_failure_comes_after_the_windows_that_were_complete_before_it(
     complete = [window.end for window in windows if window.start.isoformat() <= late]
     assert ends == complete[: len(ends)]
     assert ends
+
+
+def test_the_rows_still_to_come_are_known_while_a_window_is_cut(box: Sandbox) -> None:
+    login = requests.auth.HTTPBasicAuth("sandbox@example.org", "sandbox-password")
+    service = Service(Client(box.url, login, check), partial(XmlCodec, dialect=DIALECT))
+    window, progress, workers = Window(START, NOW), Progress(), Workers(CONCURRENCY)
+    progress.expect([window])
+    reader = Reader(service, PROFILES, [Slice(window=window)], PAGE, progress, workers)
+    rows, shares = 0, []
+    for found in rows_of(reader):
+        rows += found.page.table.num_rows
+        assert found.slice_.window
+        progress.count_rows(found.page.table.num_rows, found.slice_.window, found.is_last)
+        shares.append((rows / COUNT, progress.share))
+    workers.close()
+    assert len(shares) > 2
+    # Pages of 20 rows overlap by a tenth, and more so where windows are short.
+    assert all(0.7 * read <= shown <= 1.1 * read for read, shown in shares)

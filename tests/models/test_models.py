@@ -350,16 +350,14 @@ def test_custom_columns_are_columns_of_contacts(changed: Changed) -> None:
         assert found == {(str(key), value) for key, value in values if str(key) in known}
 
 
-@pytest.fixture
-def in_duckdb(modelled: Modelled) -> Modelled:
-    if modelled.kind != "duckdb":
-        pytest.skip("the same everywhere")
-    return modelled
+#: For what does not depend on the destination.
+in_duckdb = pytest.mark.parametrize(
+    "modelled", [pytest.param("duckdb", marks=pytest.mark.xdist_group("duckdb"))], indirect=True
+)
 
 
-def test_a_model_that_fails_is_named_and_the_exit_code_says_so(
-    in_duckdb: Modelled, copy: Modelled
-) -> None:
+@in_duckdb
+def test_a_model_that_fails_is_named_and_the_exit_code_says_so(copy: Modelled) -> None:
     copy.change("ALTER TABLE mcommons.outgoing_messages ALTER sent_at TYPE VARCHAR")
     ended = copy.models()
     assert ended.code == 1
@@ -367,7 +365,8 @@ def test_a_model_that_fails_is_named_and_the_exit_code_says_so(
     assert "not tried" in ended.out
 
 
-def test_a_project_of_ones_own_gets_the_schema_texting(in_duckdb: Modelled, copy: Modelled) -> None:
+@in_duckdb
+def test_a_project_of_ones_own_gets_the_schema_texting(copy: Modelled) -> None:
     folder = copy.folder / "own"
     folder.mkdir()
     (folder / "packages.yml").write_text(f"packages: [{{local: {PROJECT / 'dbt'}}}]\n")
@@ -392,9 +391,8 @@ def test_a_project_of_ones_own_gets_the_schema_texting(in_duckdb: Modelled, copy
     assert not [schema for schema, _ in made if schema.startswith("analytics")]
 
 
-def test_some_services_can_be_modelled_alone_when_a_load_has_left_the_file(
-    in_duckdb: Modelled, copy: Modelled
-) -> None:
+@in_duckdb
+def test_some_services_can_be_modelled_alone_when_a_load_has_left_the_file(copy: Modelled) -> None:
     with FileLock(f"{copy.credentials}.lock"):
         process = subprocess.Popen(
             [str(DBT / "python"), "-c", WAITING],
@@ -419,9 +417,18 @@ def test_some_services_can_be_modelled_alone_when_a_load_has_left_the_file(
         assert {row["service"] for row in copy.mart(mart)} <= {"mgage", "textme"}
 
 
+#: ``textlift models`` where dbt is not installed.
+WITHOUT_DBT = """
+import sys
+sys.modules["dbt"] = None
+from textlift.cli import run
+sys.exit(run())
+"""
+
+
 def test_a_missing_extra_is_named(tmp_path: Path) -> None:
     ended = subprocess.run(
-        [sys.executable, "-m", "textlift", "models"],
+        [sys.executable, "-c", WITHOUT_DBT, "models"],
         check=False,
         cwd=tmp_path,
         env={"PYTHONPATH": str(PROJECT / "sources")},

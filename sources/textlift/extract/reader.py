@@ -70,7 +70,8 @@ class _SliceRead:
         uncut: Of its own window, if that is too large and to be cut before it is read.
         splits: How often its window was split because of timeouts or refusals.
         malformed: Whether its window is a part of one whose response is malformed.
-        number: Number of the slice in the order of the slices to read; ``None`` for a part of one.
+        number: Number of the slice, of which it can be a part, in the order of the slices to read.
+        is_part: Whether it is a part of the slice.
         version: Version of the page size when the reading began.
         wanted: Pages to request.
         pages: Pages received, in the order of their ``place``.
@@ -91,11 +92,13 @@ class _SliceRead:
         malformed: bool = False,
         density: Density | None = None,
         uncut: Density | None = None,
-        number: int | None = None,
+        number: int = 0,
+        is_part: bool = True,
         before: PageMetadata | None = None,
     ) -> None:
         self.slice_ = slice_
         self.number = number
+        self.is_part = is_part
         self.density = density
         self.uncut = uncut
         self.budget = budget
@@ -209,6 +212,7 @@ class Reader:
         self._exhausted = False
         self._malformed = 0
         self._undated: Counter[str] = Counter()
+        self._handed_out: Counter[int] = Counter()
         self._most_unpaged = MIN_PAGE
 
     @property
@@ -232,6 +236,7 @@ class Reader:
                         raise self._failure
                     return None
                 read = self._order.pop(0)
+                self._handed_out[read.number] += read.rows
                 self._send_requests()
                 following = self._order[0].slice_.partition if self._order else None
             self._pieces = self._rows(read, following != read.slice_.partition)
@@ -293,7 +298,9 @@ class Reader:
             self._exhausted = True
             return None
         self._order.append(
-            _SliceRead(slice_, self._endpoint, self._size, Budget(), number=self._begun)
+            _SliceRead(
+                slice_, self._endpoint, self._size, Budget(), number=self._begun, is_part=False
+            )
         )
         self._begun += 1
         return self._next_read()
@@ -318,7 +325,9 @@ class Reader:
     ) -> _SliceRead:
         slice_ = replace(read.slice_, window=window, fallback_window=None)
         kept = read.budget, read.splits, read.malformed
-        return _SliceRead(slice_, self._endpoint, self._size, *kept, density, uncut)
+        return _SliceRead(
+            slice_, self._endpoint, self._size, *kept, density, uncut, number=read.number
+        )
 
     def _run(self, read: _SliceRead, request: PageRequest) -> None:
         """Fetch a page, handle it, and send the requests that follow from it. In a request thread."""
@@ -360,7 +369,7 @@ class Reader:
         read.total = page.total
         part = read.slice_.list_part
         # How many rows of a list are newer than a time is not known.
-        if read.number is not None and page.total is not None and not (part and part.oldest):
+        if not read.is_part and page.total is not None and not (part and part.oldest):
             done = part.start.rows if part and part.start else 0
             self._progress.expect_rows(read.number, page.total - done)
         if not request.probe:
@@ -417,6 +426,7 @@ class Reader:
         crowded = read.plan.density
         if window and read.density and (read.plan.done or crowded):
             read.density.learn(window, crowded.total if crowded else read.plan.extent)
+            self._expect_rows(read.number)
         if read.version != self._size.version:
             self._read_again(read)
         elif plan and plan.done and plan.following:
@@ -424,7 +434,15 @@ class Reader:
             before = plan.last if plan.following.start else None
             at = self._order.index(read) + 1
             self._order.insert(
-                at, _SliceRead(following, self._endpoint, self._size, read.budget, before=before)
+                at,
+                _SliceRead(
+                    following,
+                    self._endpoint,
+                    self._size,
+                    read.budget,
+                    number=read.number,
+                    before=before,
+                ),
             )
         elif read.plan.unpaged:
             self._judge_unpaged(read, window)
@@ -436,6 +454,18 @@ class Reader:
             read.replaced = True
             at = self._order.index(read)
             self._order[at] = self._part(read, window, uncut=read.plan.density)
+
+    def _expect_rows(self, number: int) -> None:
+        """Note how many rows a slice has, as far as known: those seen, and those expected."""
+        parts = [read for read in self._order if read.number == number]
+        rows = self._handed_out[number] + sum(map(self._rows_in, parts))
+        self._progress.expect_rows(number, int(rows))
+
+    def _rows_in(self, read: _SliceRead) -> float:
+        density, window = read.uncut or read.density, read.slice_.window
+        if read.done or density is None or window is None:
+            return read.rows
+        return max(read.rows, density.expected(window) * (self._size.limit or 0))
 
     def _judge_unpaged(self, read: _SliceRead, window: Window | None) -> None:
         """Split the window of a single response that may be cut off; reject what cannot be split."""
@@ -474,7 +504,13 @@ class Reader:
         read.replaced = True
         at = self._order.index(read)
         self._order[at : at + 1] = [
-            _SliceRead(slice_, self._endpoint, self._size, read.budget, splits, malformed, density)
+            _SliceRead(
+                slice_,
+                self._endpoint,
+                self._size,
+                *(read.budget, splits, malformed, density),
+                number=read.number,
+            )
             for slice_ in slices
         ]
 
