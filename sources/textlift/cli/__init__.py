@@ -17,6 +17,10 @@ _COMMANDS = {
     "load": ("textlift.cli.command", "load what is new at a service into a warehouse"),
     "check": ("textlift.cli.check", "test the credentials and the destination; load nothing"),
     "models": ("textlift.cli.models", "build models for analysts from the loaded tables, with dbt"),
+    "dashboard": (
+        "textlift.cli.dashboard",
+        "show runs, audience, messages and broadcasts in a browser",
+    ),
     "webhooks": ("textlift.cli.webhooks", "receive what a service posts, until it is loaded"),
     "state": ("textlift.cli.state", "list the cursors and the recent runs; reset a cursor"),
     "forget": ("textlift.cli.forget", "delete all rows about a person, and skip them from then on"),

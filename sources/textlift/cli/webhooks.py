@@ -7,10 +7,10 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from signal import SIGTERM
-from socket import AF_INET, AF_INET6, create_server, socket
 from threading import Event, Thread
 
 from textlift.cli import at_end_of_stdin, command, progress
+from textlift.cli.listening import add_address, listen
 from textlift.errors import ConfigurationError
 from textlift.registry import SERVICES, endpoints_of
 from textlift.settings import check_privacy
@@ -36,10 +36,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         epilog="exit codes: 0 stopped by a signal; 1 failed; 2 usage or configuration",
     )
     parser.add_argument("service", choices=posting)
-    parser.add_argument("--host", default="127.0.0.1", help="address (default: %(default)s)")
-    parser.add_argument(
-        "--port", type=int, default=PORT, help="port, 0 for any free one (default: %(default)s)"
-    )
+    add_address(parser, PORT)
     parser.add_argument(
         "--storage",
         metavar="URL",
@@ -71,9 +68,7 @@ def _run(options: argparse.Namespace) -> int:
     storage.prepare(kinds)
     limits = Limits()
     receiver = Receiver(kinds, storage, secret, limits)
-    listening = _listen(options.host, options.port)
-    address, port, *_ = listening.getsockname()
-    url = f"http://{f'[{address}]' if ':' in address else address}:{port}"
+    listening, url = listen(options.host, options.port)
     emit = progress.emit
     emit("start", f"{service}: receiving webhooks at {url}", {"service": service, "url": url})
     if options.exit_with_stdin:
@@ -85,21 +80,6 @@ def _run(options: argparse.Namespace) -> int:
     answers = _counts(receiver.answers)
     emit("end", f"{service}: stopped; {answers or 'no posts'}", {"service": service})
     return command.LOADED
-
-
-def _listen(host: str, port: int) -> socket:
-    """Return a socket that listens.
-
-    Raises:
-        ConfigurationError: The address cannot be used.
-    """
-    try:
-        return create_server((host, port), family=AF_INET6 if ":" in host else AF_INET)
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ConfigurationError(
-            f"Cannot listen on {host}, port {port}: {reason}\nChoose others with --host and --port."
-        ) from None
 
 
 def _tell(service: str, answers: Mapping[tuple[str, int], int], ended: Event) -> None:

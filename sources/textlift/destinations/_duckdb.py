@@ -130,7 +130,7 @@ class _SqlClient(DuckDbSqlClient):
             turn.begin()
         try:
             opened = self._open_file()
-            if not has_own_limit(self.credentials):
+            if not (self.credentials.read_only or has_own_limit(self.credentials)):
                 limit_memory(opened)
         except BaseException:
             if turn:
@@ -164,7 +164,8 @@ class _SqlClient(DuckDbSqlClient):
         try:
             return waiting(super().open_connection)
         except DestinationConnectionError:
-            if not _remove_unfinished(Path(str(self.credentials.database))):
+            file = Path(str(self.credentials.database))
+            if self.credentials.read_only or not _remove_unfinished(file):
                 raise
             return super().open_connection()
 
