@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup environments install demo test test-chaos test-models test-schedulers test-all check bench clean
+.PHONY: setup environments install demo test test-chaos test-models test-dashboard test-schedulers test-all screenshots chromium check bench clean
 
 setup: $(STAMP)
 
@@ -19,13 +19,13 @@ install:
 demo: $(STAMP)
 	$(BIN)/textlift demo
 
-SUITE := -m pytest -n 2 --ignore tests/chaos --ignore tests/models --ignore tests/schedulers
+SUITE := -m pytest -n 2 --ignore tests/chaos --ignore tests/dashboard --ignore tests/models --ignore tests/schedulers
 
 test: check
 	$(BIN)/python $(SUITE) -m "not slow"
 
 # Run all cases. The faster suites run only one or two cases of each kind.
-test-all: check test-models test-schedulers
+test-all: check test-models test-dashboard test-schedulers
 	$(BIN)/python $(SUITE)
 	$(BIN)/python -m pytest -n 2 tests/chaos
 
@@ -34,6 +34,22 @@ test-chaos: $(STAMP)
 
 test-models: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/models
+
+# One server and one browser for all of them.
+test-dashboard: $(STAMP) .venv-dbt/.installed chromium
+	$(BIN)/python -m pytest tests/dashboard
+
+# The pictures of docs/dashboard.md, from the warehouse of a demo.
+screenshots: $(STAMP) .venv-dbt/.installed chromium demo
+	.venv-dbt/bin/textlift models --sandbox
+	$(BIN)/python -m tests.dashboard.screenshots
+
+CHROMIUM ?= /usr/bin/chromium
+export CHROMIUM
+
+# Debian's. Set CHROMIUM to use another one.
+chromium:
+	@test -x $(CHROMIUM) || { apt-get update && apt-get install --yes --no-install-recommends chromium; }
 
 # Each scheduler has its own environment, as its users have. They spend much of the time waiting.
 test-schedulers: environments

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
@@ -16,12 +18,16 @@ from textlift.dashboard import EXTRA, MODELS
 from textlift.errors import ConfigurationError
 
 PORT = 8086
+_FOLDERS = ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME")
 
 
 def main(argv: Sequence[str]) -> int:
     """Show a warehouse until the process is stopped, and return the exit code."""
     options = _parse(argv)
-    return command.run_private(lambda: _run(options))
+    # marimo makes files of settings and a log where it finds none, when it is imported.
+    with TemporaryDirectory(prefix="textlift-dashboard-") as folder:
+        os.environ.update(dict.fromkeys(_FOLDERS, folder))
+        return command.run_private(lambda: _run(options))
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:

@@ -162,7 +162,7 @@ def _sortable(rows: Sequence[Row], columns: Columns, page: Callable[[Row], str] 
         show_data_types=False,
         show_download=False,
         format_mapping=dict(columns.values()),
-        column_widths={"page": 60, **dict.fromkeys(numeric, 96)},
+        column_widths={**({"page": 60} if page else {}), **dict.fromkeys(numeric, 96)},
         text_justify_columns=dict.fromkeys(numeric, "right"),
     )
 

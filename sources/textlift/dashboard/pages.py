@@ -182,6 +182,9 @@ def _age(loaded: Any) -> float | None:
 
 
 def _last_runs(rows: list[Row]) -> mo.Html:
+    if not rows:
+        return figures.empty()
+
     def caption(row: Row) -> str:
         failed = row["failed_resources"]
         return (
@@ -500,9 +503,13 @@ def page(name: str, view: View, key: str | None = None) -> mo.Html:
         key: The broadcast to show instead of all.
     """
     if not view.contents.has_models and name not in _WITHOUT_MODELS:
-        return _callout("This page reads the models, which are not built yet. Run: textlift models")
-    parts = broadcast(view, key) if key and name == "Broadcasts" else PAGES[name](view)
-    return mo.vstack(parts, gap=1.5)
+        parts = [_callout("This page reads the models, which are not built. Run: textlift models")]
+    elif key and name == "Broadcasts":
+        parts = broadcast(view, key)
+    else:
+        parts = PAGES[name](view)
+    read_at = f"Read at {time(clock.now())}. All times are UTC."
+    return mo.vstack([*parts, figures.text(read_at, name="read-at")], gap=1.5)
 
 
 def _callout(message: str) -> mo.Html:

@@ -1,12 +1,13 @@
 """The server of the dashboard: marimo's, with a token that each browser needs.
 
-marimo is used as a library. Its command would look for new versions of itself on the internet, write
-a settings file, and run without a token.
+marimo is used as a library. Its command would look for new versions of itself on the internet, and run
+without a token.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from signal import SIGINT, SIGTERM, signal
 from socket import socket
 from typing import Any
 
@@ -40,4 +41,8 @@ def serve(client: Any, listening: socket, token: str) -> None:
         # A page that is open keeps a connection.
         timeout_graceful_shutdown=1,
     )
-    Server(config).run(sockets=[listening])
+    server = Server(config)
+    for signum in (SIGINT, SIGTERM):
+        # uvicorn raises the signal again in the end; then the process must not be killed by it.
+        signal(signum, lambda *_: setattr(server, "should_exit", True))
+    server.run(sockets=[listening])
