@@ -36,12 +36,12 @@ test-models: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/models
 
 # One server and one browser for all of them.
-test-dashboard: $(STAMP) .venv-dbt/.installed chromium
+test-dashboard: $(STAMP) chromium
 	$(BIN)/python -m pytest tests/dashboard
 
 # The pictures of docs/dashboard.md, from the warehouse of a demo.
-screenshots: $(STAMP) .venv-dbt/.installed chromium demo
-	.venv-dbt/bin/textlift models --sandbox
+screenshots: $(STAMP) chromium demo
+	$(BIN)/textlift models --sandbox
 	$(BIN)/python -m tests.dashboard.screenshots
 
 CHROMIUM ?= /usr/bin/chromium

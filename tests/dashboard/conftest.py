@@ -35,7 +35,6 @@ FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 )
-DBT = PROJECT / ".venv-dbt" / "bin" / "python"
 #: Days in which all of the accounts have something.
 DAYS = {"from": "2025-03-01", "to": "2026-02-28"}
 MODELS = ("audience_by_day", "broadcasts", "contacts", "daily_activity", "messages")
@@ -97,7 +96,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
             )
             assert load(pipeline, job_of(name).sandbox_source(box.url)).failed == {}
     built = subprocess.run(
-        [str(DBT), "-m", "textlift", "models"],
+        [sys.executable, "-m", "textlift", "models"],
         cwd=folder,
         env=environment(folder, full),
         check=False,
