@@ -74,9 +74,9 @@ REQUESTS: dict[str, list[tuple[str, dict[str, str]]]] = {
     "group_members": [
         ("groups", FULL),
         ("groups", BEHIND),
-        ("group_members", {"group_id": "402704", **FULL}),
-        ("group_members", {"group_id": "402704", **BEHIND}),
-        ("group_members", {"group_id": "402781", **FULL}),
+        ("group_members", {"group_id": "402704", **WINDOW, **FULL}),
+        ("group_members", {"group_id": "402704", **WINDOW, **BEHIND}),
+        ("group_members", {"group_id": "402781", **WINDOW, **FULL}),
     ],
     "groups": [("groups", FULL), ("groups", BEHIND)],
     "keywords": [("keywords", {})],

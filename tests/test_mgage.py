@@ -595,7 +595,7 @@ def test_a_hole_that_was_reported_is_not_again_when_the_run_fails_afterwards(
     program: Open, short_windows: None
 ) -> None:
     warehouse = with_a_gap(program, 10 * DAY)
-    with failing(warehouse, failure(500, "General server exception"), after=15):
+    with failing(warehouse, failure(500, "General server exception"), after=8):
         summary = warehouse.load(page_size=4, package_rows=1, concurrency=1)
     assert "General server exception" in summary.failed["messages"]
     assert summary.packages > 1

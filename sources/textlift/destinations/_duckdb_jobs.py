@@ -223,8 +223,11 @@ class MergeSql(LookupMerge):
         primary = get_columns_names_with_prop(cast(TTableSchema, root), "primary_key")
         keys = lookups_of(root)
         conditions = any(cls.get_merge_conditions(root, sql_client))
+        # Where a stored row lies cannot be read if a column has the name of DuckDB's own.
+        is_hidden = "rowid" in {column.lower() for column in root["columns"]}
         # A column of the primary key is never NULL, so each row is in one part.
-        if len(table_chain) > 1 or conditions or len(keys) != 1 or not set(keys[0]) <= set(primary):
+        has_key = len(keys) == 1 and set(keys[0]) <= set(primary)
+        if len(table_chain) > 1 or conditions or is_hidden or not has_key:
             return statements
         delete, insert = statements
         key = ", ".join(map(sql_client.escape_column_name, keys[0]))
