@@ -57,7 +57,7 @@ MAX_SPLITS = 5
 #: Malformed responses to ever shorter windows. Where there are more, it is not single records.
 MAX_MALFORMED = 64
 #: Rows read ahead of those that are handed out. More take more memory than they save time.
-AHEAD_ROWS = 30_000
+AHEAD_ROWS = 60_000
 _CUT_OFF = "the service answers every page with the same rows, and there may be more"
 
 
