@@ -73,7 +73,7 @@ def _run(options: argparse.Namespace) -> int:
     for service, rows in found.items():
         again = rows.person if isinstance(rows, Found) else _person(options)
         _dataset(service, options, keyed).forget(again)
-    print("Deleted. Later loads skip this person.")
+    print("Deleted. Later loads skip this person. If you build models, build them again now.")
     return command.LOADED
 
 
