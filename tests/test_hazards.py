@@ -170,7 +170,7 @@ def test_a_count_of_pages_that_is_not_of_the_window_costs_a_few_requests(account
     rehearse(warehouse.box, "page-count=1000")
     warehouse.load("incoming_messages", "broadcasts", page_size=60)
     assert_same(warehouse, "incoming_messages", "broadcasts")
-    assert len(warehouse.box.requests) < 800
+    assert len(warehouse.box.requests) < 600
 
 
 def test_a_service_that_only_asks_for_shorter_windows_is_given_up(account: Open) -> None:

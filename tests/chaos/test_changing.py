@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from itertools import count
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -44,11 +45,9 @@ def load_while_it_changes(
     return done
 
 
-def load(warehouse: Warehouse, seed: int) -> Summary:
-    # Members who changed places are found by a complete read only.
-    always = {"refresh_hours": {"group_members": 0}} if warehouse.name == "mcommons" else {}
+def load(warehouse: Warehouse, seed: int, **settings: Any) -> Summary:
     return warehouse.load(
-        **always,
+        **settings,
         page_size=7,
         concurrency=(8, 1, 8)[seed],
         package_rows=(10**6, 10**6, 40)[seed],
@@ -154,7 +153,8 @@ def test_an_account_that_changes_while_it_is_read_is_whole_after_the_next_run(
     assert load_while_it_changes(warehouse, changes, random, seed) > 150
     if seed == 2:
         assert load_while_it_changes(warehouse, changes, random, seed) > 20
-    assert load(warehouse, seed).failed == {}
+    # As many members may have left a group as joined it, which only a complete read finds.
+    assert load(warehouse, seed, refresh_hours={"group_members": 0}).failed == {}
     assert_same(warehouse)
 
 

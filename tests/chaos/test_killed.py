@@ -46,7 +46,7 @@ pytestmark = pytest.mark.real_clock
 #: The driver with windows that are cut after a few pages: many windows cost few requests.
 SHORT_WINDOWS = f"""
 from textlift.extract import paging
-paging.MAX_PAGES, paging.PART_PAGES = 4, 2
+paging.MAX_PAGES, paging.PART_PAGES = 3, 1
 {DRIVER}"""
 #: Few at a time, so that a later package still has to ask for its rows.
 SETTINGS = {"PAGE_SIZE": "8", "CONCURRENCY": "2"}
@@ -91,7 +91,7 @@ class Moment:
 def moments(service: str) -> list[Moment]:
     random = Random(service)
     # Up to the last packages of the load.
-    every = 11 if service == "mcommons" else 7
+    every = 11 if service == "mcommons" else 8
     return [
         *(Moment(request=number * every) for number in range(14)),
         *(Moment(step=step, packages=count) for step in STEPS for count in PACKAGES),
@@ -218,7 +218,7 @@ def test_uninterrupted_it_has_many_windows_and_packages(
         timeout=PATIENCE,
     )
     assert_whole(warehouse)
-    assert len(windows(warehouse)) >= 20
+    assert len(windows(warehouse)) >= 30
     assert committed(warehouse) > max(PACKAGES) + 1
     assert len(warehouse.box.requests) > max(each.request or 0 for each in MOMENTS[service])
     assert len(set(MOMENTS[service])) == 50

@@ -119,7 +119,7 @@ class Density:
 
     def learn(self, window: Window, pages: float) -> None:
         """Correct the estimate by the pages that a part of the window has."""
-        scale = self._cuts.pop(window)
+        scale = self._cuts.pop(window, self._scale)
         if self._is_bound and pages < 1:
             return
         first, last = np.interp(_ends(window), self._seconds, self._pages)
@@ -164,7 +164,8 @@ def _rising(
         is_exact: Which of the two it is.
     """
     rate = (places[-1] - places[0]) / (seconds[-1] - seconds[0])
-    pages = total if is_exact else max(total, places[-1] + rate * (end - seconds[-1]))
+    beyond = 0.0 if is_exact else rate * (end - seconds[-1])
+    pages = max(total, places[-1] + beyond)
     # Rows lie as close as before until there are no more.
     reach = min(end, seconds[-1] + (pages - places[-1]) / rate)
     return np.array([start, *seconds, reach, end]), np.array([0.0, *places, pages, pages])

@@ -408,6 +408,7 @@ class OverlapPlan(Plan):
         super().__init__(paging, size, window, keyed, settled)
         assert size.limit is not None
         self._spans = _spans(size.limit)
+        self._whole = density
         extent = density.expected(window) if density and window else (rows or 0) / size.limit
         self._expected = self._pages_in(extent)
         sure = self._expected if density is None or density.is_sure else density.trusted
@@ -562,7 +563,9 @@ class OverlapPlan(Plan):
             raise ServiceError(_ENDLESS)
         number, limit = self._spans[newest]
         count = _page_count(current[newest], limit) or 0
-        if count > number:
+        # If a part has as many pages as the whole, the service counts those of another window.
+        is_counted = self._whole is None or count < self._whole.total
+        if count > number and is_counted:
             return self._count_on(count, limit, newest)
         if self._splittable and full > MAX_PAGES:
             return self._cut(full, is_exact=False, wanted=MAX_PAGES * PART_SHARE)
