@@ -68,6 +68,15 @@ SCHEMA = pa.schema(
 )
 
 
+def test_the_place_of_a_file_is_printed_as_dlt_prints_it(tmp_path: Path) -> None:
+    pipelines = [
+        dlt.pipeline("rows", destination=each(str(tmp_path / "a file.duckdb")))
+        for each in (duckdb, dlt.destinations.duckdb)
+    ]
+    own, dlts = [str(each.destination_client().config) for each in pipelines]
+    assert own == dlts == f"duckdb:///{tmp_path}/a file.duckdb"
+
+
 @pytest.fixture
 def in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Merge each stored row in a part of its own, as merges into large tables are divided."""

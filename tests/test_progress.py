@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from datetime import timedelta
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from tests.conftest import TODAY, Open
 from tests.support.commands import DATED, FAILED, LOADED, run
 from textlift.cli import progress as display
+from textlift.cli import report
 from textlift.extract.progress import Progress
 from textlift.load.loading import load
 from textlift.sandbox import Request, Response
@@ -90,6 +92,19 @@ def test_lines_say_what_is_being_read(
     assert re.search(r"mcommons: ended after [\d.]+ s$", end)
     assert any("; profiles 0%, " in line for line in progress)
     assert any(" mcommons: load, 1 of 1 resources read, " in line for line in progress)
+
+
+def test_the_summary_is_printed_without_opening_the_file(
+    account: Open, capsys: pytest.CaptureFixture[str]
+) -> None:
+    warehouse = account()
+    pipeline = warehouse.pipeline()
+    summary = load(pipeline, warehouse.source(), ["campaigns"])
+    # Opening the file would wait for a run that has it open, and create it again here.
+    warehouse.file.unlink()
+    report.show(pipeline, summary, sys.stderr)
+    assert f"in duckdb:///{warehouse.file}" in capsys.readouterr().out
+    assert not warehouse.file.exists()
 
 
 @pytest.mark.real_clock

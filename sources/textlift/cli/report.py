@@ -78,8 +78,8 @@ def _line(name: str, rows: str, window: str, columns: str) -> str:
 
 def _total(summary: Summary, pipeline: Pipeline) -> str:
     """Return the totals of the run and the location of the dataset."""
-    with pipeline.destination_client() as client:
-        where = str(client.config)
+    # Without a connection: another run may have the file open by now.
+    where = pipeline.destination_client().config
     return (
         f"{progress.counted(sum(summary.rows.values()), 'row')}, {progress.counted(summary.requests, 'request')}, "
         f"{progress.counted(summary.packages, 'package')}, {summary.seconds:,.1f} s; "
