@@ -18,7 +18,7 @@ import pyarrow as pa
 from textlift.arrow.pages import Page
 
 #: Bytes of pages kept in memory; further pages go to disk.
-MEMORY = 32 * 2**20
+MEMORY = 2 * 2**20
 #: Replaces a table that is on disk: an empty table with columns takes many kilobytes.
 _NOTHING = pa.table({})
 

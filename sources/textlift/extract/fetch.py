@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any, Generic
 
 from dlt.common import logger
@@ -200,50 +198,51 @@ class Fetcher:
             self._progress.count_request(is_retry=sent > 0)
             sent += 1
 
-        def get_from(path: str) -> Any:
-            return self._service.client.get(
+        def get_from(path: str) -> Page | MalformedResponse:
+            found: Page | MalformedResponse = self._service.client.get(
                 path,
                 params,
                 once=tuple(once),
                 on_request=count,
                 stop=self._workers.stop,
+                then=self._decoded,
+                # A probe must not wait behind whole pages: other requests depend on it.
+                run=_here if request.limit == 1 else self._workers.decode,
             )
+            return found
 
-        def get() -> Any:
+        def get() -> Page | MalformedResponse:
             *others, last = self._paths
             for path in others:
                 try:
-                    content = get_from(path)
+                    found = get_from(path)
                 except ApiError as error:
                     if error.code != NOT_FOUND:
                         raise
                 else:
                     self._paths = (path,)
-                    return content
+                    return found
             return get_from(last)
 
-        def decode(body: bytes) -> Page:
-            build = partial(self._build, body)
-            # A probe must not wait behind whole pages: other requests depend on it.
-            return build() if request.limit == 1 else self._workers.decode(build)
-
-        content, page = get(), None
-        with suppress(MalformedResponse):
-            page = decode(content)
-            if not page.salvaged:
-                return page
+        found = get()
+        if isinstance(found, Page) and not found.salvaged:
+            return found
         logger.warning(
             f"{where(self._endpoint, slice_, request)}: not well-formed; requesting it again"
         )
-        try:
-            return decode(get())
-        except MalformedResponse:
-            if page is None:
-                raise
-            return page
+        again = get()
+        if isinstance(again, Page):
+            return again
+        if isinstance(found, Page):
+            return found
+        raise again
 
-    def _build(self, body: bytes) -> Page:
-        return build_page(self._endpoint, self._codec.decode(body))
+    def _decoded(self, body: bytes) -> Page | MalformedResponse:
+        """Return the page of a body, or why it is none: that is not for the client to retry."""
+        try:
+            return build_page(self._endpoint, self._codec.decode(body))
+        except MalformedResponse as error:
+            return error
 
     def _url(self, slice_: Slice) -> str:
         return self._service.client.url(self._paths[0], self._window_params(slice_))
@@ -270,6 +269,10 @@ class Fetcher:
     def _unreadable(self, error: MalformedResponse) -> Page:
         reason = f"{error}, also when requested alone"
         return unreadable_page(self._endpoint, reason, error.body)
+
+
+def _here(work: Callable[[], Any]) -> Any:
+    return work()
 
 
 def _range_params(declared: TimeRange, window: Window) -> dict[str, str]:
