@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
+from functools import cache
 from itertools import islice
 
 from lxml import etree
@@ -86,6 +87,16 @@ def start_tag(name: str) -> re.Pattern[bytes]:
     return re.compile(rb"<%b(?=[\s/>])" % re.escape(name.encode()))
 
 
+@cache
+def _usual_start(rows: str, envelope: str | None) -> re.Pattern[bytes]:
+    """Return a pattern for a response that begins with a list of records."""
+    *containers, record = (re.escape(name.encode()) for name in rows.split("/"))
+    tag = rb"\s*<%b(?:\s[^<>]*)?>"
+    outer = b"(?:%b)?" % (tag % re.escape(envelope.encode())) if envelope else b""
+    outer += b"".join(tag % name for name in containers)
+    return re.compile(rb"\s*(?:<\?xml\b[^<>]*>)?%b\s*<%b[\s/>]" % (outer, record))
+
+
 def parser() -> etree.XMLParser:
     """Return a parser that expands no entities, opens no files or URLs, and drops comments."""
     return etree.XMLParser(
@@ -119,14 +130,8 @@ def expect_list(body: bytes, endpoint: Endpoint, dialect: XmlDialect) -> None:
     Raises:
         MalformedResponse: The response is well-formed and lacks the list.
     """
-    *containers, record = endpoint.rows.split("/")
-    is_usual = (
-        all(body.count(b"<" + name.encode()) == 1 for name in containers)
-        and start_tag(record).search(body) is not None
-        and b"-->" not in body
-        and body.find(b"?>", body.find(b">")) < 0
-    )
-    root = None if is_usual else parse(body)
+    # A second list, further down, is found when the records are located.
+    root = None if _usual_start(endpoint.rows, dialect.envelope).match(body) else parse(body)
     if root is not None:
         locate_all(body, root, endpoint, dialect)
 
