@@ -134,10 +134,14 @@ class _Reading:
         buffers = [None, pa.py_buffer(offsets), self._buffer]
         return pa.Array.from_buffers(pa.string(), len(offsets) - 1, buffers)
 
+    def _taken(self, starts: Numbers, ends: Numbers) -> pa.Array:
+        """Return the texts from starts to ends."""
+        pieces = self._pieces(starts, ends)
+        return pieces.take(pa.array(np.arange(0, len(pieces), 2)))
+
     def _encoded(self, starts: Numbers, ends: Numbers) -> tuple[list[bytes], Numbers]:
         """Return the distinct texts from starts to ends, and the index of each text among them."""
-        pieces = self._pieces(starts, ends)
-        found = pieces.take(pa.array(np.arange(0, len(pieces), 2))).dictionary_encode()
+        found = self._taken(starts, ends).dictionary_encode()
         return [text.encode() for text in found.dictionary.to_pylist()], found.indices.to_numpy()
 
     def _find_tags(self) -> None:
@@ -361,10 +365,10 @@ class _Reading:
         self._expect_no_loose_text((slots < 0) & (places != IGNORED))
         is_bare = plan.is_bare[places]
         doubtful = (size > 0) & (is_bare | ((is_layout | is_new) & (slots >= 0)))
-        for at in np.flatnonzero(doubtful & (self._bytes[starts] <= ord(" "))):
-            text = self._body[starts[at] : ends[at]]
-            if text.isspace() and (is_layout[at] or is_new[at] or has_attributes[at]):
-                size[at] = 0
+        begins_blank = np.flatnonzero(doubtful & (self._bytes[starts] <= ord(" ")))
+        found, texts = self._encoded(starts[begins_blank], ends[begins_blank])
+        is_blank = np.array([text.isspace() for text in found], np.bool_)[texts]
+        size[begins_blank[is_blank & (is_layout | is_new | has_attributes)[begins_blank]]] = 0
         # Decline blanks that are not ASCII or are written as references. They are rare.
         doubtful &= (size > 0) & np.isin(self._bytes[starts], _RARE_BLANKS)
         _expect(not doubtful.any() and not (is_bare & (size > 0)).any())
@@ -381,10 +385,9 @@ class _Reading:
         checked[self._elements] = textless | self._is_empty[self._elements]
         starts, ends = self._ends[:-1] + 1, self._starts[1:]
         gaps = np.flatnonzero(checked[:-1] & (starts < ends))
-        _expect((self._bytes[starts[gaps]] <= ord(" ")).all())
-        if len(gaps):
-            found, _ = self._encoded(starts[gaps], ends[gaps])
-            _expect(all(text.isspace() for text in found))
+        texts = self._taken(starts[gaps], ends[gaps])
+        # The texts lie one behind the other in the last buffer.
+        _expect(not len(gaps) or bytes(texts.buffers()[-1]).isspace())
 
     def _columns(
         self,
@@ -438,12 +441,15 @@ class _Reading:
 
 def _unescaped(texts: pa.Array, counts: Numbers) -> pa.Array:
     """Return the texts with references replaced. ``counts`` is the number of them in each text."""
-    _expect((pc.count_substring_regex(texts, _REFERENCE).to_numpy() == counts).all())
+    # Names of campaigns and columns are many times on a page.
+    encoded = texts.dictionary_encode()
+    texts, indices = encoded.dictionary, encoded.indices.to_numpy()
+    _expect((pc.count_substring_regex(texts, _REFERENCE).to_numpy()[indices] == counts).all())
     numbered = pc.match_substring(texts, "&#")
     written = [_ANY.sub(_character, text) for text in texts.filter(numbered).to_pylist()]
     for name, character in _ENTITIES.items():
         texts = pc.replace_substring(texts, f"&{name};", character)
-    return pc.replace_with_mask(texts, numbered, pa.array(written, pa.string()))
+    return pc.replace_with_mask(texts, numbered, pa.array(written, pa.string())).take(indices)
 
 
 def _character(reference: re.Match[str]) -> str:
