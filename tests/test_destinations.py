@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,9 @@ from dlt.destinations.exceptions import DatabaseTerminalException
 from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 from dlt.pipeline.exceptions import PipelineStepFailed
 
-from tests.conftest import Open, slow_but
+from tests.conftest import PROJECT, Open, slow_but
 from tests.support.accounts import assert_same
+from tests.support.commands import PATIENCE
 from textlift.destinations import _duckdb_jobs
 from textlift.destinations._duckdb import duckdb
 
@@ -207,6 +210,24 @@ def test_arrow_takes_memory_from_the_system_while_a_run_loads_and_only_then(acco
     warehouse.load("campaigns")
     assert set(during) == {"system"}
     assert pa.default_memory_pool().backend_name == before
+
+
+def test_a_command_takes_all_memory_of_arrow_from_the_system(tmp_path: Path) -> None:
+    # What writes Parquet does not follow a pool that is set later.
+    script = (
+        "from textlift.cli import main; main(['tables', 'mgage'])\n"
+        "import pyarrow, sys; print(pyarrow.default_memory_pool().backend_name, file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        check=True,
+        cwd=tmp_path,
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(PROJECT / "sources")},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    assert done.stderr.splitlines()[-1] == "system"
 
 
 def test_a_merge_that_needs_more_memory_than_usual_gets_it(
