@@ -58,7 +58,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     module = import_module(name)
     gc.freeze()
     gc.enable()
-    code: int = module.main(options.arguments)
+    try:
+        code: int = module.main(options.arguments)
+    finally:
+        # At a usual exit, DuckDB prints what was not freed.
+        gc.unfreeze()
     return code
 
 

@@ -39,7 +39,7 @@ from dlt.destinations.sql_client import SqlClientBase
 from textlift.destinations._lookups import LookupMerge, lookups_of
 
 #: DuckDB's limit while it loads, unless the credentials' ``global_config`` sets ``memory_limit``.
-MEMORY_LIMIT = "150MB"
+MEMORY_LIMIT = "100MB"
 #: The same while a merge runs that deletes at many places.
 LARGE_MERGE_LIMIT = "250MB"
 #: Placeholder for the folder of a package's files in the SQL of a merge.

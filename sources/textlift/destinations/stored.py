@@ -19,6 +19,7 @@ from dlt.common.schema.utils import new_table
 from dlt.common.storages.exceptions import CurrentLoadPackageStateNotAvailable
 from dlt.common.storages.load_package import load_package_state
 from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
+from dlt.destinations.job_client_impl import SqlJobClientBase
 from sqlglot import exp, select
 from sqlglot.expressions import Condition, Select
 
@@ -127,6 +128,10 @@ def stored_rows(
                     yield from _of_batches(rows.to_reader(), wanted)
                 return
             appends = isinstance(client, SupportsOpenTables)
+            if isinstance(client, SqlJobClientBase):
+                own = client.sql_client
+                yield from _of_database(own, table, key, wanted, list(known), appends)
+                return
         with pipeline.sql_client(stored_as) as client:
             yield from _of_database(client, table, key, wanted, list(known), appends)
     except DestinationUndefinedEntity:

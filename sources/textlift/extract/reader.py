@@ -331,10 +331,13 @@ class Reader:
 
     def _run(self, read: _SliceRead, request: PageRequest) -> None:
         """Fetch a page, handle it, and send the requests that follow from it. In a request thread."""
-        outcome: Page | Exception
+        outcome: tuple[Page, Page] | Exception
         try:
             link = read.plan.link(request.index)
-            outcome = self._fetcher.fetch(read.slice_, request, link, read.once())
+            page = self._fetcher.fetch(read.slice_, request, link, read.once())
+            # Before the lock is taken: hashing holds other threads up.
+            protection = None if request.probe else self._protection
+            outcome = page, protection.page(page) if protection else page
         except Exception as error:  # noqa: BLE001 - handled by _handle
             outcome = error
         with self._lock:
@@ -348,7 +351,9 @@ class Reader:
 
     # Outcomes
 
-    def _handle(self, read: _SliceRead, request: PageRequest, outcome: Page | Exception) -> None:
+    def _handle(
+        self, read: _SliceRead, request: PageRequest, outcome: tuple[Page, Page] | Exception
+    ) -> None:
         if read.done or read.replaced:
             return
         if read.version != self._size.version:
@@ -358,12 +363,15 @@ class Reader:
             if isinstance(outcome, Exception):
                 self._recover(read, request, outcome)
             else:
-                self._accept(read, request, outcome)
+                self._accept(read, request, *outcome)
         except ServiceError as error:
             raise self._located(error, read, request) from error
 
-    def _accept(self, read: _SliceRead, request: PageRequest, page: Page) -> None:
-        """Give a page to its plan, and do what the plan says."""
+    def _accept(self, read: _SliceRead, request: PageRequest, page: Page, protected: Page) -> None:
+        """Give a page to its plan, and do what the plan says.
+
+        The plan compares rows as the service sent them. What is kept of them is protected.
+        """
         metadata = _metadata(self._endpoint, page, len(read.pages), read.slice_.window)
         read.budget.spend(metadata)
         read.total = page.total
@@ -373,10 +381,8 @@ class Reader:
             done = part.start.rows if part and part.start else 0
             self._progress.expect_rows(read.number, page.total - done)
         if not request.probe:
-            # The plan compares rows as the service sent them. What is kept of them is protected.
-            page = self._protection.page(page) if self._protection else page
-            read.pages.append(read.spool.put(page))
-            read.rows += page.table.num_rows
+            read.pages.append(read.spool.put(protected))
+            read.rows += protected.table.num_rows
         read.wanted.extend(read.plan.receive(request, metadata))
         self._follow_plan(read)
 
