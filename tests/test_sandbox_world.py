@@ -92,7 +92,7 @@ def test_a_profile_changes_when_updated_at_says_so() -> None:
 
 
 def test_outgoing_messages_settle_within_two_days() -> None:
-    service = MobileCommons(profiles=3000, now="2025-03-01T00:00:00Z")
+    service = MobileCommons(profiles=3000, now="2024-10-17T20:00:00Z")
     settled = {"sent", "undeliverable", "failed permanently"}
     old = service.now() - timedelta(days=2)
     rows = service.rows("outgoing_messages")
@@ -167,7 +167,7 @@ def test_there_are_quiet_months_and_a_crowded_day() -> None:
         days = Counter(row[cursor].date() for row in rows)
         (_, crowd), (_, second) = days.most_common(2)
         assert crowd > 0.12 * len(rows)
-        assert second < 0.02 * len(rows)
+        assert second < crowd / 4
         (_, burst), *_ = Counter(row[cursor] for row in rows).most_common(1)
         assert burst >= 80
 

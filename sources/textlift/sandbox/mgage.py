@@ -31,7 +31,7 @@ from textlift.sandbox.service import (
     SandboxSpec,
     basic,
 )
-from textlift.sandbox.tables import DAY, YEAR, History, Row, Stream, Table, stream
+from textlift.sandbox.tables import DAY, YEAR, History, Row, Stream, Table, seasonal, stream
 
 ORDERS = ("date", "-date")
 """The orders in which messages can be listed."""
@@ -352,14 +352,12 @@ class _Invention:
     def _times(self, year: int) -> list[int]:
         random, crowd = self._random, round(self._yearly * 0.15)
         burst = min(600, self._yearly // 20)
-        days = [day for day in range(365) if day not in QUIET_DAYS and day != self._crowded // DAY]
-        elapsed = [self._crowded] * burst
-        elapsed += [self._crowded + int(random.random() * 3600) for _ in range(crowd - burst)]
-        elapsed += [
-            days[int(random.random() * len(days))] * DAY + int(random.random() * DAY)
-            for _ in range(self._yearly - crowd)
-        ]
-        times = [self._shift + year * YEAR + second for second in sorted(elapsed)]
+        closed = QUIET_DAYS | {self._crowded // DAY}
+        times = seasonal(random, year * YEAR, self._yearly - crowd, closed)
+        crowded = year * YEAR + self._crowded
+        times += [crowded] * burst
+        times += [crowded + int(random.random() * 3600) for _ in range(crowd - burst)]
+        times = [self._shift + time for time in sorted(times)]
         for number in range(1, len(times)):
             if self._relation(number):
                 times[number] = times[number - 1]

@@ -6,14 +6,15 @@ dicts and lists of these. A value that changes by itself as time passes is a `La
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from functools import partial
-from heapq import merge
-from itertools import count
+from functools import cache, partial
+from heapq import heappop, heappush, merge
+from itertools import accumulate, chain, count
 from operator import itemgetter
 from random import Random
 from typing import Any
@@ -254,8 +255,10 @@ def completed(blank: Mapping[str, Any], row: Row) -> Row:
 
 # --- histories -----------------------------------------------------------------------------------
 
-Stream = Iterator[tuple[int, Callable[[], None]]]
-"""What happens, each with its time in seconds since 1970, ascending. It can be endless."""
+Event = tuple[int, Callable[[], None]]
+"""What happens, and when, in seconds since 1970."""
+Stream = Iterator[Event]
+"""What happens, in the order of time. It can be endless."""
 
 
 class History:
@@ -288,31 +291,85 @@ def stream(times: Iterable[int], happen: Callable[[int, int], None], first: int 
         yield time, partial(happen, number, time)
 
 
+def follow_ups(begins: Iterable[tuple[int, Iterable[Event]]]) -> Stream:
+    """What follows from each of endless beginnings, in the order of time.
+
+    begins: times, ascending, and what happens from then on.
+    """
+    ahead: list[tuple[int, int, Callable[[], None]]] = []
+    order = count()
+    for begin, follows in begins:
+        while ahead and ahead[0][0] < begin:
+            time, _, happen = heappop(ahead)
+            yield time, happen
+        for time, happen in follows:
+            heappush(ahead, (time, next(order), happen))
+
+
 QUIET_DAYS = frozenset((*range(70, 131), *range(215, 246)))
 CROWDED_DAY = 180
 CROWDED_HOUR = 15
+MONTHS = (70, 75, 95, 90, 95, 80, 45, 40, 100, 170, 140, 125)
+"""How much happens in each month: most in the weeks before elections and holidays."""
+WEEKDAYS = (100, 125, 125, 120, 90, 30, 20)
+"""How much happens on each weekday, from Monday on."""
+HOURS = (20, 9, 4, 2, 1, 1, 1, 1, 1, 2, 5, 10, 25, 45, 70, 85, 90, 85, 85, 80, 75, 70, 55, 35)
+"""How much happens in each hour, in UTC. The people are in America."""
 
 
 def times(seed: str, start: int, first_year: int, yearly: float) -> Iterator[int]:
-    """Endless ascending times, in seconds since 1970.
+    """Endless ascending times, in seconds since 1970: those of `years`."""
+    return chain.from_iterable(years(seed, start, first_year, yearly))
+
+
+def years(seed: str, start: int, first_year: int, yearly: float) -> Iterator[list[int]]:
+    """The times of each year, ascending, in seconds since 1970.
 
     The first year has quiet months, and a crowded day with a fifth of the year, part of that in
-    one second, as a bulk import leaves it behind. Each later year has `yearly` times, evenly.
+    one second, as a bulk import leaves it behind. Each later year has `yearly` times. Apart from
+    the crowded day, they follow the seasons.
     """
     random = Random(seed)
-    days = [day for day in range(365) if day not in QUIET_DAYS and day != CROWDED_DAY]
     crowd = first_year // 5
     burst = min(300, first_year // 20)
-    elapsed = [CROWDED_DAY * DAY + CROWDED_HOUR * 3600] * burst
-    elapsed += [CROWDED_DAY * DAY + int(random.random() * DAY) for _ in range(crowd - burst)]
-    elapsed += [
-        days[int(random.random() * len(days))] * DAY + int(random.random() * DAY)
-        for _ in range(first_year - crowd)
-    ]
-    yield from (start + second for second in sorted(elapsed))
+    crowded = start + CROWDED_DAY * DAY
+    found = seasonal(random, start, first_year - crowd, QUIET_DAYS | {CROWDED_DAY})
+    found += [crowded + CROWDED_HOUR * 3600] * burst
+    found += [crowded + int(random.random() * DAY) for _ in range(crowd - burst)]
+    yield sorted(found)
     if not yearly:
         return
     for year in count(1):
         number = int(year * yearly) - int((year - 1) * yearly)
-        begin = start + year * YEAR
-        yield from sorted(begin + int(random.random() * YEAR) for _ in range(number))
+        yield sorted(seasonal(random, start + year * YEAR, number))
+
+
+def seasonal(
+    random: Random, begin: int, number: int, closed: frozenset[int] = frozenset()
+) -> list[int]:
+    """Times in the year from `begin` on, more of them where there is more to do.
+
+    closed: days of the year without any.
+    """
+    sums = _days(begin // DAY, closed) if number else []
+    hours = random.choices(range(24), HOURS, k=number)
+    days = (
+        bisect_right(sums, sums[-1] * (place + random.random()) / number, hi=364)
+        for place in range(number)
+    )
+    return [
+        begin + day * DAY + hour * 3600 + int(random.random() * 3600)
+        for day, hour in zip(days, hours, strict=True)
+    ]
+
+
+@cache
+def _days(first: int, closed: frozenset[int]) -> list[int]:
+    """What the days of a year weigh, summed up, from a day since 1970 on."""
+    dates = [moment((first + day) * DAY) for day in range(365)]
+    return list(
+        accumulate(
+            0 if day in closed else MONTHS[date.month - 1] * WEEKDAYS[date.weekday()]
+            for day, date in enumerate(dates)
+        )
+    )
