@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
+from zipfile import ZipFile
 
 import duckdb as duckdb_client
 import pytest
@@ -137,3 +139,32 @@ def test_tables_are_replaced_in_one_step_only_where_that_can_be(name: str) -> No
     capabilities = found.capabilities()
     assert "insert-from-staging" in (capabilities.supported_replace_strategies or ())
     assert capabilities.replace_strategies_selector is None
+
+
+def test_a_wheel_has_every_file_of_the_dbt_package(tmp_path: Path) -> None:
+    copy, out = tmp_path / "project", tmp_path / "out"
+    copy.mkdir()
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(PROJECT / name, copy)
+    ignored = shutil.ignore_patterns("__pycache__", "*.egg-info", "target", "logs")
+    for name in ("dbt", "sources"):
+        shutil.copytree(PROJECT / name, copy / name, symlinks=True, ignore=ignored)
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check"),
+            # The tools that are installed, and not newer ones from the internet.
+            *("--no-deps", "--no-build-isolation", "--wheel-dir", str(out), str(copy)),
+        ],
+        check=True,
+    )
+    [wheel] = out.iterdir()
+    with ZipFile(wheel) as opened:
+        files = {PurePosixPath(name) for name in opened.namelist()}
+    packaged = {path.relative_to(copy) for path in (copy / "dbt").rglob("*") if path.is_file()}
+    assert len(packaged) > 50
+    assert {PurePosixPath("textlift") / path for path in packaged} <= files
+    # And what is read beside the code.
+    assert {
+        PurePosixPath("textlift/dashboard/style.css"),
+        PurePosixPath("textlift/sandbox/mcommons/samples.json"),
+    } <= files

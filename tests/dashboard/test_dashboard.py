@@ -344,6 +344,41 @@ def test_a_missing_extra_is_named(tmp_path: Path, files: Files) -> None:
     assert "marimo" in ended.stderr and "textlift[dashboard]" in ended.stderr
 
 
+def test_nothing_is_left_of_a_start_that_is_stopped(tmp_path: Path, files: Files) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "textlift", "dashboard", "--port", "0"],
+        env=environment(tmp_path, files.full, TMPDIR=str(scratch)),
+        stdout=subprocess.PIPE,
+    )
+    # Before it listens.
+    while not list(scratch.glob("textlift-dashboard-*")):
+        assert process.poll() is None
+    process.terminate()
+    printed, _ = process.communicate()
+    assert (process.returncode, printed) == (0, b"")
+    assert list(scratch.iterdir()) == []
+
+
+def test_a_file_with_the_name_of_a_schema_shows_its_runs(files: Files, tmp_path: Path) -> None:
+    every = Filters((), date(2025, 1, 1), date(2026, 2, 28))
+
+    def asked(name: str) -> list[list[Row]]:
+        file = shutil.copy(files.full, tmp_path / name)
+        pipeline = dlt.pipeline(
+            "read", destination=destination("duckdb", credentials=str(file)), dataset_name="texting"
+        )
+        warehouse = Warehouse(pipeline.destination_client().sql_client)
+        known = contents(warehouse)
+        sqls = [queries.services(known.datasets), queries.freshness(known.datasets)]
+        sqls += [queries.recent_runs(known.datasets, every), queries.rejects(known.rejects)]
+        return [warehouse.rows(sql) for sql in [*sqls, queries.failures(known.datasets, every)]]
+
+    assert all(asked("other.duckdb"))
+    assert asked("mgage.duckdb") == asked("other.duckdb")
+
+
 @pytest.fixture(scope="module")
 def on_postgres(files: Files) -> Iterator[Warehouse]:
     """The tables of the warehouse of all services in PostgreSQL, in another time zone."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import duckdb as duckdb_client
 import pytest
 from filelock import FileLock
 
@@ -23,6 +24,7 @@ from tests.conftest import PROJECT
 from tests.models.conftest import DBT, Ended, Modelled
 from tests.support.commands import two_lines
 from tests.support.truth import expected
+from textlift.cli.models import main
 from textlift.privacy.columns import normalized_phone
 
 pytestmark = pytest.mark.real_clock
@@ -437,6 +439,46 @@ def test_a_missing_extra_is_named(tmp_path: Path) -> None:
     )
     assert ended.returncode == 2
     assert two_lines(ended.stderr)[1] == "Install it: pip install 'textlift[dbt]'."
+
+
+@pytest.mark.parametrize("text", ["textlift_services: [mgage", '["mgage"]', "7"])
+def test_variables_that_are_no_json_object_are_named_with_an_example(
+    text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--vars", text])
+    assert ended.value.code == 2
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert f"{text} is no JSON object" in message
+    [example] = re.findall(r"--vars '(.+)'", message)
+    assert isinstance(json.loads(example), dict)
+
+
+@pytest.mark.parametrize("name", ["mgage", "texting"])
+def test_a_file_with_the_name_of_a_schema_is_refused(tmp_path: Path, name: str) -> None:
+    file = tmp_path / f"{name}.duckdb"
+    with duckdb_client.connect(str(file)) as opened:
+        opened.execute("CREATE SCHEMA mgage; CREATE TABLE _dlt_loads AS SELECT 1 AS load_id")
+        schemas = opened.execute("SELECT schema_name FROM information_schema.schemata").fetchall()
+    ended = subprocess.run(
+        [str(DBT / "python"), "-m", "textlift", "models", "mgage"],
+        check=False,
+        cwd=tmp_path,
+        env={
+            "PYTHONPATH": str(PROJECT / "sources"),
+            "PIPELINES_DIR": str(tmp_path / "state"),
+            "DESTINATION__DUCKDB__CREDENTIALS": str(file),
+        },
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 2
+    what, advice = two_lines(ended.stderr)
+    assert f"{name}.duckdb" in what
+    assert advice.startswith("Rename the file")
+    with duckdb_client.connect(str(file)) as opened:
+        left = opened.execute("SELECT schema_name FROM information_schema.schemata").fetchall()
+    assert left == schemas
 
 
 def test_a_warehouse_without_a_service_is_an_error_and_stays_as_it_is(tmp_path: Path) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 import secrets
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from signal import SIGTERM, signal
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -24,6 +26,8 @@ _FOLDERS = ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME")
 def main(argv: Sequence[str]) -> int:
     """Show a warehouse until the process is stopped, and return the exit code."""
     options = _parse(argv)
+    # Until the server stops by itself, so that the folder does not stay.
+    signal(SIGTERM, lambda *_: sys.exit(command.LOADED))
     # marimo makes files of settings and a log where it finds none, when it is imported.
     with TemporaryDirectory(prefix="textlift-dashboard-") as folder:
         os.environ.update(dict.fromkeys(_FOLDERS, folder))

@@ -15,7 +15,7 @@ import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -41,6 +41,7 @@ _PASSWORD = "DBT_ENV_SECRET_TEXTLIFT_PASSWORD"
 _POSTGRES_OPTIONS = ("sslmode", "sslcert", "sslkey", "sslrootcert")
 #: Attempts to open a DuckDB file; the pauses between them double, so about a minute.
 _ATTEMPTS = 6
+_EXAMPLE = '{"textlift_custom_columns": ["Language"]}'
 _BAD = ("error", "fail", "runtime error")
 
 
@@ -101,10 +102,9 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--vars",
         metavar="JSON",
-        type=json.loads,
+        type=_variables,
         default={},
-        help="variables of the dbt package, for example "
-        '\'{"textlift_custom_columns": ["Language"]}\'',
+        help=f"variables of the dbt package, for example '{_EXAMPLE}'",
     )
     options = parser.parse_args(argv)
     if options.sandbox and options.destination != "duckdb":
@@ -117,6 +117,16 @@ def _service(name: str) -> str:
     if name not in SERVICES:
         raise argparse.ArgumentTypeError(f"{name} is none of {', '.join(SERVICES)}")
     return name
+
+
+def _variables(text: str) -> dict[str, Any]:
+    with suppress(ValueError):
+        variables = json.loads(text)
+        if isinstance(variables, dict):
+            return variables
+    raise argparse.ArgumentTypeError(
+        f"{text} is no JSON object. Write names and values, for example --vars '{_EXAMPLE}'"
+    )
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -162,6 +172,8 @@ def build(
     client: Any = pipeline.destination_client()
     credentials = client.config.credentials
     output, password = _output(pipeline, credentials)
+    if isinstance(credentials, DuckDbCredentials):
+        _check_name(Path(str(credentials.database)), variables or {})
     services = list(services) or _loaded(pipeline, variables or {})
     if not services:
         raise ConfigurationError(
@@ -176,6 +188,20 @@ def build(
         wanted = {**(variables or {}), "textlift_services": services}
         results = _run_dbt(folder, output, password, wanted, full_refresh)
     return _summarize(pipeline, results)
+
+
+def _check_name(file: Path, variables: Mapping[str, Any]) -> None:
+    """Raise ConfigurationError if views in a DuckDB file could not name its schemas.
+
+    DuckDB drops the database from the names in a view, and then cannot tell a schema from it.
+    """
+    schemas = {variables.get(f"textlift_{name}_schema", name) for name in SERVICES}
+    name = file.name.partition(".")[0]
+    if name in {*schemas, DATASET, f"{DATASET}_staging"}:
+        raise ConfigurationError(
+            f"{file.name} is named like its schema {name}, and DuckDB cannot tell the two apart.\n"
+            "Rename the file, and set DESTINATION__DUCKDB__CREDENTIALS to its new name."
+        )
 
 
 def _loaded(pipeline: Pipeline, variables: Mapping[str, Any]) -> list[str]:

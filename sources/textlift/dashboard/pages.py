@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -25,15 +25,15 @@ class Contents:
     """What a warehouse has, when a page is opened.
 
     Attributes:
-        datasets: Schemas with ``load_runs``.
+        datasets: Schema with ``load_runs`` → its name in SQL.
         rejects: Those of them with ``rejected_records``.
         has_models: Whether the models are built.
         services: The services that can be chosen.
         campaigns: The campaigns that can be chosen.
     """
 
-    datasets: tuple[str, ...]
-    rejects: tuple[str, ...]
+    datasets: Mapping[str, str]
+    rejects: Mapping[str, str]
     has_models: bool
     services: tuple[str, ...]
     campaigns: tuple[Campaign, ...]
@@ -42,8 +42,10 @@ class Contents:
 def contents(warehouse: Warehouse) -> Contents:
     """Return what a warehouse has."""
     tables = warehouse.tables()
-    loaded = {
-        schema: names
+    database = warehouse.name()
+    datasets = {
+        # DuckDB cannot tell a schema from a database of the same name.
+        schema: f'"{schema}"."{schema}"' if schema == database else f'"{schema}"'
         for schema, names in sorted(tables.items())
         if LOAD_RUNS in names and not schema.endswith(_STAGING)
     }
@@ -56,10 +58,10 @@ def contents(warehouse: Warehouse) -> Contents:
             for row in warehouse.rows(queries.campaigns())
         ]
     return Contents(
-        tuple(loaded),
-        tuple(schema for schema, names in loaded.items() if REJECTED_RECORDS in names),
+        datasets,
+        {schema: name for schema, name in datasets.items() if REJECTED_RECORDS in tables[schema]},
         has_models,
-        tuple(sorted({*loaded, *modelled})),
+        tuple(sorted({*datasets, *modelled})),
         tuple(campaigns),
     )
 
@@ -76,10 +78,12 @@ class View:
         """Return the rows of a query."""
         return self.warehouse.rows(sql)
 
-    def chosen(self, datasets: tuple[str, ...]) -> tuple[str, ...]:
+    def chosen(self, datasets: Mapping[str, str]) -> dict[str, str]:
         """Return the datasets of the chosen services."""
         services = self.filters.services
-        return tuple(name for name in datasets if not services or name in services)
+        return {
+            schema: name for schema, name in datasets.items() if not services or schema in services
+        }
 
     def figure(
         self, title: str, sql: str, show: Callable[[list[Row]], Any], note: str = ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from textwrap import indent
 
 from textlift.dashboard import MODELS
@@ -35,14 +35,22 @@ def _begin(step: str, day: str) -> str:
 # --- Health
 
 
-def _of_datasets(table: str, columns: str, datasets: Sequence[str]) -> str:
+def _of_datasets(table: str, columns: str, datasets: Mapping[str, str]) -> str:
+    """Return a query of the rows of a table in several datasets.
+
+    Args:
+        table: The table.
+        columns: What is selected of it.
+        datasets: Schema → its name in SQL.
+    """
     each = [
-        f'SELECT {literal(name)} AS service, {columns} FROM "{name}".{table}' for name in datasets
+        f"SELECT {literal(schema)} AS service, {columns} FROM {name}.{table}"
+        for schema, name in datasets.items()
     ]
     return indent("\nUNION ALL ".join(each), "    ")
 
 
-def _runs(datasets: Sequence[str], filters: Filters | None = None) -> str:
+def _runs(datasets: Mapping[str, str], filters: Filters | None = None) -> str:
     """Return a table of the rows of ``load_runs`` of several datasets."""
     columns = (
         f"run_id, resource, {_utc('started_at')} AS started_at, {_utc('ended_at')} AS ended_at, "
@@ -55,7 +63,7 @@ def _runs(datasets: Sequence[str], filters: Filters | None = None) -> str:
     return f"WITH all_runs AS (\n{rows}\n), runs AS (\n    SELECT * FROM all_runs WHERE {filters.on(day)}\n)"
 
 
-def services(datasets: Sequence[str]) -> str:
+def services(datasets: Mapping[str, str]) -> str:
     """The last run of each service, and how far it has read."""
     return f"""\
 {_runs(datasets)}, each_run AS (
@@ -77,7 +85,7 @@ WHERE place = 1
 ORDER BY service"""
 
 
-def recent_runs(datasets: Sequence[str], filters: Filters) -> str:
+def recent_runs(datasets: Mapping[str, str], filters: Filters) -> str:
     """The runs of a range, the newest first."""
     return f"""\
 {_runs(datasets, filters)}
@@ -90,7 +98,7 @@ ORDER BY started_at DESC, service
 LIMIT {MOST_ROWS}"""
 
 
-def freshness(datasets: Sequence[str]) -> str:
+def freshness(datasets: Mapping[str, str]) -> str:
     """When each resource was loaded last, the oldest first."""
     return f"""\
 {_runs(datasets)}
@@ -103,7 +111,7 @@ GROUP BY service, resource
 ORDER BY loaded_at NULLS FIRST, service, resource"""
 
 
-def failures(datasets: Sequence[str], filters: Filters) -> str:
+def failures(datasets: Mapping[str, str], filters: Filters) -> str:
     """The resources that were not loaded, the newest first."""
     return f"""\
 {_runs(datasets, filters)}
@@ -114,7 +122,7 @@ ORDER BY started_at DESC, service, resource
 LIMIT {MOST_ROWS}"""
 
 
-def rejects(datasets: Sequence[str]) -> str:
+def rejects(datasets: Mapping[str, str]) -> str:
     """The values and records that could not be loaded, by reason."""
     columns = f"resource, column_name, reason, {_utc('rejected_at')} AS rejected_at, resolved_at"
     return f"""\

@@ -44,6 +44,10 @@ class Warehouse:
                 names = [column[0] for column in cursor.description]
                 return [dict(zip(names, map(_plain, row))) for row in cursor.fetchall()]
 
+    def name(self) -> str:
+        """Return the name of the database. In DuckDB, it is that of the file."""
+        return str(self.rows("SELECT current_database() AS name")[0]["name"])
+
     def tables(self) -> dict[str, set[str]]:
         """Return the names of the tables in each schema."""
         found: dict[str, set[str]] = {}
