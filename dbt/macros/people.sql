@@ -18,16 +18,10 @@
     '{{ service }}:{{ kind ~ ":" if kind }}' || {{ textlift.text(id) }}
 {%- endmacro %}
 
-{# Columns of contacts for the custom columns that are configured, from a table of names and values. #}
-{% macro custom_columns(table='custom') -%}
+{# Columns of contacts for the custom columns that are configured: as they come from ``custom``, and made from a table of names and values. #}
+{% macro custom_columns() -%}
     {%- for name in var('textlift_custom_columns') %}
-    , {{ table ~ '.' if table }}{{ textlift.custom_column(name) }}
-    {%- endfor -%}
-{%- endmacro %}
-
-{% macro no_custom_columns() -%}
-    {%- for name in var('textlift_custom_columns') %}
-    , {{ textlift.no('text') }} as {{ textlift.custom_column(name) }}
+    , custom.{{ textlift.custom_column(name) }}
     {%- endfor -%}
 {%- endmacro %}
 

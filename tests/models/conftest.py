@@ -24,7 +24,7 @@ import pytest
 from psycopg2.extensions import parse_dsn as conninfo
 
 from tests.conftest import PROJECT, TODAY
-from tests.support.warehouses import running_server
+from tests.support.warehouses import query_postgres, running_server
 from textlift.destinations import destination
 from textlift.load.loading import load
 from textlift.registry import SERVICES, job_of, sandbox_of
@@ -150,14 +150,7 @@ class Modelled:
             with duckdb_client.connect(self.credentials, read_only=True) as opened:
                 opened.execute(f"SET TimeZone = '{zone}'")
                 return opened.execute(sql).fetchall()
-        connection = psycopg2.connect(self.credentials)
-        try:
-            with connection.cursor() as cursor:
-                cursor.execute(f"SET TIME ZONE '{zone}'")
-                cursor.execute(sql)
-                return list(cursor.fetchall())
-        finally:
-            connection.close()
+        return query_postgres(self.credentials, sql, zone)
 
     def mart(self, name: str) -> list[dict[str, Any]]:
         """The rows of a mart, in the order of their keys."""

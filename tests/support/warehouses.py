@@ -45,6 +45,18 @@ KINDS = {
 }
 
 
+def query_postgres(uri: str, sql: str, zone: str = "UTC") -> list[tuple[Any, ...]]:
+    """The rows of a query, on a connection of its own in a time zone."""
+    connection = psycopg2.connect(uri)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET TIME ZONE '{zone}'")
+            cursor.execute(sql)
+            return list(cursor.fetchall())
+    finally:
+        connection.close()
+
+
 class PostgresWarehouse(Warehouse):
     """A PostgreSQL database that ``load`` fills from ``box``."""
 
@@ -69,14 +81,7 @@ class PostgresWarehouse(Warehouse):
         return nullcontext()
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
-        connection = psycopg2.connect(self.uri)
-        try:
-            with connection.cursor() as cursor:
-                cursor.execute(f"SET TIME ZONE 'UTC'; SET search_path TO {self.name}")
-                cursor.execute(sql)
-                return list(cursor.fetchall())
-        finally:
-            connection.close()
+        return query_postgres(self.uri, f"SET search_path TO {self.name}; {sql}")
 
     def columns(self, table: str) -> dict[str, str]:
         return dict(

@@ -2,16 +2,6 @@
 
 with
 
-mcommons_custom as (
-
-    select
-        profile_id
-        {{ textlift.pivoted_custom_columns() }}
-    from {{ textlift.rows_of('mcommons', 'profiles__custom_columns') }} as custom_columns
-    group by profile_id
-
-),
-
 mcommons as (
 
     select
@@ -36,31 +26,7 @@ mcommons as (
         profiles.created_at as joined_at,
         profiles.opted_out_at,
         profiles.removed_at
-        {{ textlift.custom_columns() }}
     from {{ textlift.rows_of('mcommons', 'profiles') }} as profiles
-    left join mcommons_custom as custom
-        on profiles.id = custom.profile_id
-
-),
-
-mgage as (
-
-    select
-        'mgage' as service,
-        {{ textlift.normalized_phone(textlift.column('number')) }} as contact_id,
-        min({{ textlift.column('date') }}) as joined_at
-    from {{ textlift.rows_of('mgage', 'messages') }} as messages
-    group by 2
-
-),
-
-mobiniti_custom as (
-
-    select
-        contact_id
-        {{ textlift.pivoted_custom_columns() }}
-    from {{ textlift.rows_of('mobiniti', 'contacts__fields') }} as fields
-    group by contact_id
 
 ),
 
@@ -81,15 +47,20 @@ mobiniti as (
         contacts.created_at as joined_at,
         contacts.unsubscribed_at as opted_out_at,
         contacts.removed_at
-        {{ textlift.custom_columns() }}
     from {{ textlift.rows_of('mobiniti', 'contacts') }} as contacts
-    left join mobiniti_custom as custom
-        on contacts.id = custom.contact_id
 
 ),
 
-messangi as (
+-- Of the services that list no people, those whom messages came from or went to.
+senders as (
 
+    select
+        'mgage' as service,
+        {{ textlift.normalized_phone(textlift.column('number')) }} as contact_id,
+        min({{ textlift.column('date') }}) as joined_at
+    from {{ textlift.rows_of('mgage', 'messages') }} as messages
+    group by 2
+    union all
     select
         'messangi' as service,
         {{ textlift.recipient(textlift.column('to')) }} as contact_id,
@@ -158,7 +129,6 @@ together as (
         joined_at,
         {{ textlift.no('timestamp') }} as opted_out_at,
         {{ textlift.no('timestamp') }} as removed_at
-        {{ textlift.no_custom_columns() }}
     from textme
     where contact_id is not null
     union all
@@ -177,32 +147,48 @@ together as (
         joined_at,
         {{ textlift.no('timestamp') }} as opted_out_at,
         {{ textlift.no('timestamp') }} as removed_at
-        {{ textlift.no_custom_columns() }}
-    from (
-        select * from mgage
-        union all
-        select * from messangi
-    ) as senders
+    from senders
     where contact_id is not null
+
+),
+
+custom as (
+
+    select
+        'mcommons' as service,
+        {{ textlift.text('profile_id') }} as contact_id
+        {{ textlift.pivoted_custom_columns() }}
+    from {{ textlift.rows_of('mcommons', 'profiles__custom_columns') }} as custom_columns
+    group by profile_id
+    union all
+    select
+        'mobiniti' as service,
+        contact_id
+        {{ textlift.pivoted_custom_columns() }}
+    from {{ textlift.rows_of('mobiniti', 'contacts__fields') }} as fields
+    group by contact_id
 
 )
 
 select
-    service || ':' || contact_id as contact_key,
-    service,
-    contact_id,
-    coalesce(phone_number, service || ':' || contact_id) as person_key,
-    phone_number,
-    first_name,
-    last_name,
-    email,
-    city,
-    state,
-    postal_code,
-    status,
-    service_status,
-    joined_at,
-    opted_out_at,
-    removed_at
-    {{ textlift.custom_columns(table=none) }}
+    together.service || ':' || together.contact_id as contact_key,
+    together.service,
+    together.contact_id,
+    coalesce(together.phone_number, together.service || ':' || together.contact_id) as person_key,
+    together.phone_number,
+    together.first_name,
+    together.last_name,
+    together.email,
+    together.city,
+    together.state,
+    together.postal_code,
+    together.status,
+    together.service_status,
+    together.joined_at,
+    together.opted_out_at,
+    together.removed_at
+    {{ textlift.custom_columns() }}
 from together
+left join custom
+    on together.service = custom.service
+    and together.contact_id = custom.contact_id

@@ -116,6 +116,11 @@ _NUMBERS = (count, percent, duration)
 Columns = Mapping[str, tuple[str, Callable[[Any], str]]]
 
 
+def named(show: Callable[[Any], str], *keys: str) -> Columns:
+    """Return columns whose titles are their keys, all shown in the same way."""
+    return {key: (key, show) for key in keys}
+
+
 def table(rows: Sequence[Row], columns: Columns, page: Callable[[Row], str] | None = None) -> Any:
     """Return a table, or a note without rows. One that is long or has links can be sorted.
 

@@ -11,7 +11,17 @@ import marimo as mo
 
 from textlift import clock
 from textlift.dashboard import MODELS, figures, queries
-from textlift.dashboard.figures import count, duration, month, percent, plain, short, table, time
+from textlift.dashboard.figures import (
+    count,
+    duration,
+    month,
+    named,
+    percent,
+    plain,
+    short,
+    table,
+    time,
+)
 from textlift.dashboard.filters import Campaign, Filters
 from textlift.dashboard.warehouse import Row, Warehouse
 from textlift.load.rejects import REJECTED_RECORDS
@@ -110,9 +120,7 @@ def health(view: View) -> list[mo.Html]:
                 rows,
                 {
                     "started_at": ("run", time),
-                    "service": ("service", plain),
-                    "resource": ("resource", plain),
-                    "message": ("message", plain),
+                    **named(plain, "service", "resource", "message"),
                 },
             ),
             "Resources that were not loaded, in the chosen days.",
@@ -127,12 +135,10 @@ def health(view: View) -> list[mo.Html]:
                 lambda rows: table(
                     rows,
                     {
-                        "service": ("service", plain),
-                        "resource": ("resource", plain),
+                        **named(plain, "service", "resource"),
                         "column_name": ("column", plain),
                         "reason": ("reason", plain),
-                        "unresolved": ("unresolved", count),
-                        "resolved": ("resolved", count),
+                        **named(count, "unresolved", "resolved"),
                         "last_rejected_at": ("last rejected", time),
                     },
                 ),
@@ -147,8 +153,7 @@ def health(view: View) -> list[mo.Html]:
             lambda rows: table(
                 [{**row, "age": _age(row["loaded_at"])} for row in rows],
                 {
-                    "service": ("service", plain),
-                    "resource": ("resource", plain),
+                    **named(plain, "service", "resource"),
                     "age": ("age", duration),
                     "loaded_at": ("last loaded", time),
                     "read_up_to": ("read up to", time),
@@ -169,12 +174,9 @@ def health(view: View) -> list[mo.Html]:
                     "started_at": ("run", time),
                     "service": ("service", plain),
                     "seconds": ("time", duration),
-                    "resources": ("resources", count),
-                    "failed": ("failed", count),
+                    **named(count, "resources", "failed"),
                     "loaded_rows": ("rows", count),
-                    "requests": ("requests", count),
-                    "retries": ("retries", count),
-                    "rejected": ("rejected", count),
+                    **named(count, "requests", "retries", "rejected"),
                 },
             ),
         ),
@@ -238,11 +240,8 @@ def audience(view: View) -> list[mo.Html]:
                 rows,
                 {
                     "month": ("month", month),
-                    "service": ("service", plain),
-                    "campaign": ("campaign", plain),
-                    "gained": ("gained", count),
-                    "lost": ("lost", count),
-                    "net": ("net", count),
+                    **named(plain, "service", "campaign"),
+                    **named(count, "gained", "lost", "net"),
                 },
             ),
             "A person can be in several campaigns.",
@@ -286,11 +285,8 @@ def messages(view: View) -> list[mo.Html]:
                     table(
                         carriers,
                         {
-                            "service": ("service", plain),
-                            "carrier": ("carrier", plain),
-                            "sent": ("sent", count),
-                            "delivered": ("delivered", count),
-                            "failed": ("failed", count),
+                            **named(plain, "service", "carrier"),
+                            **named(count, "sent", "delivered", "failed"),
                             "failure_rate": ("failure rate", percent),
                         },
                     ),
@@ -306,11 +302,7 @@ def messages(view: View) -> list[mo.Html]:
                 rows,
                 {
                     step: (step, plain if step == "day" else month),
-                    "sent": ("sent", count),
-                    "delivered": ("delivered", count),
-                    "failed": ("failed", count),
-                    "received": ("received", count),
-                    "segments": ("segments", count),
+                    **named(count, "sent", "delivered", "failed", "received", "segments"),
                 },
             ),
         ),
@@ -412,9 +404,7 @@ def broadcast(view: View, key: str) -> list[mo.Html]:
                 rows,
                 {
                     "carrier": ("carrier", plain),
-                    "sent": ("sent", count),
-                    "delivered": ("delivered", count),
-                    "failed": ("failed", count),
+                    **named(count, "sent", "delivered", "failed"),
                 },
             ),
         ),
@@ -450,15 +440,9 @@ def all_services(view: View) -> list[mo.Html]:
                 rows,
                 {
                     "service": ("service", plain),
-                    "people": ("people", count),
-                    "active": ("active", count),
-                    "sent": ("sent", count),
-                    "delivered": ("delivered", count),
-                    "failed": ("failed", count),
-                    "received": ("received", count),
+                    **named(count, "people", "active", "sent", "delivered", "failed", "received"),
                     "opt_outs": ("opt-outs", count),
-                    "clicks": ("clicks", count),
-                    "calls": ("calls", count),
+                    **named(count, "clicks", "calls"),
                 },
             ),
             "People are all that a service knows today; the other columns are of the chosen days.",
