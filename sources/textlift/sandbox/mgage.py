@@ -1,8 +1,8 @@
 """The mGage (Communicate Pro) message export, as the vendor documents it.
 
-Each program is a table. Its messages go back for ever at the same pace, of which three years are
-invented and one is served. Each year has quiet weeks, and a crowded hour with many messages in one
-second. A year is 365 days here, counted from 1970.
+Each program is a table. Its messages go back for ever, as many in each year, of which three years
+are invented and one is served. Each year has quiet weeks, and a crowded hour with many messages in
+one second. A year is 365 days here, counted from 1970.
 """
 
 from __future__ import annotations
