@@ -105,7 +105,7 @@ def test_outgoing_messages_settle_within_two_days() -> None:
 
 
 def test_broadcasts_rise_for_three_weeks_and_are_scheduled_ahead() -> None:
-    service = MobileCommons(profiles=400, now="2025-03-01T00:00:00Z")
+    service = MobileCommons(profiles=2000, now="2025-03-01T00:00:00Z")
     before = {row["id"]: row for row in service.rows("broadcasts")}
     drafts = [row for row in before.values() if row["status"] == "draft"]
     # Which have no time yet.
