@@ -88,12 +88,17 @@ class _Change:
 def _as_in(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """Return the table with a schema's types, for the columns it has, and all columns nullable.
 
-    Text read from a lake's table has another Arrow type, and a join returns nullable columns.
+    Text read from a lake's table has another Arrow type, and a join returns nullable columns. dlt
+    encodes ``_dlt_load_id`` as a dictionary; a join cannot unify those of several load packages.
     """
     fields = [
         schema.field(field.name) if field.name in schema.names else field for field in table.schema
     ]
-    return table.cast(pa.schema([field.with_nullable(True) for field in fields]))
+    plain = (
+        field.with_type(field.type.value_type) if pa.types.is_dictionary(field.type) else field
+        for field in fields
+    )
+    return table.cast(pa.schema([field.with_nullable(True) for field in plain]))
 
 
 class _DeltaJob(DeltaLoadFilesystemJob):
