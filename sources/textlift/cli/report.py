@@ -35,7 +35,7 @@ def show(pipeline: Pipeline, summary: Summary, problems_to: TextIO) -> None:
             print(_line(*row))
     for line in [
         *summary.notes,
-        _total(summary, pipeline),
+        _total(summary, pipeline.dataset_name),
         *_removed(summary),
         *_aged(summary),
         *_rejected(summary),
@@ -76,14 +76,12 @@ def _line(name: str, rows: str, window: str, columns: str) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def _total(summary: Summary, pipeline: Pipeline) -> str:
+def _total(summary: Summary, dataset: str) -> str:
     """Return the totals of the run and the location of the dataset."""
-    # Without a connection: another run may have the file open by now.
-    where = pipeline.destination_client().config
     return (
         f"{progress.counted(sum(summary.rows.values()), 'row')}, {progress.counted(summary.requests, 'request')}, "
         f"{progress.counted(summary.packages, 'package')}, {summary.seconds:,.1f} s; "
-        f"dataset {pipeline.dataset_name} in {where}"
+        f"dataset {dataset} in {summary.location}"
     )
 
 

@@ -63,6 +63,7 @@ class Summary:
         notes: Why nothing was read of a resource, each as a sentence.
         packages: Load packages committed.
         seconds: Time taken.
+        location: Where the dataset is, without credentials.
     """
 
     rows: dict[str, int] = field(default_factory=dict)
@@ -78,6 +79,7 @@ class Summary:
     notes: list[str] = field(default_factory=list)
     packages: int = 0
     seconds: float = 0.0
+    location: str = ""
 
     @property
     def rejected(self) -> int:
@@ -365,6 +367,7 @@ def own_error(error: BaseException) -> TextliftError | None:
 
 def _note_package(summary: Summary, info: LoadInfo) -> None:
     summary.packages += len(info.loads_ids)
+    summary.location = info.destination_displayable_credentials
     for package in info.load_packages:
         for name, table in package.schema_update.items():
             columns = list(table.get("columns", {}))
