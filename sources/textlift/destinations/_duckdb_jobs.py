@@ -6,8 +6,9 @@ same key dlt keeps one, and numbers all rows with all of their columns to find i
 takes a tenth of the time and of the memory.
 
 The memory limit is low, because DuckDB is no faster with more memory. It needs more only to delete
-rows all over a large table, so such a merge runs alone, and in parts, each of which deletes in few
-places. The rows of a key are deleted and inserted in one transaction.
+rows all over a large table, so such a merge runs in parts, each of which deletes in few places. The
+rows of a key are deleted and inserted in one transaction. One job runs at a time: DuckDB uses all
+cores for it, and two of them would have to share the memory.
 
 A merge writes what changes: a list whose entries are all the same stays as it is. Reading a list
 takes a fifth of the time of writing it.
@@ -53,7 +54,7 @@ _KEYS = "temp.main._merged_keys"
 _PART = "{part}"
 #: Rows in a vector, for which DuckDB keeps 20 KB in memory once it has deleted one of them.
 _VECTOR = 2048
-#: Vectors that a merge deletes from, at most, to run beside another one.
+#: Vectors that a merge deletes from, at most, to need no more memory than others.
 _FEW_VECTORS = 1500
 #: Vectors that a part of a larger merge deletes from.
 _PART_VECTORS = 5000
@@ -66,9 +67,8 @@ def _quoted(path: str) -> str:
     return glob.escape(path).replace("'", "''")
 
 
-#: Limits the jobs at a time: more of them take more memory and save no time.
-_TURNS = threading.BoundedSemaphore(2)
-_ALONE = threading.Lock()
+#: Held by the job that runs.
+_TURN = threading.Lock()
 
 
 class _Memory:
@@ -92,10 +92,10 @@ def limit_memory(connection: duckdb_client.DuckDBPyConnection) -> None:
 def _run_with_enough_memory(client: Any, work: Callable[[], Any], is_large: bool = False) -> None:
     """Run ``work``, again with DuckDB's default limit if its limit is not enough."""
     try:
-        if is_large:
-            _run_alone(client, work, LARGE_MERGE_LIMIT)
-        else:
-            with _TURNS:
+        with _TURN:
+            if is_large:
+                _run_with_limit(client, work, LARGE_MERGE_LIMIT)
+            else:
                 work()
     except DatabaseException as error:
         short = isinstance(error.__cause__, duckdb_client.OutOfMemoryException)
@@ -104,22 +104,22 @@ def _run_with_enough_memory(client: Any, work: Callable[[], Any], is_large: bool
         logger.info("The memory limit is not enough for DuckDB; loading with its default limit")
         # Before version 2, RESET does not restore the default.
         default = duckdb_client.connect().execute("SELECT current_setting('memory_limit')")
-        _run_alone(client, work, default.fetchall()[0][0])
+        with _TURN:
+            _run_with_limit(client, work, default.fetchall()[0][0])
 
 
-def _run_alone(client: Any, work: Callable[[], Any], limit: str) -> None:
-    """Run ``work`` without other jobs, with a limit of its own if the user has set none."""
-    with _ALONE, _TURNS, _TURNS:
-        if has_own_limit(client.credentials):
-            work()
-            return
-        usual, _Memory.limit = _Memory.limit, limit
+def _run_with_limit(client: Any, work: Callable[[], Any], limit: str) -> None:
+    """Run ``work`` with a limit of its own if the user has set none."""
+    if has_own_limit(client.credentials):
+        work()
+        return
+    usual, _Memory.limit = _Memory.limit, limit
+    limit_memory(client.native_connection)
+    try:
+        work()
+    finally:
+        _Memory.limit = usual
         limit_memory(client.native_connection)
-        try:
-            work()
-        finally:
-            _Memory.limit = usual
-            limit_memory(client.native_connection)
 
 
 class CopyJob(DuckDbCopyJob):
@@ -147,8 +147,9 @@ class MergeJob(SqlLoadJob):
         sql = Path(self._file_path).read_text(encoding="utf-8")
         folder = Path(self._file_path).parents[1] / PackageStorage.COMPLETED_JOBS_FOLDER
         client: Any = self._job_client.sql_client
-        sql = sql.replace(_FOLDER, _quoted(str(folder)))
-        statements = self._split_fragments(sql)
+        # The name of the folder can hold what ends a statement.
+        fragments = self._split_fragments(sql)
+        statements = [each.replace(_FOLDER, _quoted(str(folder))) for each in fragments]
         if _PART in sql:
             self._merge_in_parts(client, statements)
         else:
