@@ -95,6 +95,9 @@ def _textlift(
 ) -> Figures:
     # Use the settings of the project, as on the command line. The other ways use dlt's defaults.
     os.environ["DLT_PROJECT_DIR"] = str(PROJECT)
+    from textlift.cli import imported
+
+    imported("textlift.cli.command")
     import dlt
     from dlt.common.runtime.collector import NullCollector
 

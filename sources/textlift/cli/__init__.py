@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from threading import Thread
+from types import ModuleType
 from typing import NoReturn
 
 #: Command → the module whose ``main`` runs it, and a description.
@@ -51,19 +52,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The imports that follow take seconds.
         print("Starting", file=sys.stderr, flush=True)
     name, _ = _COMMANDS[options.command]
-    # Arrow's own allocator keeps what a file of Parquet took. Only the environment can choose it.
-    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
-    # What the imports allocate stays, so searching it for garbage only takes time.
-    gc.disable()
-    module = import_module(name)
-    gc.freeze()
-    gc.enable()
     try:
-        code: int = module.main(options.arguments)
+        code: int = imported(name).main(options.arguments)
     finally:
         # At a usual exit, DuckDB prints what was not freed.
         gc.unfreeze()
     return code
+
+
+def imported(name: str) -> ModuleType:
+    """Return a module, imported into a process of its own."""
+    # Arrow's own allocator keeps what a file of Parquet took. Only the environment can choose it.
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+    # What imports allocate stays, so searching it for garbage only takes time.
+    gc.disable()
+    module = import_module(name)
+    gc.freeze()
+    gc.enable()
+    return module
 
 
 def run() -> NoReturn:

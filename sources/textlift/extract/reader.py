@@ -335,9 +335,10 @@ class Reader:
         try:
             link = read.plan.link(request.index)
             page = self._fetcher.fetch(read.slice_, request, link, read.once())
-            # Before the lock is taken: hashing holds other threads up.
-            protection = None if request.probe else self._protection
-            outcome = page, protection.page(page) if protection else page
+            protected = page
+            if self._protection and not request.probe:
+                protected = self._workers.decode(partial(self._protection.page, page))
+            outcome = page, protected
         except Exception as error:  # noqa: BLE001 - handled by _handle
             outcome = error
         with self._lock:
