@@ -44,7 +44,8 @@ METHOD = """\
 All ways read the same invented account from the same sandbox, over HTTP on the loopback interface.
 Every profile has {columns} custom columns and up to 3 subscriptions. The sandbox's clock stands
 still, and it answers from memory with bytes that are compressed already: all answers were made in a
-pass before, and a run that finds one missing does not count. The latency is slept by each request.
+pass before, and a run that misses more than one in a hundred does not count. The latency is slept by
+each request.
 
 Each way runs in a process and a folder of its own. Seconds are those of the wall clock from before
 the first request to after the last commit, without starting Python; memory is the peak of the
