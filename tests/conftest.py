@@ -6,6 +6,7 @@ Other fixtures open a warehouse of another kind, or a client of the sandbox. The
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import re
@@ -151,6 +152,17 @@ class Warehouse:
     def everything(self) -> dict[str, list[tuple[Any, ...]]]:
         with self.reading():
             return {table: self.content(table) for table in sorted(self.tables())}
+
+
+def pytest_collection_finish() -> None:
+    """Keep modules and tests out of the searches for garbage, which take a tenth of the time."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    """Let modules go when the interpreter ends: some of them complain if they were not."""
+    gc.unfreeze()
 
 
 @pytest.fixture
