@@ -37,6 +37,7 @@ from tests.support.commands import (
     two_lines,
     wait_until,
 )
+from tests.support.forks import Fork
 from textlift.sandbox import Request, Response
 
 pytestmark = pytest.mark.real_clock
@@ -256,8 +257,8 @@ def test_a_terminal_gets_a_table(account: Open) -> None:
     warehouse = account()
     ours, theirs = pty.openpty()
     try:
-        process = subprocess.Popen(
-            [sys.executable, str(SCRIPT), "--resources", "profiles,campaigns"],
+        process = Fork(
+            [str(SCRIPT), "--resources", "profiles,campaigns"],
             cwd=PROJECT,
             env=environment(warehouse, TERM="xterm", NO_COLOR="1"),
             stdin=theirs,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +25,7 @@ from tests.support.commands import (
     started,
     two_lines,
 )
+from tests.support.forks import Fork
 from textlift.cli.move import main as move
 
 #: The command line, not patient with a file that anybody has open.
@@ -119,8 +119,8 @@ def test_both_sandboxes_load_into_one_file(account: Open, export: Open, folder: 
 @contextmanager
 def loading(warehouse: Warehouse) -> Iterator[subprocess.Popen[str]]:
     """A run of ours that has the file open; closing its standard input ends it."""
-    command = [sys.executable, "-c", LOADING, str(warehouse.file), str(warehouse.folder / "other")]
-    with subprocess.Popen(
+    command = ["-c", LOADING, str(warehouse.file), str(warehouse.folder / "other")]
+    with Fork(
         command, cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdin and process.stdout

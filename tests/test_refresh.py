@@ -6,8 +6,7 @@ import json
 import os
 import pty
 import subprocess
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from itertools import product
@@ -31,6 +30,7 @@ from tests.support.commands import (
     two_lines,
     wait_until,
 )
+from tests.support.forks import Fork, forked
 from tests.support.kills import after, committed, found, gate, kill, settings_of
 from textlift.errors import ConfigurationError
 from textlift.extract import paging
@@ -398,18 +398,14 @@ def test_one_that_was_interrupted_more_than_a_week_ago_begins_anew(
 # Killed
 
 
-def drive(warehouse: Warehouse, kind: str) -> Sequence[str]:
+def drive(warehouse: Warehouse, kind: str) -> list[str]:
     return ["-c", DRIVER, warehouse.name, "20", kind, "profiles"]
 
 
 def run_driver(warehouse: Warehouse, kind: str) -> None:
-    subprocess.run(
-        [sys.executable, *drive(warehouse, kind)],
-        check=True,
-        cwd=PROJECT,
-        env=environment(warehouse, **SMALL),
-        timeout=PATIENCE,
-    )
+    forked(
+        drive(warehouse, kind), PROJECT, environment(warehouse, **SMALL), PATIENCE
+    ).check_returncode()
 
 
 def other_machine(warehouse: Warehouse) -> None:
@@ -574,8 +570,8 @@ def test_at_a_terminal_it_asks(year: Warehouse, answer: str, code: int) -> None:
     year.box.requests.clear()
     ours, theirs = pty.openpty()
     changes = {"SOURCES__MGAGE__PROGRAMS": "[121811]", "TERM": "xterm", "COLUMNS": "200"}
-    process = subprocess.Popen(
-        [sys.executable, MGAGE, "--full-refresh"],
+    process = Fork(
+        [MGAGE, "--full-refresh"],
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,

@@ -6,14 +6,13 @@ What the whole suite logs is searched in the end as well, by the fixture ``logge
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import PROJECT, Open, Warehouse, leaks, slow_but
 from tests.support.commands import PATIENCE, environment
+from tests.support.forks import forked
 from textlift.errors import quote
 from textlift.sandbox import rehearse
 
@@ -43,16 +42,8 @@ CASES += [("mgage", case) for case in FAULTS if case != "transient"]
 
 def told(warehouse: Warehouse, *options: str, **changes: str) -> str:
     """All that a run prints and logs."""
-    process = subprocess.run(
-        [sys.executable, "-c", LOUD, warehouse.name, *options],
-        check=False,
-        cwd=PROJECT,
-        env=environment(warehouse, RUNTIME__LOG_LEVEL="DEBUG", **changes),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-    )
+    settings = environment(warehouse, RUNTIME__LOG_LEVEL="DEBUG", **changes)
+    process = forked(["-c", LOUD, warehouse.name, *options], PROJECT, settings, PATIENCE)
     return process.stdout + process.stderr
 
 

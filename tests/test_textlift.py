@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -20,6 +18,7 @@ from tests.support.commands import (
     rows_in,
     run,
 )
+from tests.support.forks import forked
 from textlift.cli import demo
 from textlift.registry import SERVICES, job_of
 from textlift.tasks import TASKS
@@ -28,15 +27,9 @@ pytestmark = pytest.mark.real_clock
 
 
 def textlift(*arguments: str, cwd: Path, **settings: str) -> Ended:
-    process = subprocess.run(
-        [sys.executable, "-m", "textlift", *arguments],
-        check=False,
-        cwd=cwd,
-        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(PROJECT / "sources"), **settings},
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-    )
+    # The processes that it starts need the package, too.
+    env = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(PROJECT / "sources"), **settings}
+    process = forked(["-m", "textlift", *arguments], cwd, env, PATIENCE)
     return Ended(process.returncode, process.stdout, process.stderr)
 
 

@@ -6,8 +6,6 @@ A load that was disturbed has to end with what an undisturbed one into an empty 
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +19,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import PROJECT, TODAY, Warehouse, slow_but
+from tests.support.forks import Fork
 from tests.support.services import warehouse_of
 from textlift.declare import ColumnType, Endpoint, at_path
 from textlift.errors import CredentialsError
@@ -196,8 +195,8 @@ def test_what_moves_between_pages_is_there_after_the_next_run(
 def test_killed_while_it_reads_the_next_run_brings_everything_once(
     warehouse: Warehouse, first: First, requests: int
 ) -> None:
-    command = [sys.executable, "-c", LOAD, warehouse.name, warehouse.box.url, str(warehouse.folder)]
-    with subprocess.Popen(command, cwd=PROJECT) as process:
+    command = ["-c", LOAD, warehouse.name, warehouse.box.url, str(warehouse.folder)]
+    with Fork(command, cwd=PROJECT) as process:
         while len(warehouse.box.requests) < requests and process.poll() is None:
             time.sleep(0.002)
         process.kill()

@@ -16,7 +16,7 @@ from typing import IO
 import duckdb as duckdb_client
 
 from tests.conftest import PROJECT, Warehouse
-from tests.support.forks import forked
+from tests.support.forks import Fork, forked
 from textlift.registry import SERVICES
 from textlift.sandbox import Request, Sandbox
 
@@ -88,9 +88,9 @@ def started(
     stderr: IO[str] | int | None = subprocess.PIPE,
     **changes: str | None,
 ) -> Iterator[subprocess.Popen[str]]:
-    """A process under way; whatever happens, it ends with the block."""
-    process = subprocess.Popen(
-        [sys.executable, *command],
+    """A script under way, or ``-c`` and code; whatever happens, it ends with the block."""
+    process = Fork(
+        [*command],
         cwd=cwd,
         env=environment(warehouse, **changes),
         stdin=subprocess.DEVNULL,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ import pytest
 from tests.conftest import PROJECT, Warehouse
 from tests.support.accounts import assert_same
 from tests.support.commands import PATIENCE, asked, environment
+from tests.support.forks import forked
 from tests.support.messages import assert_same as assert_same_messages
 from textlift.sandbox import Request, Response, Sandbox
 
@@ -115,13 +115,9 @@ def driver(warehouse: Warehouse, rows: int, *resources: str) -> list[str]:
 
 def drive(warehouse: Warehouse, rows: int, *resources: str, **changes: str) -> None:
     """Run the driver to its end."""
-    subprocess.run(
-        [sys.executable, *driver(warehouse, rows, *resources)],
-        check=True,
-        cwd=PROJECT,
-        env=environment(warehouse, **changes),
-        timeout=PATIENCE,
-    )
+    forked(
+        driver(warehouse, rows, *resources), PROJECT, environment(warehouse, **changes), PATIENCE
+    ).check_returncode()
 
 
 def committed(warehouse: Warehouse) -> int:

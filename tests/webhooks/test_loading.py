@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ import pytest
 
 from tests.conftest import PROJECT, Warehouse
 from tests.support.commands import PATIENCE
+from tests.support.forks import forked
 from tests.support.webhooks import put, segments, warehouse_of, webhooks_source
 from textlift.load.loading import load
 from textlift.load.plan import plan_load
@@ -285,8 +284,8 @@ def test_killed_before_it_commits_or_deletes_the_next_run_ends_it(
 ) -> None:
     for number in range(3):
         put(storage, "unsubscribes", numbered(number), received_at=AT)
-    command = [sys.executable, "-c", RUN, str(storage), str(warehouse.folder), action]
-    ended = subprocess.run(command, cwd=PROJECT, check=False, timeout=PATIENCE)
+    command = ["-c", RUN, str(storage), str(warehouse.folder), action]
+    ended = forked(command, PROJECT, dict(os.environ), PATIENCE)
     assert ended.returncode == -signal.SIGKILL
     assert len(segments(storage)) == 3
     if action == "delete":
