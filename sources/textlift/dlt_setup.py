@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from functools import wraps
+from functools import cache, wraps
 from typing import Any
 
-from dlt.common.configuration import resolve_configuration
+from dlt.common import validation
+from dlt.common.configuration import is_secret_hint, resolve, resolve_configuration
 from dlt.common.configuration.container import Container
-from dlt.common.configuration.providers import CustomLoaderDocProvider
+from dlt.common.configuration.providers import CustomLoaderDocProvider, environ, vault
 from dlt.common.configuration.specs import RuntimeConfiguration
 from dlt.common.configuration.specs.pluggable_run_context import PluggableRunContext
 from dlt.common.runtime.anon_tracker import disable_anon_tracker
 from dlt.common.storages.load_storage import LoadItemStorage
+from dlt.common.typing import get_type_hints  # type: ignore[attr-defined]
 from dlt.extract.storage import ExtractorItemStorage
 
 PROVIDER = "textlift defaults"
@@ -82,6 +84,27 @@ def set_up_dlt() -> None:
         template = storage._get_data_item_path_template
         if not hasattr(template, "__wrapped__"):
             storage._get_data_item_path_template = _any_folder(template)  # type: ignore[method-assign]
+    for module in (resolve, environ, vault):
+        setattr(module, is_secret_hint.__name__, _is_secret)
+    setattr(validation, get_type_hints.__name__, _hints_of)
+
+
+# dlt looks at the same type hints hundreds of times in a run. That is a tenth of the time of a small one.
+_known_secret = cache(is_secret_hint)
+_known_hints: dict[type, dict[str, Any]] = {}
+
+
+def _is_secret(hint: Any) -> bool:
+    try:
+        return _known_secret(hint)
+    except TypeError:  # some hints have no hash
+        return is_secret_hint(hint)
+
+
+def _hints_of(spec: type, globalns: dict[str, Any] | None) -> dict[str, Any]:
+    if spec not in _known_hints:
+        _known_hints[spec] = get_type_hints(spec, globalns=globalns)
+    return _known_hints[spec]
 
 
 def _any_folder(template: Callable[..., str]) -> Callable[..., str]:
