@@ -525,7 +525,7 @@ def test_sizes() -> None:
 
 
 def test_statuses_and_networks_move_as_the_clock_does(sandbox: Open) -> None:
-    client = sandbox(messages=30_000, now="2025-05-29T20:00:00Z")
+    client = sandbox(messages=20_000, now="2025-05-29T20:00:00Z")
     seen: dict[int, list[tuple[str, str | None]]] = {}
     start = client.service.now() - timedelta(days=1)
     window = {"startDate": written(start), "endDate": written(client.service.now())}

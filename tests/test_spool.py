@@ -61,7 +61,7 @@ def test_pages_take_no_more_memory_than_they_may() -> None:
 @pytest.mark.usefixtures("nothing_in_memory")
 @pytest.mark.parametrize("page_size", slow_but(slice(1), [50, 7]))
 def test_rows_that_come_in_pieces_are_all_loaded(account: Open, page_size: int) -> None:
-    warehouse = account(profiles=120)
+    warehouse = account()
     warehouse.load(page_size=page_size)
     assert_same(warehouse)
     warehouse.load(page_size=page_size, whole_read_days=0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
@@ -16,6 +15,7 @@ import pytest
 
 from tests.conftest import PROJECT
 from tests.support.commands import LOADED, PATIENCE, names_in, rows_in, wait_until
+from tests.support.forks import Fork
 from tests.support.webhooks import put, segments
 
 pytestmark = pytest.mark.real_clock
@@ -29,8 +29,8 @@ def loading(folder: Path, code: str = LOAD, **changes: str) -> Iterator[subproce
     """A load from the sandbox into a folder; whatever happens, its processes end with the block."""
     arguments = ["load", "mobiniti", "--sandbox", "--resources", "unsubscribes,delivery_reports"]
     settings = {"PIPELINES_DIR": str(folder / "state"), "PYTHONPATH": str(PROJECT / "sources")}
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, *arguments],
+    process = Fork(
+        ["-c", code, *arguments],
         cwd=folder,
         env={**os.environ, **settings, **changes},
         stdout=subprocess.PIPE,
