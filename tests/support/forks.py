@@ -19,7 +19,8 @@ from typing import Any
 
 _SERVER = """
 import json, os, runpy, signal, socket, sys
-import textlift.cli.command, textlift.mcommons.source, textlift.mgage.source
+import tests.support.services, textlift.cli.command
+import textlift.mcommons.source, textlift.mgage.source
 
 orders = socket.socket(fileno=int(sys.argv[1]))
 # Ctrl+C at a terminal is for the tests.
@@ -75,6 +76,7 @@ class _Server:
         with theirs:
             subprocess.Popen(
                 [sys.executable, "-c", _SERVER, str(theirs.fileno())],
+                cwd=Path(__file__).parents[2],
                 # A process with threads cannot be forked safely.
                 env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
                 pass_fds=[theirs.fileno()],
