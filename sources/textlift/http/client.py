@@ -340,8 +340,9 @@ class Client(Generic[Content]):
     def _read(self, response: requests.Response) -> bytes:
         """Return the body as it was sent. Packed, it is a tenth as large while it waits."""
         chunks, size, started = [], 0, time.monotonic()
+        response.raw.decode_content = False
         # One read from the network at a time: read() would wait for the whole chunk.
-        while chunk := response.raw.read1(_CHUNK, decode_content=False):
+        while chunk := response.raw.read1(_CHUNK):
             chunks.append(chunk)
             size += len(chunk)
             self._check_size(size)
