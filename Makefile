@@ -19,7 +19,7 @@ install:
 demo: $(STAMP)
 	$(BIN)/textlift demo
 
-SUITE := -m pytest -n 2 --ignore tests/chaos --ignore tests/dashboard --ignore tests/models --ignore tests/schedulers
+SUITE := -m pytest -n 2 --dist worksteal --ignore tests/chaos --ignore tests/dashboard --ignore tests/models --ignore tests/schedulers
 
 test: check
 	$(BIN)/python $(SUITE) -m "not slow"
@@ -30,7 +30,7 @@ test-all: check test-models test-dashboard test-schedulers
 	$(BIN)/python -m pytest -n 2 tests/chaos
 
 test-chaos: $(STAMP)
-	$(BIN)/python -m pytest -n 2 -m "not slow" tests/chaos
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" tests/chaos
 
 test-models: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/models
