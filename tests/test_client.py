@@ -679,6 +679,22 @@ def test_an_answer_larger_than_allowed_is_refused_and_not_asked_for_again(
     assert len(server.paths) == 2
 
 
+def test_a_packed_answer_that_comes_in_chunks_is_unpacked(server: Server, connect: Connect) -> None:
+    packed = gzip.compress(GOOD)
+
+    def handle(request: Request) -> None:
+        request.wfile.write(
+            STATUS + b"Content-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )
+        for at in range(0, len(packed), 7):
+            chunk = packed[at : at + 7]
+            request.wfile.write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
+        request.wfile.write(b"0\r\n\r\n")
+
+    server.handle = handle
+    assert connect().get("groups", {}) == GOOD
+
+
 def test_a_bomb_is_refused_before_it_fills_the_memory(server: Server, connect: Connect) -> None:
     million = 10**6
     bomb = gzip.compress(bytes(200 * million), 9)

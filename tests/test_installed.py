@@ -8,16 +8,21 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Annotated, Any, get_type_hints
 from zipfile import ZipFile
 
 import duckdb as duckdb_client
 import pytest
+from dlt.common import validation
+from dlt.common.configuration import is_secret_hint, resolve
+from dlt.common.configuration.specs import ConnectionStringCredentials
 from dlt.common.destination import Destination
+from dlt.common.schema.typing import TColumnSchema, TTableSchema
+from dlt.common.typing import TSecretStrValue
 
 from tests.conftest import PROJECT, Open, Warehouse
 from tests.support.commands import PATIENCE, environment
-from textlift.dlt_setup import STAGED_REPLACE
+from textlift.dlt_setup import STAGED_REPLACE, set_up_dlt
 
 PIPELINE = 'pipeline = dlt.pipeline("texting", destination="duckdb", dataset_name="mcommons")'
 SOURCE = 'source = mcommons_source().with_resources("profiles", "campaigns")'
@@ -130,6 +135,18 @@ def test_the_providers_that_are_added_later_go_before_them() -> None:
         text=True,
     )
     assert done.stdout.strip() == "False textlift defaults"
+
+
+def test_dlt_still_knows_a_secret_by_its_type() -> None:
+    set_up_dlt()
+    assert resolve.is_secret_hint is not is_secret_hint
+    secrets = [TSecretStrValue, TSecretStrValue | None, ConnectionStringCredentials]
+    # The last one has no hash.
+    others = [str, int | None, Annotated[str, []]]
+    assert [*map(resolve.is_secret_hint, secrets + others)] == [True] * 3 + [False] * 3
+    for spec in (TTableSchema, TColumnSchema):
+        hints = validation.get_type_hints(spec, None)
+        assert hints == validation.get_type_hints(spec, None) == get_type_hints(spec)
 
 
 @pytest.mark.parametrize("name", STAGED_REPLACE)

@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         code: int = imported(name).main(options.arguments)
     finally:
-        # At a usual exit, DuckDB prints what was not freed.
+        # Where the process ends as usual, DuckDB complains about all that is still frozen.
         gc.unfreeze()
     return code
 

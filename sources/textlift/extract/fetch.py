@@ -207,7 +207,7 @@ class Fetcher:
                 stop=self._workers.stop,
                 then=self._decoded,
                 # A probe must not wait behind whole pages: other requests depend on it.
-                run=_here if request.limit == 1 else self._workers.decode,
+                run=None if request.limit == 1 else self._workers.decode,
             )
             return found
 
@@ -269,10 +269,6 @@ class Fetcher:
     def _unreadable(self, error: MalformedResponse) -> Page:
         reason = f"{error}, also when requested alone"
         return unreadable_page(self._endpoint, reason, error.body)
-
-
-def _here(work: Callable[[], Any]) -> Any:
-    return work()
 
 
 def _range_params(declared: TimeRange, window: Window) -> dict[str, str]:

@@ -48,7 +48,7 @@ MAX_CONCURRENCY = 160
 CONNECT_TIMEOUT = 10.0
 #: Bytes to read from the network, or to unpack, at a time.
 _CHUNK = 2**18
-#: Bytes per second; a body that is slower than this for a whole timeout is given up.
+#: Bytes per second, as they are sent; a body that is slower for a whole timeout is given up.
 MIN_RATE = 1000
 #: A body that takes more than this many timeouts is given up, however fast it is.
 MAX_TIMEOUTS = 10
@@ -233,7 +233,7 @@ class Client(Generic[Content]):
         on_request: Callable[[], None] = lambda: None,
         stop: StopSignal | None = None,
         then: Callable[[Content], Any] = lambda content: content,
-        run: Callable[[Callable[[], Any]], Any] = lambda work: work(),
+        run: Callable[[Callable[[], Any]], Any] | None = None,
     ) -> Any:
         """Send a request, with retries, and return the content of the response.
 
@@ -245,7 +245,8 @@ class Client(Generic[Content]):
             on_request: Called for each request sent, retries included.
             stop: Ends the retries.
             then: Makes what to return of the content.
-            run: Runs what keeps a processor busy, which is to unpack a body, to check it, and ``then``.
+            run: Runs what keeps a processor busy, which is to unpack a body, to check it, and ``then``;
+                by default, the thread of the caller does.
 
         Raises:
             ConfigurationError: The service refuses the credentials, or its certificate is invalid.
@@ -263,15 +264,11 @@ class Client(Generic[Content]):
             reraise=True,
         )
         limit = route_of(self.base_url, path, self._rate) if self._rate else None
-        return retrying(
-            self._send,
-            path,
-            params,
-            limit,
-            on_request,
-            stop,
-            lambda work: run(lambda: then(work())),
-        )
+
+        def finish(check: Callable[[], Content]) -> Any:
+            return run(lambda: then(check())) if run else then(check())
+
+        return retrying(self._send, path, params, limit, on_request, stop, finish)
 
     def _send(
         self,
@@ -280,7 +277,7 @@ class Client(Generic[Content]):
         limit: Route | None,
         on_request: Callable[[], None],
         stop: StopSignal,
-        run: Callable[[Callable[[], Content]], Any],
+        finish: Callable[[Callable[[], Content]], Any],
     ) -> Any:
         filled, values, query = fill_path(path, {**self._params, **params})
         if isinstance(self._auth, SignedPath):
@@ -324,7 +321,7 @@ class Client(Generic[Content]):
             )
 
         try:
-            return run(content)
+            return finish(content)
         except CredentialsError as error:
             stop.set(error)
             raise
@@ -355,7 +352,8 @@ class Client(Generic[Content]):
 
     def _unpacked(self, packed: bytes, response: requests.Response) -> bytes:
         unpacking, size = io.BytesIO(), 0
-        body = HTTPResponse(io.BytesIO(packed), response.headers, preload_content=False)
+        headers = {"Content-Encoding": response.headers.get("Content-Encoding", "")}
+        body = HTTPResponse(io.BytesIO(packed), headers, preload_content=False)
         try:
             while chunk := body.read1(_CHUNK):
                 size += unpacking.write(chunk)

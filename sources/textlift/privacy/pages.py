@@ -112,8 +112,9 @@ class _ProtectedColumns:
             elif rule or is_text:
                 alike.setdefault((rule, values.type), []).append(name)
         # Change all columns of a kind at once: a call costs more than the values of one column.
-        for (rule, kind), names in alike.items():
-            values = pa.chunked_array([each for n in names for each in table[n].chunks], kind)
+        for (rule, arrow_type), names in alike.items():
+            chunks = [chunk for name in names for chunk in table[name].chunks]
+            values = pa.chunked_array(chunks, arrow_type)
             # What is kept is copied: behind its NULLs stands the text of columns that are not.
             changed = self._changed(values, rule) if rule else values.take(np.arange(len(values)))
             for number, name in enumerate(names):
