@@ -199,6 +199,11 @@ PERSON = (
 )
 
 
+def test_blanks_in_an_entry_without_anything_else_are_its_text() -> None:
+    page = decode(people('<person id="1"><pets><pet id="5"/><pet>  </pet></pets></person>'))
+    assert page.children["pets"]["pet"].to_pylist() == [None, "  "]
+
+
 @pytest.mark.parametrize(
     "record",
     [
