@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import dlt
 import duckdb as duckdb_client
 import psycopg2
+import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 from dlt.common.versioned_state import decompress_state
@@ -37,6 +38,7 @@ from tests.support.messages import PROGRAM
 from tests.support.truth import comparable, expected
 from tests.support.warehouses import AnyWarehouse, LakeWarehouse, PostgresWarehouse, assert_same
 from textlift.destinations import checked
+from textlift.destinations._lakes import _as_in
 from textlift.errors import ConfigurationError, DestinationFailed
 from textlift.load import package
 from textlift.load.cursors import forget_cursors, stored_cursors
@@ -584,3 +586,16 @@ def test_a_server_that_refuses_is_named_before_any_request(
     if what == "right to write":
         warehouse.uri = owner
         assert "textlift_check" not in warehouse.everything()
+
+
+def test_rows_of_several_load_packages_are_joined_with_those_that_replace_them() -> None:
+    keys = ["group_id", "profile_id"]
+    new = pa.table({"group_id": [1], "profile_id": [1]})
+    # dlt's Arrow tables have the load id as a dictionary, each package its own.
+    new = new.append_column("_dlt_load_id", pa.array(["c"]).dictionary_encode())
+    stored = [
+        {"group_id": 1, "profile_id": n, "_dlt_load_id": load} for n, load in enumerate("abc")
+    ]
+    there = pa.concat_tables([pa.Table.from_pylist([row]) for row in stored])
+    others = _as_in(there, new.schema).join(new.select(keys), keys, join_type="left anti")
+    assert others.to_pylist() == [stored[0], stored[2]]
