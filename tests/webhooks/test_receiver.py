@@ -166,6 +166,38 @@ def test_a_body_of_50_megabytes_is_refused_and_not_held(tmp_path: Path, stated: 
         assert receiver.post("bounces", b'"' + b"x" * (2**20 - 1) + b'"') == 413
 
 
+@pytest.mark.parametrize("stated", [True, False], ids=["with a length", "in chunks"])
+def test_the_rest_of_a_body_that_was_refused_is_discarded(
+    shared: tuple[Receiving, Path], stated: bool
+) -> None:
+    receiver, storage = shared
+    before = len(stored(storage))
+    host, port = receiver.address.split(":")
+    filler = b"x" * 2 * MB
+    sent, rest = (head(4 * MB), filler), filler
+    if not stated:
+        chunk = b"%x\r\n%s\r\n" % (len(filler), filler)
+        sent, rest = (head(None), chunk), chunk + b"0\r\n\r\n"
+    with socket.create_connection((host, int(port)), PATIENCE) as connection:
+        for part in sent:
+            connection.sendall(part)
+        assert b" 413 " in connection.recv(65536)
+        connection.sendall(rest + head(2) + b"{}")
+        assert b" 200 " in connection.recv(65536)
+    assert len(stored(storage)) == before + 1
+
+
+def test_the_rest_of_a_body_that_was_refused_is_not_waited_for_longer_than_a_body(
+    tmp_path: Path,
+) -> None:
+    with receiving(tmp_path / "storage", body_seconds=0.3) as receiver:
+        host, port = receiver.address.split(":")
+        with socket.create_connection((host, int(port)), PATIENCE) as connection:
+            connection.sendall(head(4 * MB))
+            assert b" 413 " in connection.recv(65536)
+            assert connection.recv(65536) == b""
+
+
 def test_a_sender_that_is_too_slow_is_given_up(tmp_path: Path) -> None:
     with receiving(tmp_path / "storage", body_seconds=0.3, head_seconds=0.3) as receiver:
         assert b" 408 " in exchange(receiver, head(10) + b'{"id"')

@@ -281,10 +281,16 @@ class _SegmentWriter:
 
 
 def _protocol(limits: Limits) -> type[HttpToolsProtocol]:
-    """Return uvicorn's protocol with limits on the headers of a request, which it lacks."""
+    """Return uvicorn's protocol with limits on the headers of a request, which it lacks.
+
+    The rest of a body that was refused is discarded: if the connection were closed instead, its
+    sender might see that and not the answer.
+    """
 
     class Limited(HttpToolsProtocol):
         _head = 0
+        _in_head = True
+        _in_body = False
         _deadline: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: Any) -> None:
@@ -292,31 +298,45 @@ def _protocol(limits: Limits) -> type[HttpToolsProtocol]:
             self._expect_head(limits.head_seconds)
 
         def connection_lost(self, exc: Exception | None) -> None:
-            self._end_head()
+            self._end_wait()
             super().connection_lost(exc)
 
         def data_received(self, data: bytes) -> None:
-            if self._deadline is not None:
+            if self._in_head:
                 self._head += len(data)
             super().data_received(data)
-            if self._deadline is not None and self._head > limits.head:
+            if self._in_head and self._head > limits.head:
                 self.transport.close()
 
         def on_headers_complete(self) -> None:
-            self._end_head()
+            self._end_wait()
+            self._in_head, self._in_body = False, True
             super().on_headers_complete()
+
+        def on_message_complete(self) -> None:
+            super().on_message_complete()
+            self._in_body = False
+            if self.cycle.response_complete:
+                self._expect_head(limits.idle_seconds)
 
         def on_response_complete(self) -> None:
             super().on_response_complete()
-            if not self.pipeline:
-                self._expect_head(limits.idle_seconds)
+            if self.cycle.response_complete:
+                if self._in_body:
+                    self._wait(limits.body_seconds)
+                else:
+                    self._expect_head(limits.idle_seconds)
 
         def _expect_head(self, seconds: float) -> None:
-            self._end_head()
+            self._wait(seconds)
+            self._in_head = True
             self._head = 0
+
+        def _wait(self, seconds: float) -> None:
+            self._end_wait()
             self._deadline = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
 
-        def _end_head(self) -> None:
+        def _end_wait(self) -> None:
             if self._deadline is not None:
                 self._deadline.cancel()
                 self._deadline = None
