@@ -63,7 +63,7 @@ def test_another_phase_has_slices_of_its_own() -> None:
 
 def test_every_resource_of_a_load_gets_done(account: Open) -> None:
     warehouse = account()
-    source = warehouse.source(package_rows=20, page_size=1, isolate_failures=True)
+    source = warehouse.source(package_rows=200, page_size=1, isolate_failures=True)
     pipeline = warehouse.pipeline()
     with display.shown(pipeline, source, None):
         assert load(pipeline, source).packages > 1

@@ -5,6 +5,7 @@ Settings in a file or in the environment take precedence.
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable
 from functools import cache, wraps
@@ -16,10 +17,15 @@ from dlt.common.configuration.container import Container
 from dlt.common.configuration.providers import CustomLoaderDocProvider, environ, vault
 from dlt.common.configuration.specs import RuntimeConfiguration
 from dlt.common.configuration.specs.pluggable_run_context import PluggableRunContext
+from dlt.common.destination import DestinationCapabilitiesContext, client, utils
+from dlt.common.destination.utils import prepare_load_table, resolve_merge_strategy
+from dlt.common.normalizers.json import helpers
 from dlt.common.runtime.anon_tracker import disable_anon_tracker
+from dlt.common.schema.typing import TSchemaTables, TTableSchema
 from dlt.common.storages.load_storage import LoadItemStorage
 from dlt.common.typing import get_type_hints  # type: ignore[attr-defined]
 from dlt.extract.storage import ExtractorItemStorage
+from dlt.normalize import worker
 
 PROVIDER = "textlift defaults"
 
@@ -87,6 +93,10 @@ def set_up_dlt() -> None:
     for module in (resolve, environ, vault):
         setattr(module, is_secret_hint.__name__, _is_secret)
     setattr(validation, get_type_hints.__name__, _hints_of)
+    # Their callers pass all arguments. dlt would look for them in the configuration each time.
+    for module in (client, utils, worker):
+        setattr(module, prepare_load_table.__name__, inspect.unwrap(prepare_load_table))
+    setattr(helpers, resolve_merge_strategy.__name__, _merge_strategy)
 
 
 # dlt looks at the same type hints hundreds of times in a run. That is a tenth of the time of a small one.
@@ -105,6 +115,15 @@ def _hints_of(spec: type, globalns: dict[str, Any] | None) -> dict[str, Any]:
     if spec not in _known_hints:
         _known_hints[spec] = get_type_hints(spec, globalns=globalns)
     return _known_hints[spec]
+
+
+def _merge_strategy(tables: TSchemaTables, table: TTableSchema) -> str | None:
+    """Return the merge strategy of a table with the capabilities that dlt would inject."""
+    container = Container()
+    known = DestinationCapabilitiesContext in container
+    capabilities = container[DestinationCapabilitiesContext] if known else None
+    strategy: str | None = inspect.unwrap(resolve_merge_strategy)(tables, table, capabilities)
+    return strategy
 
 
 def _any_folder(template: Callable[..., str]) -> Callable[..., str]:
