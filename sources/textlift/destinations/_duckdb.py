@@ -32,6 +32,7 @@ from dlt.common.configuration.specs.base_configuration import NotResolved
 from dlt.common.destination import DestinationCapabilitiesContext, PreparedTableSchema
 from dlt.common.destination.client import FollowupJobRequest, LoadJob
 from dlt.common.schema import Schema
+from dlt.common.schema.typing import TSchemaTables
 from dlt.common.storages import ParsedLoadJobFileName
 from dlt.common.storages.load_package import LoadJobInfo
 from dlt.destinations.exceptions import DestinationConnectionError
@@ -179,6 +180,27 @@ class _SqlClient(DuckDbSqlClient):
         """Do nothing: every name is qualified."""
 
 
+class _Kept:
+    """A connection that keeps a file open, so that the next ones need not open it again."""
+
+    def __init__(self) -> None:
+        self._client: _SqlClient | None = None
+
+    def begin(self, like: DuckDbSqlClient) -> None:
+        """Open a connection like that of a client, if there is none."""
+        if self._client is None:
+            names = (like.dataset_name, like.staging_dataset_name)
+            client = _SqlClient(*names, like.credentials, like.capabilities)
+            client.open_connection()
+            self._client = client
+
+    def end(self) -> None:
+        """Close it if it is open."""
+        client, self._client = self._client, None
+        if client:
+            client.close_connection()
+
+
 def _remove_unfinished(file: Path) -> bool:
     """Delete a file whose creation DuckDB did not finish; return whether it was one."""
     if not file.is_file():
@@ -205,6 +227,7 @@ class _Client(WithComments, DuckDbClient):
         "SELECT database_name, schema_name, table_name, NULL, comment FROM duckdb_tables()) "
         "WHERE database_name = current_database() AND schema_name = %s AND comment IS NOT NULL"
     )
+    kept: _Kept | None = None
 
     def __init__(
         self,
@@ -215,6 +238,18 @@ class _Client(WithComments, DuckDbClient):
         super().__init__(schema, config, capabilities)
         names = self.create_dataset_names(schema, config)
         self.sql_client: DuckDbSqlClient = _SqlClient(*names, config.credentials, capabilities)
+
+    def update_stored_schema(self, *args: Any, **options: Any) -> TSchemaTables | None:
+        """Create and change tables, which begins the load of a package."""
+        if self.kept:
+            self.kept.begin(self.sql_client)
+        return super().update_stored_schema(*args, **options)
+
+    def complete_load(self, load_id: str) -> None:
+        """Commit a package."""
+        super().complete_load(load_id)
+        if self.kept:
+            self.kept.end()
 
     def create_load_job(
         self, table: PreparedTableSchema, file_path: str, load_id: str, restore: bool = False
@@ -265,8 +300,28 @@ class duckdb(FixedCapabilities, dlt.destinations.duckdb):
     """
 
     spec: Any = _Configuration
+    _kept: _Kept | None = None
 
     @property
     def client_class(self) -> type[Any]:
         """The client with these changes."""
         return _Client
+
+    def client(self, schema: Schema, initial_config: Any = None) -> Any:
+        """Return a client."""
+        client: Any = super().client(schema, initial_config)
+        client.kept = self._kept
+        return client
+
+    @contextmanager
+    def open_while_loading(self) -> Iterator[None]:
+        """Within the block, keep the file open from the first step of a package to its commit.
+
+        To open a file takes longer than to load a few rows, and dlt opens it for each step.
+        """
+        self._kept = kept = _Kept()
+        try:
+            yield
+        finally:
+            self._kept = None
+            kept.end()

@@ -27,7 +27,7 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 from filelock import FileLock, Timeout
 
 from textlift import clock
-from textlift.destinations import checked, contents, reason
+from textlift.destinations import checked, contents, open_while_loading, reason
 from textlift.dlt_setup import set_up_dlt
 from textlift.errors import AlreadyRunning, ConfigurationError, CredentialsError, TextliftError
 from textlift.extract.state import ACCOUNT_HINT, parts_of_accounts
@@ -163,7 +163,8 @@ def _load_packages(
         for resource in source.resources.values():
             resource.selected = resource.name in remaining
         try:
-            info = pipeline.run([source, runs.of_package(remaining)])
+            with open_while_loading(pipeline.destination):
+                info = pipeline.run([source, runs.of_package(remaining)])
         except PipelineStepFailed as error:
             own = own_error(error)
             if own is None:
@@ -272,7 +273,7 @@ def _drop_files(pipeline: Pipeline) -> None:
 
 
 def _start_from_destination(pipeline: Pipeline, source: DltSource, names: Sequence[str]) -> None:
-    """Compare the stored schema and state with the tables that exist.
+    """Take the state from the destination, and compare it with the tables that exist there.
 
     A table that was dropped is created again. A resource that has lost a table, or all of its rows, is
     loaded from the start date.
@@ -282,6 +283,10 @@ def _start_from_destination(pipeline: Pipeline, source: DltSource, names: Sequen
         DestinationFailed: The destination cannot be reached, or refuses access.
     """
     with checked(pipeline) as client:
+        if pipeline.config.restore_from_destination:
+            pipeline.sync_destination()
+            # pipeline.run would do it again, over other connections.
+            pipeline._state_restored = True
         # A destination without a stored state, such as a function, has no such method.
         stored = getattr(client, "get_stored_schema", lambda _: None)(source.schema.name)
         if stored is None:
@@ -339,7 +344,6 @@ def _drop_cursors(pipeline: Pipeline, source: str, names: Iterable[str]) -> None
     """Forget the cursors of resources that have lost rows in the destination."""
     if not names:
         return
-    pipeline.sync_destination()
     known = resource_states(pipeline.state, source)
     lost = sorted(name for name in names if any(parts_of_accounts(known.get(name, {}))))
     if not lost:
