@@ -221,9 +221,9 @@ class Parent:
     owns_rows: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Endpoint:
-    """An endpoint of a service, with the table of its rows.
+    """An endpoint of a service, with the table of its rows. Each is equal to itself only.
 
     Attributes:
         name: Name of the resource and of its table.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -142,8 +143,9 @@ def unreadable_page(endpoint: Endpoint, reason: str, payload: str) -> Page:
     return build_page(endpoint, Decoded([Records(_nothing(endpoint), str, 1, rejects)]))
 
 
+@cache
 def empty_page(endpoint: Endpoint) -> Page:
-    """Return a page without records, with all known columns."""
+    """Return a page without records, with all known columns. Each resource needs it several times."""
     page = build_page(endpoint, Decoded([Records(_nothing(endpoint), str, 0)]))
     if endpoint.identity:
         keyed = add_row_keys(page.table, endpoint.key[0], endpoint.identity)
