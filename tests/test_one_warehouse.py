@@ -11,6 +11,8 @@ from pathlib import Path
 
 import duckdb as duckdb_client
 import pytest
+from dlt.pipeline.exceptions import PipelineStepFailed
+from filelock import FileLock
 
 from tests.conftest import PROJECT, Open, Warehouse
 from tests.support.accounts import assert_same
@@ -139,6 +141,37 @@ def test_a_run_waits_for_another_of_ours_as_long_as_it_takes(export: Open) -> No
         _, shown = process.communicate(timeout=PATIENCE)
         assert (process.returncode, shown) == (LOADED, "")
     assert warehouse.content("messages")
+
+
+def test_a_run_has_the_file_open_at_its_start_and_while_it_loads_a_package(
+    export: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warehouse = export()
+    turns: list[str] = []
+    acquire = FileLock.acquire
+    monkeypatch.setattr(
+        FileLock,
+        "acquire",
+        lambda lock, *args, **options: (
+            turns.append(lock.lock_file) or acquire(lock, *args, **options)
+        ),
+    )
+    packages = warehouse.load(package_rows=300).packages
+    assert packages > 1
+    file = f"{warehouse.file}.lock"
+    assert turns.count(file) == 1 + packages
+
+
+def test_a_run_that_cannot_load_leaves_the_file_to_others(export: Open) -> None:
+    warehouse = export(messages=100)
+    warehouse.load()
+    with duckdb_client.connect(str(warehouse.file)) as connection:
+        connection.execute("ALTER TABLE mgage.messages RENAME COLUMN body TO text")
+    with pytest.raises(PipelineStepFailed) as failed:
+        warehouse.load()
+    assert failed.value.step == "load"
+    with FileLock(f"{warehouse.file}.lock", timeout=0):
+        pass
 
 
 def test_a_run_that_was_killed_leaves_the_file_to_the_next(export: Open) -> None:

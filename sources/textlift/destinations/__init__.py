@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from dlt.common.destination import Destination
 
 from textlift.destinations._check import check, checked, installed, reason
 from textlift.destinations._contents import contents
-from textlift.destinations._duckdb import duckdb, is_locked, turn
+from textlift.destinations._duckdb import duckdb, is_locked, open_while_loading, turn
 from textlift.destinations._lakes import filesystem
 
 __all__ = [
@@ -50,8 +49,3 @@ def destination(name: str, **settings: Any) -> Destination[Any, Any]:
     found: Destination[Any, Any] | None = Destination.from_reference(name, **settings)
     assert found, name
     return found
-
-
-def open_while_loading(used: Any) -> AbstractContextManager[None]:
-    """Keep the file of a DuckDB destination open while a package is loaded into it."""
-    return used.open_while_loading() if isinstance(used, duckdb) else nullcontext()

@@ -20,6 +20,7 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -201,6 +202,24 @@ class _Kept:
             client.close_connection()
 
 
+_kept: ContextVar[_Kept | None] = ContextVar("kept", default=None)
+
+
+@contextmanager
+def open_while_loading() -> Iterator[None]:
+    """Within the block, keep a file open from the first step of a package to its commit.
+
+    Opening a file takes longer than loading a few rows, and dlt opens it for each step.
+    """
+    kept = _Kept()
+    token = _kept.set(kept)
+    try:
+        yield
+    finally:
+        _kept.reset(token)
+        kept.end()
+
+
 def _remove_unfinished(file: Path) -> bool:
     """Delete a file whose creation DuckDB did not finish; return whether it was one."""
     if not file.is_file():
@@ -227,7 +246,6 @@ class _Client(WithComments, DuckDbClient):
         "SELECT database_name, schema_name, table_name, NULL, comment FROM duckdb_tables()) "
         "WHERE database_name = current_database() AND schema_name = %s AND comment IS NOT NULL"
     )
-    kept: _Kept | None = None
 
     def __init__(
         self,
@@ -241,15 +259,15 @@ class _Client(WithComments, DuckDbClient):
 
     def update_stored_schema(self, *args: Any, **options: Any) -> TSchemaTables | None:
         """Create and change tables, which begins the load of a package."""
-        if self.kept:
-            self.kept.begin(self.sql_client)
+        if kept := _kept.get():
+            kept.begin(self.sql_client)
         return super().update_stored_schema(*args, **options)
 
     def complete_load(self, load_id: str) -> None:
         """Commit a package."""
         super().complete_load(load_id)
-        if self.kept:
-            self.kept.end()
+        if kept := _kept.get():
+            kept.end()
 
     def create_load_job(
         self, table: PreparedTableSchema, file_path: str, load_id: str, restore: bool = False
@@ -300,28 +318,8 @@ class duckdb(FixedCapabilities, dlt.destinations.duckdb):
     """
 
     spec: Any = _Configuration
-    _kept: _Kept | None = None
 
     @property
     def client_class(self) -> type[Any]:
         """The client with these changes."""
         return _Client
-
-    def client(self, schema: Schema, initial_config: Any = None) -> Any:
-        """Return a client."""
-        client: Any = super().client(schema, initial_config)
-        client.kept = self._kept
-        return client
-
-    @contextmanager
-    def open_while_loading(self) -> Iterator[None]:
-        """Within the block, keep the file open from the first step of a package to its commit.
-
-        To open a file takes longer than to load a few rows, and dlt opens it for each step.
-        """
-        self._kept = kept = _Kept()
-        try:
-            yield
-        finally:
-            self._kept = None
-            kept.end()

@@ -163,7 +163,7 @@ def _load_packages(
         for resource in source.resources.values():
             resource.selected = resource.name in remaining
         try:
-            with open_while_loading(pipeline.destination):
+            with open_while_loading():
                 info = pipeline.run([source, runs.of_package(remaining)])
         except PipelineStepFailed as error:
             own = own_error(error)
