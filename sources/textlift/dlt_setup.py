@@ -93,7 +93,7 @@ def set_up_dlt() -> None:
     for module in (resolve, environ, vault):
         setattr(module, is_secret_hint.__name__, _is_secret)
     setattr(validation, get_type_hints.__name__, _hints_of)
-    # Their callers pass all arguments. dlt would look for them in the configuration each time.
+    # These modules pass all arguments; dlt would still look for them in the configuration.
     for module in (client, utils, worker):
         setattr(module, prepare_load_table.__name__, inspect.unwrap(prepare_load_table))
     setattr(helpers, resolve_merge_strategy.__name__, _merge_strategy)

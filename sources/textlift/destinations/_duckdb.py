@@ -181,7 +181,7 @@ class _SqlClient(DuckDbSqlClient):
         """Do nothing: every name is qualified."""
 
 
-class _Kept:
+class _HeldOpen:
     """A connection that keeps a file open, so that the next ones need not open it again."""
 
     def __init__(self) -> None:
@@ -202,7 +202,7 @@ class _Kept:
             client.close_connection()
 
 
-_kept: ContextVar[_Kept | None] = ContextVar("kept", default=None)
+_held_open: ContextVar[_HeldOpen | None] = ContextVar("held_open", default=None)
 
 
 @contextmanager
@@ -211,13 +211,13 @@ def open_while_loading() -> Iterator[None]:
 
     Opening a file takes longer than loading a few rows, and dlt opens it for each step.
     """
-    kept = _Kept()
-    token = _kept.set(kept)
+    held = _HeldOpen()
+    token = _held_open.set(held)
     try:
         yield
     finally:
-        _kept.reset(token)
-        kept.end()
+        _held_open.reset(token)
+        held.end()
 
 
 def _remove_unfinished(file: Path) -> bool:
@@ -259,15 +259,15 @@ class _Client(WithComments, DuckDbClient):
 
     def update_stored_schema(self, *args: Any, **options: Any) -> TSchemaTables | None:
         """Create and change tables, which begins the load of a package."""
-        if kept := _kept.get():
-            kept.begin(self.sql_client)
+        if held := _held_open.get():
+            held.begin(self.sql_client)
         return super().update_stored_schema(*args, **options)
 
     def complete_load(self, load_id: str) -> None:
         """Commit a package."""
         super().complete_load(load_id)
-        if kept := _kept.get():
-            kept.end()
+        if held := _held_open.get():
+            held.end()
 
     def create_load_job(
         self, table: PreparedTableSchema, file_path: str, load_id: str, restore: bool = False
