@@ -136,3 +136,19 @@ def test_a_first_load_takes_few_more_requests_than_there_are_pages(
     requests = sum(request.endpoint == "profiles" for request in warehouse.box.requests)
     # Pages overlap by a tenth here, and by four thousandths with 1,000 rows.
     assert requests <= 1.5 * count / page
+
+
+def test_a_first_load_takes_few_more_requests_though_half_the_rows_changed_last_month(
+    account: Open,
+) -> None:
+    # The first pages of a list by id have the oldest rows, and those that changed.
+    warehouse = account(empty=True)
+    service, count, page = warehouse.box.service, 12000, 100
+    for number in range(count):
+        days = 3000 - 3000 * number / count if number % 2 else 30 * (number * 7 % count) / count
+        row = {"id": number, "updated_at": TODAY - timedelta(days=days)}
+        service.put("profiles", row)
+    warehouse.load("profiles", page_size=page, start_date="2015-01-01")
+    requests = [request for request in warehouse.box.requests if request.params.get("from")]
+    assert warehouse.query("SELECT count(*) FROM profiles") == [(count,)]
+    assert len(requests) <= 2 * count / page

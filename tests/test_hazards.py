@@ -600,8 +600,8 @@ def test_more_calls_than_the_vendor_allows_cannot_be_configured(account: Open) -
 def test_the_cursor_does_not_pass_a_row_that_came_back_changed(
     account: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(paging, "MAX_PAGES", 4)
-    monkeypatch.setattr(paging, "PART_PAGES", 2)
+    monkeypatch.setattr(paging, "MAX_SEQUENCE", 4)
+    monkeypatch.setattr(paging, "SEQUENCE_PART", 2)
     warehouse = account()
     service = warehouse.box.service
     rows = sorted(service.rows("profiles"), key=lambda row: row["updated_at"])
@@ -626,7 +626,7 @@ def test_an_interrupted_run_after_the_first_load_keeps_its_lookback(
     account: Open, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Many windows, with a package for each.
-    monkeypatch.setattr(paging, "MAX_PAGES", 2)
+    monkeypatch.setattr(paging, "MAX_SEQUENCE", 2)
     warehouse = account(empty=True)
     service = warehouse.box.service
     for hours in range(120):

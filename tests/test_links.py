@@ -24,9 +24,9 @@ from textlift.errors import ServiceError
 from textlift.extract.density import FIRST_PARTS, Density
 from textlift.extract.paging import (
     MAX_DEPTH,
-    MAX_PAGES,
     MAX_READINGS,
-    PART_PAGES,
+    MAX_SEQUENCE,
+    SEQUENCE_PART,
     PageMetadata,
     PageRequest,
     PageSize,
@@ -260,7 +260,7 @@ places = st.integers(0, 25)
 
 @every_window
 @pytest.mark.parametrize("last", [1, 2, 3])
-@pytest.mark.parametrize("pages", [1, 2, 3, 7, MAX_PAGES])
+@pytest.mark.parametrize("pages", [1, 2, 3, 7, MAX_SEQUENCE])
 def test_a_list_that_rests_costs_a_question_for_each_page_and_one_more_for_each_before_the_last(
     make_plan: Callable[[], Plan], pages: int, last: int
 ) -> None:
@@ -485,15 +485,15 @@ def windows_of(plan: Plan) -> list[Window]:
 def test_a_crowded_window_is_cut_after_as_many_pages_as_it_may_have(
     size: int, beyond: int, first: float, last: float
 ) -> None:
-    plan, service = of_a_month(), service_of(MAX_PAGES + beyond, size)
-    assert read(plan, dated(service, first, last)) == MAX_PAGES
+    plan, service = of_a_month(), service_of(MAX_SEQUENCE + beyond, size)
+    assert read(plan, dated(service, first, last)) == MAX_SEQUENCE
     assert len(windows_of(plan)) > 1
     assert not plan.done
 
 
 def test_rows_of_one_second_do_not_keep_a_window_from_being_cut() -> None:
     plan = of_a_month()
-    read(plan, dated(service_of(MAX_PAGES + 1), 0.5, 0.5))
+    read(plan, dated(service_of(MAX_SEQUENCE + 1), 0.5, 0.5))
     assert len(windows_of(plan)) > 1
 
 
@@ -502,7 +502,7 @@ def test_a_window_is_cut_into_more_parts_the_smaller_the_part_of_it_with_the_row
     descending: bool,
 ) -> None:
     parts = []
-    for pages in (MAX_PAGES + 1, 2 * MAX_PAGES, 4 * MAX_PAGES, 1000 * MAX_PAGES):
+    for pages in (MAX_SEQUENCE + 1, 2 * MAX_SEQUENCE, 4 * MAX_SEQUENCE, 1000 * MAX_SEQUENCE):
         plan = of_a_month()
         read(plan, dated(service_of(pages), *((1, 0) if descending else (0, 1))))
         parts.append(len(windows_of(plan)))
@@ -560,7 +560,7 @@ def test_all_rows_are_found_however_often_a_window_is_cut(
 
 
 @pytest.mark.parametrize("window", [None, A_SECOND])
-@pytest.mark.parametrize("pages", [MAX_PAGES + 1, 5 * MAX_PAGES])
+@pytest.mark.parametrize("pages", [MAX_SEQUENCE + 1, 5 * MAX_SEQUENCE])
 def test_a_crowded_second_that_cannot_be_cut_is_read_to_its_end(
     pages: int, window: Window | None
 ) -> None:
@@ -616,7 +616,7 @@ def test_links_that_never_end_are_an_error_where_the_window_cannot_be_cut() -> N
     assert len(asked) == MAX_DEPTH
 
 
-@pytest.mark.parametrize("full", [0, 1, MAX_PAGES - PART_PAGES])
+@pytest.mark.parametrize("full", [0, 1, MAX_SEQUENCE - SEQUENCE_PART])
 def test_empty_pages_that_name_one_more_for_ever_are_an_error_and_no_reason_to_cut(
     full: int,
 ) -> None:

@@ -75,8 +75,8 @@ def program(export: Open, monkeypatch: pytest.MonkeyPatch) -> Open:
 @pytest.fixture
 def short_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Windows are cut after few pages."""
-    monkeypatch.setattr("textlift.extract.paging.MAX_PAGES", 3)
-    monkeypatch.setattr("textlift.extract.paging.PART_PAGES", 1)
+    monkeypatch.setattr("textlift.extract.paging.MAX_SEQUENCE", 3)
+    monkeypatch.setattr("textlift.extract.paging.SEQUENCE_PART", 1)
 
 
 def put(warehouse: Warehouse, age: timedelta = NOTHING, times: int = 1, **row: Any) -> None:

@@ -47,7 +47,7 @@ from textlift.errors import ConfigurationError
 from textlift.extract import paging
 from textlift.destinations import destination
 from textlift.load.loading import load
-paging.MAX_PAGES, paging.PART_PAGES = 4, 2
+paging.MAX_SEQUENCE, paging.SEQUENCE_PART = 4, 2
 name, rows, refresh, *resources = sys.argv[1:]
 make_source = getattr(import_module(f"textlift.{name}"), f"{name}_source")
 pipeline = dlt.pipeline(name, destination=destination("duckdb"), dataset_name=name)
@@ -206,8 +206,8 @@ def test_a_table_whose_sets_were_replaced_once_loses_none_of_their_rows(account:
 def test_in_many_packages_it_keeps_cursors_of_its_own_and_no_keys(
     account: Open, monkeypatch: pytest.MonkeyPatch, clock: Clock
 ) -> None:
-    monkeypatch.setattr(paging, "MAX_PAGES", 4)
-    monkeypatch.setattr(paging, "PART_PAGES", 2)
+    monkeypatch.setattr(paging, "MAX_SEQUENCE", 4)
+    monkeypatch.setattr(paging, "SEQUENCE_PART", 2)
     warehouse = account()
     warehouse.load("profiles")
     usual = state_of(warehouse, "profiles")
@@ -241,8 +241,8 @@ def test_in_many_packages_it_keeps_cursors_of_its_own_and_no_keys(
 def test_profiles_that_change_while_they_are_read_are_not_taken_for_removed(
     account: Open, monkeypatch: pytest.MonkeyPatch, order: str
 ) -> None:
-    monkeypatch.setattr(paging, "MAX_PAGES", 4)
-    monkeypatch.setattr(paging, "PART_PAGES", 2)
+    monkeypatch.setattr(paging, "MAX_SEQUENCE", 4)
+    monkeypatch.setattr(paging, "SEQUENCE_PART", 2)
     warehouse = account(order=order)
     warehouse.load("profiles")
     service = warehouse.box.service
@@ -372,10 +372,10 @@ def test_rows_from_before_the_start_date_stay(account: Open) -> None:
 
 @pytest.mark.parametrize(("days", "is_new"), slow_but(slice(1), [(8, True), (6, False)]))
 def test_one_that_was_interrupted_more_than_a_week_ago_begins_anew(
-    account: Open, monkeypatch: pytest.MonkeyPatch, days: int, is_new: bool
+    account: Open, clock: Clock, monkeypatch: pytest.MonkeyPatch, days: int, is_new: bool
 ) -> None:
-    monkeypatch.setattr(paging, "MAX_PAGES", 4)
-    monkeypatch.setattr(paging, "PART_PAGES", 2)
+    monkeypatch.setattr(paging, "MAX_SEQUENCE", 4)
+    monkeypatch.setattr(paging, "SEQUENCE_PART", 2)
     warehouse = account()
     warehouse.load("profiles")
     profiles = sorted(warehouse.box.service.rows("profiles"), key=lambda row: row["updated_at"])
@@ -392,9 +392,7 @@ def test_one_that_was_interrupted_more_than_a_week_ago_begins_anew(
     # The windows with it were read, so only a read of all windows finds that it is gone.
     gone = profiles[0]["id"]
     warehouse.box.service.delete("profiles", gone)
-    # The id of the first package is the real time.
-    later = datetime.now(timezone.utc).replace(microsecond=0) + timedelta(days=days)
-    monkeypatch.setattr("textlift.clock.now", lambda: later)
+    clock.advance(days * 86_400)
     warehouse.load("profiles", **settings)
     assert (warehouse.query(f"SELECT id FROM profiles WHERE id = {gone}") == []) is is_new
 

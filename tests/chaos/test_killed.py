@@ -47,6 +47,7 @@ pytestmark = pytest.mark.real_clock
 SHORT_WINDOWS = f"""
 from textlift.extract import paging
 paging.MAX_PAGES, paging.PART_PAGES = 3, 1
+paging.MAX_SEQUENCE, paging.SEQUENCE_PART = 3, 1
 {DRIVER}"""
 #: Few at a time, so that a later package still has to ask for its rows.
 SETTINGS = {"PAGE_SIZE": "8", "CONCURRENCY": "2"}

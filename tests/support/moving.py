@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
+from math import inf
 from random import Random
 
 import numpy as np
@@ -242,7 +243,7 @@ def _read_while_it_moves(
     if window and random.random() < 0.5:
         nothing = [Sample(0, 1, np.empty(0))]
         density = Density(window, nothing, random.randrange(1, 12), True, wanted=4)
-        density.is_sure = random.random() < 0.5
+        density.doubt = random.choice([1.1, 4, inf])
     stated = random.choice([None, len(listing.rows), random.randrange(2 * _MOST_ROWS)])
     answers = 2 + 2 * len(listing.rows) // _LIMIT
     moments = sorted(random.randrange(answers) for _ in range(random.randrange(1, 5)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil, inf
 
 import numpy as np
 import numpy.typing as npt
@@ -12,14 +13,21 @@ from textlift.windows import Window
 
 #: Windows to cut first if only the least number of pages is known.
 FIRST_PARTS = 16
-#: Largest change of the estimate by one window that was read. Rows come in bursts.
-_MOST_LESS, _MOST_MORE = 1 / 4, 16.0
-#: An estimate that was wrong by less than this stays, so that equal readings request equal windows.
-_RIGHT = 0.1
-#: An estimate that was wrong by more than this is not relied on.
-_WRONG = 2.0
-#: A rest of up to this many times the pages wanted is not cut any more.
+#: Windows to read at a time while the estimate is not sure.
+MAX_UNSURE = 3
+#: How many times as many pages as the window read last the next one may be expected to have; it is
+#: no more times as long. Rows come in bursts, and where none was seen, there may be many.
+_MOST_LESS, _MOST_MORE = 1 / 32, 8.0
+#: The estimate is sure if windows had at most so many times more or fewer pages than expected.
+_SURE = 2.0
+#: What is taken for that before a window was read, where enough rows of a sorted list were seen.
+_SEEN = 1.1
+#: Pages to request at first of a window of which no number is expected.
+_FIRST_PAGES = 2
+#: A rest of up to this many times the next window is not cut any more.
 _LAST = 1.25
+#: Fewest pages that a window counts for, so that the next ones are not expected to have none.
+_FEWEST = 0.05
 
 Seconds = npt.NDArray[np.float64]
 
@@ -42,10 +50,11 @@ class Sample:
 class Density:
     """The pages that parts of a window have, as far as known.
 
-    If the rows seen are in the order of time, the list is taken to be sorted: then it is known how
-    many rows lie between two of them, and beyond the last one they are expected to be as close as
-    before. If they are not, they are taken for a random sample. Each window that was read corrects
-    the estimate.
+    The rows seen give a first estimate. If they are in the order of time, the list is taken to be
+    sorted: then it is known how many rows lie between two of them. If they are not, they are taken
+    for a random sample, which they are often not: lists are sorted by id, and new rows change more
+    than old ones. So the window that was read last decides how much of the estimate, and how much
+    time, the next one spans.
 
     Args:
         window: The window.
@@ -56,8 +65,7 @@ class Density:
 
     Attributes:
         total: Pages of the window, or the least number of them.
-        is_sure: Whether the estimate was right for the window that was read last.
-        trusted: Pages to request at a time before they are known to exist, if it is not sure.
+        doubt: How many times more or fewer pages than expected a part of the window can have.
     """
 
     def __init__(
@@ -74,64 +82,86 @@ class Density:
         # Pages overlap.
         order = np.argsort(places, kind="stable")
         seconds, places = seconds[order], places[order]
-        self._window = window
-        self._is_bound = not is_exact
+        self.doubt = _SEEN if is_exact else inf
         if _rises(seconds):
-            self._is_bound = False
             self._seconds, self._pages = _rising(start, end, seconds, places, total, is_exact)
+            if not is_exact:
+                self.doubt = _SEEN if places[-1] >= wanted else _SURE
         elif _rises(-seconds):
             back, pages = _rising(-end, -start, -seconds, places, total, is_exact)
+            if not is_exact:
+                # Not as close as the last rows: the first windows perhaps lie in years without any.
+                most = min(pages[-1], 2 * max(places[-1], total))
+                back, pages = np.delete(back, -2), np.append(pages[:-2], most)
             self._seconds, self._pages = -back[::-1], pages[-1] - pages[::-1]
         else:
             shares = (np.arange(len(seconds)) + 0.5) / max(len(seconds), 1)
             self._seconds = np.array([start, *np.sort(seconds), end])
             self._pages = total * np.array([0.0, *shares, 1.0])
-        self._scale = 1.0
-        self._is_sparse = False
-        self._cuts: dict[Window, float] = {}
+        self._window = window
         self._wanted = wanted
         self.total = float(self._pages[-1])
-        self.is_sure = False
-        self.trusted = 2
+        self._first = float(min(seconds, default=start))
+        #: Pages in a part of the window for each that was estimated at first.
+        self._scale = 1.0
+        #: Pages, as estimated at first, and seconds that the next window may span.
+        self._next = self.total / FIRST_PARTS if self.doubt == inf else wanted
+        self._length = inf
+        self._read = self._estimated = 1.0
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether windows have about as many pages as expected."""
+        return self.doubt <= _SURE
 
     def expected(self, window: Window) -> float:
-        """Return the number of pages that a window is expected to have."""
-        first, last = np.interp(_ends(window), self._seconds, self._pages)
-        return self._scale * float(last - first)
+        """Return the number of pages that the next window is expected to have."""
+        return self._scale * self._estimate(window)
+
+    def least(self, window: Window) -> int:
+        """Return the number of its pages to request at first."""
+        expected = self.expected(window)
+        sure = _FIRST_PAGES if self.doubt == inf else ceil(expected / self.doubt)
+        return max(1, min(sure, ceil(expected)))
+
+    def remaining(self, window: Window) -> float:
+        """Return the number of pages of a rest, if it is like all that was read."""
+        return self._estimate(window) * self._read / self._estimated
 
     def cut(self, rest: Window) -> Sequence[Window]:
         """Return the first part of a window, and the rest of it, if any."""
-        wanted = self.total / FIRST_PARTS if self._is_bound else self._wanted
-        if self._is_sparse:
-            self._scale *= _MOST_LESS
         start, end = _ends(rest)
         if not rest.splittable:
-            parts: Sequence[Window] = [rest]
-        elif self.expected(rest) > wanted * _LAST:
-            before = float(np.interp(start, self._seconds, self._pages))
-            at = float(np.interp(before + wanted / self._scale, self._pages, self._seconds))
-            parts = rest.cut(at - start)
-        else:
-            # A whole window with too many pages is cut, whatever is expected of it.
-            parts = rest.cut((end - start) / 2) if rest == self._window else [rest]
-        self._cuts[parts[0]] = self._scale
-        return parts
+            return [rest]
+        before = float(np.interp(start, self._seconds, self._pages))
+        at = float(np.interp(before + self._next, self._pages, self._seconds))
+        # The time before the first row that was seen says nothing.
+        first = max(start, self._first)
+        at = min(at, first + self._length)
+        is_long = end - first > self._length * _LAST
+        if at < end and (is_long or self._estimate(rest) > self._next * _LAST):
+            return rest.cut(at - start)
+        # A whole window with too many pages is cut, whatever is expected of it.
+        return rest.cut((end - start) / 2) if rest == self._window else [rest]
 
     def learn(self, window: Window, pages: float) -> None:
         """Correct the estimate by the pages that a part of the window has."""
-        scale = self._cuts.pop(window, self._scale)
-        if self._is_bound and pages < 1:
-            return
+        estimate, expected = self._estimate(window), self.expected(window)
+        start, end = _ends(window)
+        # A window without a full page does not say how wrong the estimate is.
+        self.doubt = max(pages / expected, expected / pages) if pages >= 1 and expected else inf
+        change = min(max(self._wanted / max(pages, _FEWEST), _MOST_LESS), _MOST_MORE)
+        self._scale = max(pages, _FEWEST) / estimate
+        self._next = estimate * change
+        length = max(end - max(start, self._first), (end - start) / FIRST_PARTS)
+        self._length = _MOST_MORE * length
+        self._read += pages
+        self._estimated += estimate
+
+    def _estimate(self, window: Window) -> float:
+        """Return the pages that a part of the window was estimated to have at first; not 0."""
         first, last = np.interp(_ends(window), self._seconds, self._pages)
-        expected = scale * float(last - first)
-        more = pages / expected if expected else _MOST_MORE
-        if abs(more - 1) > _RIGHT:
-            scale *= min(max(more, _MOST_LESS), _MOST_MORE)
-        self._scale = scale
-        self._is_bound = False
-        self._is_sparse = more * _WRONG < 1
-        self.is_sure = 1 / _WRONG <= more <= _WRONG
-        self.trusted = max(1, int(2 * pages))
+        return max(float(last - first), 1e-9)
 
 
 def _ends(window: Window) -> tuple[float, float]:

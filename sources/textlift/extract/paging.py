@@ -24,6 +24,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache, partial
+from math import ceil, inf
 
 import numpy as np
 
@@ -33,11 +34,11 @@ from textlift.extract.density import Density, Sample, Seconds
 from textlift.windows import Window
 
 #: Most pages of a window. A window with more is cut into smaller ones if possible.
-MAX_PAGES = 32
-#: Share of them that each part of such a window should have, as far as known.
-PART_SHARE = 5 / 8
-#: Pages that it should have if they are read one after the other.
-PART_PAGES = 8
+MAX_PAGES = 64
+#: Pages that each part of such a window should have, as far as known.
+PART_PAGES = 20
+#: The same two if pages are read one after the other.
+MAX_SEQUENCE, SEQUENCE_PART = 32, 8
 #: Most pages of a list that cannot be split. A longer one is taken for endless.
 MAX_DEPTH = 20_000
 #: Readings of a window that keeps changing, before it is split. If it cannot be split, the rows of
@@ -45,8 +46,10 @@ MAX_DEPTH = 20_000
 MAX_READINGS = 5
 #: Pages requested at a time after a full first page.
 NEXT_PAGES = 3
-#: How many times the pages that were full are requested next, if that many are expected.
-MORE = 4
+#: Share of the pages that were full to request next: up to as many as are expected, and beyond.
+_MORE, _MORE_BEYOND = 1.0, 0.25
+#: A window with so many times as many pages as expected can have too many.
+_DOUBTFUL = 1.4
 #: Pages of a counted list requested at a time before more are known to exist.
 FIRST_PAGES = 16
 #: Parts of a window in which it is not known how many rows there are.
@@ -411,10 +414,8 @@ class OverlapPlan(Plan):
         self._whole = density
         extent = density.expected(window) if density and window else (rows or 0) / size.limit
         self._expected = self._pages_in(extent)
-        sure = self._expected if density is None or density.is_sure else density.trusted
-        self._first = [self._request(n) for n in range(1, min(sure, self._expected) + 1)]
-        if sure < self._expected and self._splittable and paging is Paging.OPEN:
-            self._first.append(self._probe(MAX_PAGES + 1))
+        least = density.least(window) if density and window else self._expected
+        self._first = [self._request(n) for n in range(1, min(least, self._expected) + 1)]
         self._waiting = set(self._first)
 
     @property
@@ -568,7 +569,7 @@ class OverlapPlan(Plan):
         if count > number and is_counted:
             return self._count_on(count, limit, newest)
         if self._splittable and full > MAX_PAGES:
-            return self._cut(full, is_exact=False, wanted=MAX_PAGES * PART_SHARE)
+            return self._cut(full, is_exact=False, wanted=PART_PAGES)
         if self._paging is not Paging.OPEN or not self._is_full(newest):
             if newest < full:
                 # A probe has seen rows behind a short page.
@@ -580,22 +581,35 @@ class OverlapPlan(Plan):
         if newest == 1 and self._splittable and self._expected == 1:
             pages = self._pages_like_the_first()
             if MAX_PAGES < pages < 1 / _SHORTEST_SHARE:
-                return self._cut(pages, is_exact=False, wanted=MAX_PAGES * PART_SHARE)
+                return self._cut(pages, is_exact=False, wanted=PART_PAGES)
             probed = [self._probe(n) for n in (MAX_PAGES // 2, MAX_PAGES + 1)]
             return [*(self._request(n) for n in range(2, NEXT_PAGES + 2)), *probed]
-        return [self._request(n) for n in range(newest + 1, self._next_end(newest, full) + 1)]
+        asked = [self._request(n) for n in range(newest + 1, self._next_end(newest, full) + 1)]
+        if self._may_be_too_large(newest) and asked[-1].index <= MAX_PAGES:
+            asked.append(self._probe(MAX_PAGES + 1))
+        return asked
 
     def _next_end(self, newest: int, full: int) -> int:
         """Return the last page to request behind the newest one, which is full."""
         if newest < full:
             return full
         if newest < self._expected:
-            return min(self._expected, newest * MORE)
-        more = min(newest - self._expected, newest // 2, MAX_PAGES)
-        end = newest + max(NEXT_PAGES - 1, more)
+            end = newest + max(NEXT_PAGES - 1, ceil(newest * _MORE))
+            end = min(end, max(self._expected, newest + NEXT_PAGES - 1))
+        else:
+            doubt = self._whole.doubt - 1 if self._whole else inf
+            more = min(ceil(newest * min(_MORE_BEYOND, doubt)), MAX_PAGES // 2)
+            end = newest + max(NEXT_PAGES - 1, more)
         empty = min((n for n, page in self._probed.items() if not page.rows), default=end)
         end = min(end, max(empty - 1, newest + 1))
         return min(end, MAX_PAGES + 1) if self._splittable else end
+
+    def _may_be_too_large(self, newest: int) -> bool:
+        """Whether to find out if a part of a larger window has too many pages."""
+        if self._whole is None or not self._splittable or self._probed:
+            return False
+        more = newest / max(self._expected, NEXT_PAGES)
+        return more >= 1 and more * self._whole.doubt >= _DOUBTFUL
 
     def _pages_like_the_first(self) -> float:
         """Return the number of pages of the window, if rows lie everywhere as on the first page."""
@@ -613,7 +627,7 @@ class OverlapPlan(Plan):
         """Request the pages that the service has counted, which may be too many."""
         first_is_full = self._is_full(1)
         if self._splittable and count > MAX_PAGES and first_is_full:
-            return self._cut(count, is_exact=True, wanted=MAX_PAGES * PART_SHARE)
+            return self._cut(count, is_exact=True, wanted=PART_PAGES)
         there = (count - 1) * limit
         last = full + 1
         while (
@@ -766,12 +780,12 @@ class SequencePlan(Plan):
             self.done = self.unpaged = True
             return ()
         count = _page_count(page, request.limit) or 0
-        if self._splittable and count > MAX_PAGES and number == 1 and page.rows == request.limit:
-            return self._cut(count, is_exact=True, wanted=PART_PAGES)
-        if self._splittable and number >= MAX_PAGES:
-            if not any(page.rows for page in list(self._current.values())[-PART_PAGES:]):
+        if self._splittable and count > MAX_SEQUENCE and number == 1 and page.rows == request.limit:
+            return self._cut(count, is_exact=True, wanted=SEQUENCE_PART)
+        if self._splittable and number >= MAX_SEQUENCE:
+            if not any(page.rows for page in list(self._current.values())[-SEQUENCE_PART:]):
                 raise ServiceError(_ENDLESS)
-            return self._cut(number, is_exact=False, wanted=PART_PAGES)
+            return self._cut(number, is_exact=False, wanted=SEQUENCE_PART)
         known, link = len(self._links), page.next_link
         self._links.update([link] if link is not None else ())
         if link is not None and len(self._links) == known:

@@ -31,7 +31,7 @@ from textlift.errors import (
     WindowTooLarge,
 )
 from textlift.extract.assemble import assemble
-from textlift.extract.density import Density
+from textlift.extract.density import MAX_UNSURE, Density
 from textlift.extract.fetch import Fetcher, Service, where
 from textlift.extract.paging import (
     EDGE_ROWS,
@@ -285,6 +285,8 @@ class Reader:
         held, most = sum(read.rows for read in self._order), max(AHEAD_ROWS, self._requested_rows)
         for read in self._order if held < most else self._order[:1]:
             if read.uncut:
+                if self._is_unsure(read.uncut):
+                    continue
                 read = self._cut(read, read.uncut)
             if not read.started:
                 read.started = True
@@ -304,6 +306,11 @@ class Reader:
         )
         self._begun += 1
         return self._next_read()
+
+    def _is_unsure(self, density: Density) -> bool:
+        """Whether to wait for the windows that were cut before the next one is."""
+        parts = sum(read.density is density and not read.done for read in self._order)
+        return not density.is_sure and parts >= MAX_UNSURE
 
     def _cut(self, read: _SliceRead, density: Density) -> _SliceRead:
         """Cut the first part off a window that is too large, and return it."""
@@ -469,10 +476,12 @@ class Reader:
         self._progress.expect_rows(number, int(rows))
 
     def _rows_in(self, read: _SliceRead) -> float:
-        density, window = read.uncut or read.density, read.slice_.window
-        if read.done or density is None or window is None:
+        window, limit = read.slice_.window, self._size.limit or 0
+        if window and read.uncut:
+            return read.uncut.remaining(window) * limit
+        if read.done or read.density is None or window is None:
             return read.rows
-        return max(read.rows, density.expected(window) * (self._size.limit or 0))
+        return max(read.rows, read.density.expected(window) * limit)
 
     def _judge_unpaged(self, read: _SliceRead, window: Window | None) -> None:
         """Split the window of a single response that may be cut off; reject what cannot be split."""
