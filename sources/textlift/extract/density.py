@@ -20,8 +20,9 @@ MAX_UNSURE = 3
 _MOST_LESS, _MOST_MORE = 1 / 32, 8.0
 #: The estimate is sure if windows had at most so many times more or fewer pages than expected.
 _SURE = 2.0
-#: What is taken for that before a window was read, where enough rows of a sorted list were seen.
-_SEEN = 1.1
+#: With no more doubt, all pages expected of a window are requested at once. So little there is before
+#: a window was read, if enough rows of a sorted list were seen.
+_LITTLE = 1.3
 #: Pages to request at first of a window of which no number is expected.
 _FIRST_PAGES = 2
 #: A rest of up to this many times the next window is not cut any more.
@@ -82,11 +83,11 @@ class Density:
         # Pages overlap.
         order = np.argsort(places, kind="stable")
         seconds, places = seconds[order], places[order]
-        self.doubt = _SEEN if is_exact else inf
+        self.doubt = _LITTLE if is_exact else inf
         if _rises(seconds):
             self._seconds, self._pages = _rising(start, end, seconds, places, total, is_exact)
             if not is_exact:
-                self.doubt = _SEEN if places[-1] >= wanted else _SURE
+                self.doubt = _LITTLE if places[-1] >= wanted else _SURE
         elif _rises(-seconds):
             back, pages = _rising(-end, -start, -seconds, places, total, is_exact)
             if not is_exact:
@@ -120,9 +121,12 @@ class Density:
 
     def least(self, window: Window) -> int:
         """Return the number of its pages to request at first."""
-        expected = self.expected(window)
-        sure = _FIRST_PAGES if self.doubt == inf else ceil(expected / self.doubt)
-        return max(1, min(sure, ceil(expected)))
+        expected = ceil(self.expected(window))
+        if self.doubt > _LITTLE:
+            expected = min(
+                expected, ceil(expected / self.doubt) if self.doubt < inf else _FIRST_PAGES
+            )
+        return max(1, expected)
 
     def remaining(self, window: Window) -> float:
         """Return the number of pages of a rest, if it is like all that was read."""
