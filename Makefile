@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup environments install demo test test-chaos test-models test-dashboard test-schedulers test-all screenshots chromium check bench clean
+.PHONY: setup environments install demo test test-chaos test-destinations test-webhooks test-models test-dashboard test-schedulers test-all screenshots chromium check bench clean
 
 setup: $(STAMP)
 
@@ -19,18 +19,19 @@ install:
 demo: $(STAMP)
 	$(BIN)/textlift demo
 
-SUITE := -m pytest -n 2 --dist worksteal --ignore tests/chaos --ignore tests/dashboard --ignore tests/models --ignore tests/schedulers
+PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
+# Suites of their own beside make test, each in a folder of tests.
+SUITES := chaos dashboard destinations models schedulers webhooks
 
 test: check
-	$(BIN)/python $(SUITE) -m "not slow"
+	$(PYTEST) -m "not slow" $(SUITES:%=--ignore tests/%)
+
+test-chaos test-destinations test-webhooks: $(STAMP)
+	$(PYTEST) -m "not slow" $(@:test-%=tests/%)
 
 # Run all cases. The faster suites run only one or two cases of each kind.
 test-all: check test-models test-dashboard test-schedulers
-	$(BIN)/python $(SUITE)
-	$(BIN)/python -m pytest -n 2 tests/chaos
-
-test-chaos: $(STAMP)
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" tests/chaos
+	$(PYTEST) --ignore tests/dashboard --ignore tests/models --ignore tests/schedulers
 
 test-models: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/models

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
+from math import ceil
 
 import numpy as np
 import pytest
@@ -104,6 +105,22 @@ def test_parts_grow_over_empty_years_and_shrink_where_rows_are_close() -> None:
     known.learn(part, 10 * WANTED)
     part, rest = known.cut(rest)
     assert (part.end - part.start).total_seconds() < before / 4
+
+
+def test_as_many_pages_are_requested_at_once_as_the_last_window_had_of_those_expected() -> None:
+    known = density([rows(0, 1)], MAX_PAGES + 1)
+    part, rest = known.cut(DECADE)
+    known.learn(part, known.expected(part))
+    for share, least in ((1.2, WANTED), (1 / 4, WANTED / 4), (3, ceil(WANTED / 3)), (0, 1)):
+        part, rest = known.cut(rest)
+        known.learn(part, share * known.expected(part))
+        part, rest = known.cut(rest)
+        # Windows are cut at whole seconds.
+        assert known.least(part) == pytest.approx(least, abs=1)
+        assert known.is_sure is (share == 1.2)
+        known.learn(part, WANTED)
+        part, rest = known.cut(rest)
+        known.learn(part, known.expected(part))
 
 
 def test_windows_that_were_cut_at_a_time_do_not_add_up_what_they_tell() -> None:

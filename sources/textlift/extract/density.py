@@ -20,7 +20,7 @@ MAX_UNSURE = 3
 _MOST_LESS, _MOST_MORE = 1 / 32, 8.0
 #: The estimate is sure if windows had at most so many times more or fewer pages than expected.
 _SURE = 2.0
-#: With no more doubt, all pages expected of a window are requested at once. So little there is before
+#: Up to this much doubt, all pages expected of a window are requested at once. It is this much before
 #: a window was read, if enough rows of a sorted list were seen.
 _LITTLE = 1.3
 #: Pages to request at first of a window of which no number is expected.
