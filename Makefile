@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup environments install demo test test-chaos test-destinations test-webhooks test-models test-dashboard test-schedulers test-all screenshots chromium check bench clean
+.PHONY: setup environments install demo test test-chaos test-destinations test-privacy test-webhooks test-models test-dashboard test-schedulers test-all screenshots chromium check bench clean
 
 setup: $(STAMP)
 
@@ -21,13 +21,22 @@ demo: $(STAMP)
 
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
 # Suites of their own beside make test, each in a folder of tests.
-SUITES := chaos dashboard destinations models schedulers webhooks
+SUITES := chaos dashboard destinations models privacy schedulers webhooks
 
 test: check
 	$(PYTEST) -m "not slow" $(SUITES:%=--ignore tests/%)
 
-test-chaos test-destinations test-webhooks: $(STAMP)
-	$(PYTEST) -m "not slow" $(@:test-%=tests/%)
+test-chaos: $(STAMP)
+	$(PYTEST) -m "not slow" tests/chaos
+
+test-destinations: $(STAMP)
+	$(PYTEST) -m "not slow" tests/destinations
+
+test-privacy: $(STAMP)
+	$(PYTEST) -m "not slow" tests/privacy
+
+test-webhooks: $(STAMP)
+	$(PYTEST) -m "not slow" tests/webhooks
 
 # Run all cases. The faster suites run only one or two cases of each kind.
 test-all: check test-models test-dashboard test-schedulers
