@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup environments install demo test test-chaos test-destinations test-privacy test-webhooks test-models test-dashboard test-schedulers test-all screenshots chromium check bench clean
+.PHONY: setup environments install demo test test-chaos test-destinations test-privacy test-sandbox test-webhooks test-models test-dashboard test-schedulers test-all screenshots chromium check bench clean
 
 setup: $(STAMP)
 
@@ -21,7 +21,7 @@ demo: $(STAMP)
 
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
 # Suites of their own beside make test, each in a folder of tests.
-SUITES := chaos dashboard destinations models privacy schedulers webhooks
+SUITES := chaos dashboard destinations models privacy sandbox schedulers webhooks
 
 test: check
 	$(PYTEST) -m "not slow" $(SUITES:%=--ignore tests/%)
@@ -34,6 +34,9 @@ test-destinations: $(STAMP)
 
 test-privacy: $(STAMP)
 	$(PYTEST) -m "not slow" tests/privacy
+
+test-sandbox: $(STAMP)
+	$(PYTEST) -m "not slow" tests/sandbox
 
 test-webhooks: $(STAMP)
 	$(PYTEST) -m "not slow" tests/webhooks

@@ -121,12 +121,10 @@ class Density:
 
     def least(self, window: Window) -> int:
         """Return the number of its pages to request at first."""
-        expected = ceil(self.expected(window))
-        if self.doubt > _LITTLE:
-            expected = min(
-                expected, ceil(expected / self.doubt) if self.doubt < inf else _FIRST_PAGES
-            )
-        return max(1, expected)
+        expected = max(1, ceil(self.expected(window)))
+        if self.doubt <= _LITTLE:
+            return expected
+        return min(expected, _FIRST_PAGES if self.doubt == inf else ceil(expected / self.doubt))
 
     def remaining(self, window: Window) -> float:
         """Return the number of pages of a rest, if it is like all that was read."""

@@ -46,8 +46,8 @@ MAX_DEPTH = 20_000
 MAX_READINGS = 5
 #: Pages requested at a time after a full first page.
 NEXT_PAGES = 3
-#: Share of the pages that were full to request next: up to as many as are expected, and beyond.
-_MORE, _MORE_BEYOND = 1.0, 0.25
+#: Share of the pages that were full to request next, if there are more than were expected.
+_MORE_BEYOND = 0.25
 #: A window with so many times as many pages as expected can have too many.
 _DOUBTFUL = 1.4
 #: Pages of a counted list requested at a time before more are known to exist.
@@ -594,12 +594,11 @@ class OverlapPlan(Plan):
         if newest < full:
             return full
         if newest < self._expected:
-            end = newest + max(NEXT_PAGES - 1, ceil(newest * _MORE))
-            end = min(end, max(self._expected, newest + NEXT_PAGES - 1))
+            end = min(2 * newest, self._expected)
         else:
             doubt = self._whole.doubt - 1 if self._whole else inf
-            more = min(ceil(newest * min(_MORE_BEYOND, doubt)), MAX_PAGES // 2)
-            end = newest + max(NEXT_PAGES - 1, more)
+            end = newest + min(ceil(newest * min(_MORE_BEYOND, doubt)), MAX_PAGES // 2)
+        end = max(end, newest + NEXT_PAGES - 1)
         empty = min((n for n, page in self._probed.items() if not page.rows), default=end)
         end = min(end, max(empty - 1, newest + 1))
         return min(end, MAX_PAGES + 1) if self._splittable else end

@@ -182,7 +182,7 @@ def run(*arguments: str) -> subprocess.Popen[str]:
             "20",
             *arguments,
         ],
-        cwd=Path(__file__).resolve().parents[1],
+        cwd=Path(__file__).resolve().parents[2],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
