@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil, inf
+from math import inf
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +24,9 @@ _SURE = 2.0
 #: a window was read, if enough rows of a sorted list were seen.
 _LITTLE = 1.3
 #: Pages to request at first of a window of which no number is expected.
-_FIRST_PAGES = 2
+_FIRST_PAGES = 1.5
+#: Pages to request of the last window beyond those expected.
+_LAST_PAGES = 0.5
 #: A rest of up to this many times the next window is not cut any more.
 _LAST = 1.25
 #: Fewest pages that a window counts for, so that the next ones are not expected to have none.
@@ -119,12 +121,15 @@ class Density:
         """Return the number of pages that the next window is expected to have."""
         return self._scale * self._estimate(window)
 
-    def least(self, window: Window) -> int:
+    def least(self, window: Window) -> float:
         """Return the number of its pages to request at first."""
-        expected = max(1, ceil(self.expected(window)))
-        if self.doubt <= _LITTLE:
-            return expected
-        return min(expected, _FIRST_PAGES if self.doubt == inf else ceil(expected / self.doubt))
+        expected = self.expected(window)
+        if self.doubt == inf:
+            return min(expected, _FIRST_PAGES)
+        if self.doubt > _LITTLE:
+            return expected / self.doubt
+        # No other window would be requested while one more page of the last one is.
+        return expected + (_LAST_PAGES if window.end == self._window.end else 0)
 
     def remaining(self, window: Window) -> float:
         """Return the number of pages of a rest, if it is like all that was read."""

@@ -414,8 +414,8 @@ class OverlapPlan(Plan):
         self._whole = density
         extent = density.expected(window) if density and window else (rows or 0) / size.limit
         self._expected = self._pages_in(extent)
-        least = density.least(window) if density and window else self._expected
-        self._first = [self._request(n) for n in range(1, min(least, self._expected) + 1)]
+        least = self._pages_in(density.least(window)) if density and window else self._expected
+        self._first = [self._request(n) for n in range(1, least + 1)]
         self._waiting = set(self._first)
 
     @property
