@@ -110,12 +110,12 @@ def test_as_many_pages_are_requested_at_once_as_the_last_window_had_of_those_exp
     known = density([rows(0, 1)], MAX_PAGES + 1)
     part, rest = known.cut(DECADE)
     known.learn(part, known.expected(part))
-    for share, least in ((1.2, WANTED), (1 / 4, WANTED / 4), (3, WANTED / 3), (0, 0.4)):
+    for share, pages in ((1.2, WANTED), (1 / 4, WANTED / 4), (3, WANTED / 3), (0, 0.4)):
         part, rest = known.cut(rest)
         known.learn(part, share * known.expected(part))
         part, rest = known.cut(rest)
         # Windows are cut at whole seconds.
-        assert known.least(part) == pytest.approx(least, abs=0.1)
+        assert known.first_pages(part) == pytest.approx(pages, abs=0.1)
         assert known.is_sure is (share == 1.2)
         known.learn(part, WANTED)
         part, rest = known.cut(rest)

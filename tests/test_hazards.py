@@ -51,22 +51,8 @@ def first_times(
 # Hazard 1: pages drift.
 
 
-@pytest.mark.parametrize(
-    ("drifts", "order"),
-    slow_but(
-        slice(4),
-        [
-            *((1, "id"), (3, "updated_at"), (40, "-updated_at"), (40, "id")),
-            *(
-                (1, "updated_at"),
-                (1, "-updated_at"),
-                (3, "id"),
-                (3, "-updated_at"),
-                (40, "updated_at"),
-            ),
-        ],
-    ),
-)
+@pytest.mark.parametrize("order", ["id", "updated_at", "-updated_at"])
+@pytest.mark.parametrize("drifts", slow_but(slice(1, None), [1, 3, 40]))
 def test_no_profile_is_lost_while_others_move_between_pages(
     account: Open, order: str, drifts: int
 ) -> None:

@@ -28,6 +28,7 @@ from textlift.extract.paging import (
     MAX_EMPTY_REQUESTS,
     MAX_PAGES,
     MAX_READINGS,
+    MAX_SEQUENCE,
     Budget,
     OverlapPlan,
     PageRequest,
@@ -466,7 +467,7 @@ def test_a_crowded_window_is_cut_after_a_few_questions(
     reading = read_rows(listing, paging, limit, size=PageSize(limit))
     assert reading.plan.density
     assert not reading.plan.done
-    assert len(listing.answers) <= (MAX_PAGES if paging is OPEN and limit < 10 else 12)
+    assert len(listing.answers) <= (MAX_SEQUENCE if paging is OPEN and limit < 10 else 12)
 
 
 @every_paging

@@ -23,9 +23,9 @@ _SURE = 2.0
 #: Up to this much doubt, all pages expected of a window are requested at once. It is this much before
 #: a window was read, if enough rows of a sorted list were seen.
 _LITTLE = 1.3
-#: Pages to request at first of a window of which no number is expected.
+#: Full pages to request at first if nothing is known of a window: pages overlap, so these are two.
 _FIRST_PAGES = 1.5
-#: Pages to request of the last window beyond those expected.
+#: Full pages to request of the last window beyond those expected.
 _LAST_PAGES = 0.5
 #: A rest of up to this many times the next window is not cut any more.
 _LAST = 1.25
@@ -68,7 +68,8 @@ class Density:
 
     Attributes:
         total: Pages of the window, or the least number of them.
-        doubt: How many times more or fewer pages than expected a part of the window can have.
+        doubt: How many times more or fewer pages than expected the part read last had; infinite if
+            that is not known.
     """
 
     def __init__(
@@ -104,12 +105,13 @@ class Density:
         self._window = window
         self._wanted = wanted
         self.total = float(self._pages[-1])
-        self._first = float(min(seconds, default=start))
+        self._first = float(seconds.min()) if len(seconds) else start
         #: Pages in a part of the window for each that was estimated at first.
         self._scale = 1.0
         #: Pages, as estimated at first, and seconds that the next window may span.
         self._next = self.total / FIRST_PARTS if self.doubt == inf else wanted
         self._length = inf
+        #: Pages that were read, and those estimated at first for the same windows.
         self._read = self._estimated = 1.0
 
     @property
@@ -121,8 +123,8 @@ class Density:
         """Return the number of pages that the next window is expected to have."""
         return self._scale * self._estimate(window)
 
-    def least(self, window: Window) -> float:
-        """Return the number of its pages to request at first."""
+    def first_pages(self, window: Window) -> float:
+        """Return how many full pages of the next window to request at first."""
         expected = self.expected(window)
         if self.doubt == inf:
             return min(expected, _FIRST_PAGES)
@@ -156,7 +158,7 @@ class Density:
         estimate, expected = self._estimate(window), self.expected(window)
         start, end = _ends(window)
         # A window without a full page does not say how wrong the estimate is.
-        self.doubt = max(pages / expected, expected / pages) if pages >= 1 and expected else inf
+        self.doubt = max(pages / expected, expected / pages) if pages >= 1 else inf
         change = min(max(self._wanted / max(pages, _FEWEST), _MOST_LESS), _MOST_MORE)
         self._scale = max(pages, _FEWEST) / estimate
         self._next = estimate * change

@@ -48,7 +48,7 @@ MAX_READINGS = 5
 NEXT_PAGES = 3
 #: Share of the pages that were full to request next, if there are more than were expected.
 _MORE_BEYOND = 0.25
-#: A window with so many times as many pages as expected can have too many.
+#: If a window may have this many times the pages expected, a probe tells whether it is too large.
 _DOUBTFUL = 1.4
 #: Pages of a counted list requested at a time before more are known to exist.
 FIRST_PAGES = 16
@@ -414,8 +414,8 @@ class OverlapPlan(Plan):
         self._whole = density
         extent = density.expected(window) if density and window else (rows or 0) / size.limit
         self._expected = self._pages_in(extent)
-        least = self._pages_in(density.least(window)) if density and window else self._expected
-        self._first = [self._request(n) for n in range(1, least + 1)]
+        at_first = density.first_pages(window) if density and window else extent
+        self._first = [self._request(n) for n in range(1, self._pages_in(at_first) + 1)]
         self._waiting = set(self._first)
 
     @property

@@ -285,7 +285,7 @@ class Reader:
         held, most = sum(read.rows for read in self._order), max(AHEAD_ROWS, self._requested_rows)
         for read in self._order if held < most else self._order[:1]:
             if read.uncut:
-                if self._is_unsure(read.uncut):
+                if self._waits_for_parts(read.uncut):
                     continue
                 read = self._cut(read, read.uncut)
             if not read.started:
@@ -307,10 +307,11 @@ class Reader:
         self._begun += 1
         return self._next_read()
 
-    def _is_unsure(self, density: Density) -> bool:
-        """Whether to wait for the windows that were cut before the next one is."""
-        parts = sum(read.density is density and not read.done for read in self._order)
-        return not density.is_sure and parts >= MAX_UNSURE
+    def _waits_for_parts(self, density: Density) -> bool:
+        """Whether the next part is cut only when one of those under way has been read."""
+        if density.is_sure:
+            return False
+        return sum(read.density is density and not read.done for read in self._order) >= MAX_UNSURE
 
     def _cut(self, read: _SliceRead, density: Density) -> _SliceRead:
         """Cut the first part off a window that is too large, and return it."""
