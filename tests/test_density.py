@@ -122,6 +122,38 @@ def test_as_many_pages_are_requested_at_once_as_the_last_window_had_of_those_exp
         known.learn(part, known.expected(part))
 
 
+def test_the_next_window_is_at_most_eight_times_as_long_whatever_the_rows_seen_say() -> None:
+    # None was seen in the ten years between the first month and the last.
+    seen = np.random.default_rng(1).permutation(np.append(rows(0, 30), rows(3620, 3650)))
+    known = density([seen], MAX_PAGES + 1)
+    part, rest = known.cut(DECADE)
+    for _ in range(6):
+        known.learn(part, 0)
+        before = part.end - part.start
+        part, rest = known.cut(rest)
+        assert part.end - part.start <= 8 * before + 8 * SECOND
+
+
+def test_the_years_before_the_rows_of_a_descending_list_are_not_taken_to_be_as_full() -> None:
+    assert density([rows(3649, 3650)[::-1]], MAX_PAGES + 1).total <= 2 * (MAX_PAGES + 1)
+
+
+def test_what_remains_is_expected_to_be_like_all_that_was_read() -> None:
+    known = density([rows(0, 1)], MAX_PAGES + 1)
+    part, rest = known.cut(DECADE)
+    estimated = known.remaining(rest)
+    assert estimated > 0
+    known.learn(part, 3 * WANTED)
+    assert known.remaining(rest) == pytest.approx(3 * estimated, rel=0.2)
+
+
+def test_the_last_window_may_have_one_more_page_than_expected() -> None:
+    known = density([rows(n, n + 1) for n in range(WANTED + 1)], MAX_PAGES + 1)
+    part, rest = known.cut(DECADE)
+    assert known.first_pages(part) == known.expected(part)
+    assert known.first_pages(rest) > known.expected(rest)
+
+
 def test_windows_that_were_cut_at_a_time_do_not_add_up_what_they_tell() -> None:
     known = density([rows(0, 1)], MAX_PAGES + 1)
     parts, rest = [], DECADE

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta, timezone
 from functools import partial
 from random import Random
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,11 +25,13 @@ from tests.support.moving import (
 from tests.support.moving import PAGED as DECLARED
 from textlift.declare import Endpoint, Paging
 from textlift.errors import ServiceError
+from textlift.extract.density import Density, Sample
 from textlift.extract.paging import (
     MAX_EMPTY_REQUESTS,
     MAX_PAGES,
     MAX_READINGS,
     MAX_SEQUENCE,
+    PART_PAGES,
     Budget,
     OverlapPlan,
     PageRequest,
@@ -601,3 +604,16 @@ def test_a_list_with_keys_is_read_again_only_so_often() -> None:
         )
         assert answers < 4 * MAX_READINGS
     assert len(plan.kept()) == answers
+
+
+def test_a_probe_tells_that_a_part_has_too_many_pages_before_they_are_read() -> None:
+    # Expected are three pages, and there are hundreds.
+    nothing = [Sample(0, 1, np.empty(0))]
+    known = Density(HOUR, nothing, MAX_PAGES + 1, is_exact=False, wanted=PART_PAGES)
+    part, _ = known.cut(HOUR)
+    known.learn(part, 3)
+    listing, size = listing_of(1000 * 10 * MAX_PAGES, OPEN), PageSize(1000)
+    plan = OverlapPlan(OPEN, size, part, density=known)
+    reading = read(listing, lambda: plan, size, Random(1))
+    assert reading.plan.density
+    assert len(listing.answers) < MAX_PAGES / 2
