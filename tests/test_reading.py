@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from functools import partial
 
 import pytest
 import requests.auth
 
+from textlift.codec.records import Decoded
 from textlift.codec.xml import XmlCodec
 from textlift.errors import ServiceError
 from textlift.extract import reader as reader_module
@@ -39,13 +41,22 @@ def box() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def reader(box: Sandbox) -> Iterator[Reader]:
+    with reader_of(box, XmlCodec) as reader:
+        yield reader
+
+
+@contextmanager
+def reader_of(box: Sandbox, codec: Callable[..., XmlCodec]) -> Iterator[Reader]:
+    """A reader of all profiles, in windows of which none is too large."""
     login = requests.auth.HTTPBasicAuth("sandbox@example.org", "sandbox-password")
     client = Client(box.url, login, check, concurrency=CONCURRENCY)
     slices = [Slice(window=window) for window in Window(START, NOW).split(WINDOWS)]
     workers = Workers(CONCURRENCY)
-    service = Service(client, partial(XmlCodec, dialect=DIALECT))
-    yield Reader(service, PROFILES, slices, PAGE, Progress(), workers)
-    workers.close()
+    service = Service(client, partial(codec, dialect=DIALECT))
+    try:
+        yield Reader(service, PROFILES, slices, PAGE, Progress(), workers)
+    finally:
+        workers.close()
 
 
 def rest(box: Sandbox) -> int:
@@ -130,3 +141,22 @@ def test_the_rows_still_to_come_are_known_while_a_window_is_cut(box: Sandbox) ->
     assert len(shares) > 2
     # Pages of 20 rows overlap by a tenth, and more so where windows are short.
     assert all(0.7 * read <= shown <= 1.1 * read for read, shown in shares)
+
+
+def test_the_service_does_not_wait_until_pages_are_decoded(box: Sandbox) -> None:
+    decoding_during = []
+
+    class Waiting(XmlCodec):
+        def decode(self, body: bytes) -> Decoded:
+            """Decode a page once the service has more requests than it is sent at a time."""
+            deadline = time.monotonic() + 30
+            while len(box.requests) <= CONCURRENCY and time.monotonic() < deadline:
+                time.sleep(0.001)
+            decoding_during.append(len(box.requests))
+            return super().decode(body)
+
+    with reader_of(box, Waiting) as reader:
+        found = {row for rows in rows_of(reader) for row in rows.page.table["id"].to_pylist()}
+    assert decoding_during[0] > CONCURRENCY
+    assert box.peak <= CONCURRENCY
+    assert found == {row["id"] for row in box.service.rows("profiles")}

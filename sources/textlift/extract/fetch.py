@@ -89,6 +89,7 @@ class Fetcher:
         request: PageRequest,
         link: str | None,
         once: Sequence[type[TransientError]],
+        on_response: Callable[[], None],
     ) -> Page:
         """Return a page. A malformed one is put together from smaller pages of the same rows.
 
@@ -97,6 +98,7 @@ class Fetcher:
             request: Which page.
             link: The URL of the page, if the service named it.
             once: Retriable failures that are not to be retried.
+            on_response: Called when a response is there, before it is decoded.
 
         Raises:
             TextliftError: What :meth:`.Client.get` raises, or the response is malformed and there
@@ -111,7 +113,7 @@ class Fetcher:
         else:
             params.update(self._page_params(request))
         try:
-            return self._get_page(slice_, request, params, once)
+            return self._get_page(slice_, request, params, once, on_response)
         except MalformedResponse as error:
             if request.probe:
                 return self._unreadable(error)
@@ -189,6 +191,7 @@ class Fetcher:
         request: PageRequest,
         params: dict[str, str],
         once: Sequence[type[TransientError]],
+        on_response: Callable[[], None] = lambda: None,
     ) -> Page:
         """Send a request and decode its response; send it once more if that is not well-formed."""
         sent = 0
@@ -198,6 +201,11 @@ class Fetcher:
             self._progress.count_request(is_retry=sent > 0)
             sent += 1
 
+        def run(function: Callable[[], Any]) -> Any:
+            on_response()
+            # A probe must not wait behind whole pages: other requests depend on it.
+            return function() if request.limit == 1 else self._workers.decode(function)
+
         def get_from(path: str) -> Page | MalformedResponse:
             found: Page | MalformedResponse = self._service.client.get(
                 path,
@@ -206,8 +214,7 @@ class Fetcher:
                 on_request=count,
                 stop=self._workers.stop,
                 then=self._decoded,
-                # A probe must not wait behind whole pages: other requests depend on it.
-                run=None if request.limit == 1 else self._workers.decode,
+                run=run,
             )
             return found
 

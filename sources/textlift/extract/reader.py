@@ -7,7 +7,7 @@ response is handled there and leads to the next requests, until enough rows are 
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -48,7 +48,7 @@ from textlift.extract.paging import (
 from textlift.extract.progress import Progress
 from textlift.extract.slices import Slice, SliceRows
 from textlift.extract.sorted_list import SortedPlan
-from textlift.extract.workers import Workers
+from textlift.extract.workers import Workers, most_under_way
 from textlift.privacy.pages import Protection
 from textlift.windows import EPOCH, MICROSECOND, Window
 
@@ -206,6 +206,8 @@ class Reader:
         self._pieces: Iterator[SliceRows] | None = None
         self._lock = Lock()
         self._under_way = 0
+        #: Those under way that have no response yet.
+        self._unanswered: set[tuple[_SliceRead, PageRequest]] = set()
         self._lessons = 0
         self._failure: Exception | None = None
         self._not_found: set[str] = set()
@@ -265,7 +267,7 @@ class Reader:
 
     def _send_requests(self) -> None:
         """Send as many requests as may be under way, until enough rows are read ahead."""
-        while not self._failure and self._under_way < self._most_requests:
+        while not self._failure and self._may_send():
             read = self._next_read()
             if read is None and not self._under_way and any(read.plan.held for read in self._order):
                 # No response can come that the held plans wait for.
@@ -278,11 +280,19 @@ class Reader:
             if not self._workers.submit(partial(self._run, read, request)):
                 return
             read.wanted.popleft()
+            self._unanswered.add((read, request))
             self._under_way += 1
+
+    def _may_send(self) -> bool:
+        """Whether another request may be sent: the service does not wait until pages are decoded."""
+        most = self._most_requests
+        return len(self._unanswered) < most and self._under_way < most_under_way(most)
 
     def _next_read(self) -> _SliceRead | None:
         """Return the first read with a page to request, or ``None`` if enough is read ahead."""
-        held, most = sum(read.rows for read in self._order), max(AHEAD_ROWS, self._requested_rows)
+        decoding = (self._under_way - len(self._unanswered)) * (self._size.limit or 0)
+        held = decoding + sum(read.rows for read in self._order)
+        most = max(AHEAD_ROWS, self._requested_rows)
         for read in self._order if held < most else self._order[:1]:
             if read.uncut:
                 if self._waits_for_parts(read.uncut):
@@ -340,20 +350,32 @@ class Reader:
     def _run(self, read: _SliceRead, request: PageRequest) -> None:
         """Fetch a page, handle it, and send the requests that follow from it. In a request thread."""
         outcome: tuple[Page, Page] | Exception
+        answered = partial(self._unanswered.discard, (read, request))
         try:
             link = read.plan.link(request.index)
-            page = self._fetcher.fetch(read.slice_, request, link, read.once())
+            page = self._fetcher.fetch(
+                *(read.slice_, request, link, read.once()), partial(self._send_after, answered)
+            )
             protected = page
             if self._protection and not request.probe:
                 protected = self._workers.decode(partial(self._protection.page, page))
             outcome = page, protected
         except Exception as error:  # noqa: BLE001 - handled by _handle
             outcome = error
-        with self._lock:
+
+        def handle() -> None:
+            answered()
             self._under_way -= 1
+            self._handle(read, request, outcome)
+            self._resume_held()
+
+        self._send_after(handle)
+
+    def _send_after(self, function: Callable[[], None]) -> None:
+        """Call a function that changes which requests may be sent, and send them."""
+        with self._lock:
             try:
-                self._handle(read, request, outcome)
-                self._resume_held()
+                function()
                 self._send_requests()
             except Exception as error:  # noqa: BLE001 - raised by poll
                 self._failure = self._failure or error

@@ -14,6 +14,14 @@ from textlift.http.transport import THREAD_PREFIX
 T = TypeVar("T")
 
 
+def most_under_way(requests: int) -> int:
+    """Return how many requests may be under way so that ``requests`` of them are at the service.
+
+    The others are being decoded.
+    """
+    return requests + requests // 2
+
+
 class Workers:
     """Threads that send requests, and threads that decode responses.
 
@@ -29,7 +37,7 @@ class Workers:
     def __init__(self, concurrency: int) -> None:
         self.concurrency = concurrency
         self.stop = StopSignal()
-        self._requests = ThreadPoolExecutor(concurrency, f"{THREAD_PREFIX}-request")
+        self._requests = ThreadPoolExecutor(most_under_way(concurrency), f"{THREAD_PREFIX}-request")
         # More than one decoder for each core takes more memory, and no less time.
         self._decoders = ThreadPoolExecutor(os.cpu_count(), f"{THREAD_PREFIX}-decode")
 

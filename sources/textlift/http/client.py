@@ -11,8 +11,10 @@ import math
 import re
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
@@ -172,7 +174,7 @@ class Client(Generic[Content]):
         check: Returns the content of a response, or raises a :class:`TextliftError` if it is a
             failure.
         params: Parameters of every request.
-        concurrency: Most requests at a time, 1 to 160; the caller has no more threads.
+        concurrency: Most requests at a time, 1 to 160. One that succeeds ends with its response.
         requests_per_second: Most requests per second of a route; ``None`` if the service sets no
             such limit.
         retries: Attempts and pauses.
@@ -210,6 +212,7 @@ class Client(Generic[Content]):
         self._retries = retries
         self._max_bytes = max_bytes
         self._not_before = 0.0
+        self._slots = threading.BoundedSemaphore(concurrency)
         # Requests to this machine bypass proxies; others use those of the environment.
         loopback = is_loopback(urlsplit(self.base_url).hostname or "")
         self._proxies = {"http": "", "https": ""} if loopback else None
@@ -233,7 +236,7 @@ class Client(Generic[Content]):
         on_request: Callable[[], None] = lambda: None,
         stop: StopSignal | None = None,
         then: Callable[[Content], Any] = lambda content: content,
-        run: Callable[[Callable[[], Any]], Any] | None = None,
+        run: Callable[[Callable[[], Any]], Any] = lambda function: function(),
     ) -> Any:
         """Send a request, with retries, and return the content of the response.
 
@@ -245,8 +248,9 @@ class Client(Generic[Content]):
             on_request: Called for each request sent, retries included.
             stop: Ends the retries.
             then: Makes what to return of the content.
-            run: Runs what keeps a processor busy, which is to unpack a body, to check it, and ``then``;
-                by default, the thread of the caller does.
+            run: Runs what keeps a processor busy, which is to unpack the body of a success, to check
+                it, and ``then``; by default, the thread of the caller does. Other requests are sent
+                meanwhile.
 
         Raises:
             ConfigurationError: The service refuses the credentials, or its certificate is invalid.
@@ -265,8 +269,8 @@ class Client(Generic[Content]):
         )
         limit = route_of(self.base_url, path, self._rate) if self._rate else None
 
-        def finish(check: Callable[[], Content]) -> Any:
-            return run(lambda: then(check())) if run else then(check())
+        def finish(check: Callable[[], Content], is_success: bool) -> Any:
+            return run(lambda: then(check())) if is_success else then(check())
 
         return retrying(self._send, path, params, limit, on_request, stop, finish)
 
@@ -277,62 +281,67 @@ class Client(Generic[Content]):
         limit: Route | None,
         on_request: Callable[[], None],
         stop: StopSignal,
-        finish: Callable[[Callable[[], Content]], Any],
+        finish: Callable[[Callable[[], Content], bool], Any],
     ) -> Any:
         filled, values, query = fill_path(path, {**self._params, **params})
         if isinstance(self._auth, SignedPath):
             filled += self._auth.suffix(values)
-        stop.pause(self._not_before - time.monotonic())
-        turn = limit.wait(stop) if limit else 0
-        stop.raise_if_set()
-        on_request()
-        started = time.monotonic()
-        try:
-            with self._session.get(
-                self.base_url + filled,
-                params=query,
-                timeout=(CONNECT_TIMEOUT, self._retries.timeout),
-                allow_redirects=False,
-                proxies=self._proxies,
-                stream=True,
-            ) as response:
-                if limit:
-                    limit.answered(turn, response.status_code, response.headers)
-                packed = self._read(response)
-        except (requests.RequestException, HTTPError) as error:
-            # Without the cause: its text holds the URL, and so the keys in it.
-            raise self._unanswered(error, time.monotonic() - started) from None
-        if 300 <= response.status_code < 400:
-            raise ServiceError(
-                f"the service redirects (HTTP {response.status_code}); redirects are not followed, "
-                "because credentials are sent to base_url only. Check base_url."
-            )
-        media_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-
-        def content() -> Content:
-            return self._check(
-                HttpResponse(
-                    response.status_code,
-                    media_type,
-                    self._unpacked(packed, response),
-                    path,
-                    _request_id(response.headers.get("X-Request-Id", "")),
+        with ExitStack() as slot:
+            slot.enter_context(self._slots)
+            stop.pause(self._not_before - time.monotonic())
+            turn = limit.wait(stop) if limit else 0
+            stop.raise_if_set()
+            on_request()
+            started = time.monotonic()
+            try:
+                with self._session.get(
+                    self.base_url + filled,
+                    params=query,
+                    timeout=(CONNECT_TIMEOUT, self._retries.timeout),
+                    allow_redirects=False,
+                    proxies=self._proxies,
+                    stream=True,
+                ) as response:
+                    if limit:
+                        limit.answered(turn, response.status_code, response.headers)
+                    packed = self._read(response)
+            except (requests.RequestException, HTTPError) as error:
+                # Without the cause: its text holds the URL, and so the keys in it.
+                raise self._unanswered(error, time.monotonic() - started) from None
+            if 300 <= response.status_code < 400:
+                raise ServiceError(
+                    f"the service redirects (HTTP {response.status_code}); redirects are not followed, "
+                    "because credentials are sent to base_url only. Check base_url."
                 )
-            )
+            media_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
-        try:
-            return finish(content)
-        except CredentialsError as error:
-            stop.set(error)
-            raise
-        except TransientError as error:
-            if error.retry_after is None:
-                error.retry_after = _retry_after(response.headers.get("Retry-After"))
-            if error.retry_after is not None:
-                # All threads pause: the service's limit is that of the company.
-                pause = min(error.retry_after, self._retries.max_pause)
-                self._not_before = max(self._not_before, time.monotonic() + pause)
-            raise
+            def content() -> Content:
+                return self._check(
+                    HttpResponse(
+                        response.status_code,
+                        media_type,
+                        self._unpacked(packed, response),
+                        path,
+                        _request_id(response.headers.get("X-Request-Id", "")),
+                    )
+                )
+
+            if response.ok:
+                # What failed can forbid further requests, so it is checked before others are sent.
+                slot.close()
+            try:
+                return finish(content, response.ok)
+            except CredentialsError as error:
+                stop.set(error)
+                raise
+            except TransientError as error:
+                if error.retry_after is None:
+                    error.retry_after = _retry_after(response.headers.get("Retry-After"))
+                if error.retry_after is not None:
+                    # All threads pause: the service's limit is that of the company.
+                    pause = min(error.retry_after, self._retries.max_pause)
+                    self._not_before = max(self._not_before, time.monotonic() + pause)
+                raise
 
     def _read(self, response: requests.Response) -> bytes:
         """Return the body as it was sent. Packed, it is a tenth as large while it waits."""
