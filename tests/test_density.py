@@ -122,6 +122,19 @@ def test_as_many_pages_are_requested_at_once_as_the_last_window_had_of_those_exp
         known.learn(part, known.expected(part))
 
 
+def test_what_windows_have_by_chance_changes_nothing() -> None:
+    known = density([rows(0, 1)], MAX_PAGES + 1)
+    part, rest = known.cut(DECADE)
+    known.learn(part, WANTED)
+    part, rest = known.cut(rest)
+    following = known.cut(rest)[0]
+    for share in (0.99, 1.015):
+        known.learn(part, share * known.expected(part))
+        assert known.cut(rest)[0] == following
+    known.learn(part, 1.05 * known.expected(part))
+    assert known.cut(rest)[0] != following
+
+
 def test_the_next_window_is_at_most_eight_times_as_long_whatever_the_rows_seen_say() -> None:
     # None was seen in the ten years between the first month and the last.
     seen = np.random.default_rng(1).permutation(np.append(rows(0, 30), rows(3620, 3650)))

@@ -617,3 +617,39 @@ def test_a_probe_tells_that_a_part_has_too_many_pages_before_they_are_read() -> 
     reading = read(listing, lambda: plan, size, Random(1))
     assert reading.plan.density
     assert len(listing.answers) < MAX_PAGES / 2
+
+
+def part_after(pages: float, found: float) -> tuple[Window, Density]:
+    """A part that is expected to have ``found`` pages, as the last one had instead of ``pages``."""
+    known = Density(HOUR, [Sample(0, 1, np.empty(0))], 10**4, is_exact=False, wanted=pages)
+    part, rest = known.cut(HOUR)
+    known.learn(part, pages)
+    part, rest = known.cut(rest)
+    known.learn(part, found)
+    return known.cut(rest)[0], known
+
+
+def pages_at_first(paging: Paging, size: PageSize) -> int:
+    part, known = part_after(PART_PAGES, PART_PAGES)
+    return len(OverlapPlan(paging, size, part, density=known).first)
+
+
+def test_one_more_page_of_a_part_is_requested_while_it_is_unknown_how_lists_end() -> None:
+    expected = pages_at_first(COUNTED, PageSize(1000))
+    unknown, known = PageSize(1000), PageSize(1000)
+    assert pages_at_first(OPEN, unknown) == expected + 1
+    known.saw_end(describe(rows(500)), SequencePlan(OPEN, known))
+    assert pages_at_first(OPEN, known) == expected
+    known.saw_more()
+    assert pages_at_first(OPEN, known) == expected + 1
+
+
+def test_all_other_pages_expected_are_requested_at_once_when_half_of_them_were_full() -> None:
+    part, known = part_after(PART_PAGES, PART_PAGES / 2)
+    size, listing = PageSize(1000), listing_of(10**5, OPEN)
+    plan = OverlapPlan(OPEN, size, part, density=known)
+    asked = list(plan.first)
+    assert len(asked) < PART_PAGES
+    following = [plan.receive(each, listing.answer(each, n)) for n, each in enumerate(asked)][-1]
+    last = pages_at_first(OPEN, size)
+    assert [each.index for each in following] == [*range(len(asked) + 1, last + 1)]

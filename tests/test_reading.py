@@ -30,7 +30,7 @@ from textlift.windows import Window
 PROFILES = next(endpoint for endpoint in ENDPOINTS if endpoint.name == "profiles")
 START = datetime(2024, 1, 1, tzinfo=timezone.utc)
 NOW = datetime(2025, 6, 1, tzinfo=timezone.utc)
-COUNT, PAGE, WINDOWS, AHEAD, CONCURRENCY = 2000, 20, 20, 200, 4
+COUNT, PAGE, WINDOWS, AHEAD, CONCURRENCY = 2000, 20, 20, 300, 4
 
 
 @pytest.fixture

@@ -20,6 +20,9 @@ MAX_UNSURE = 3
 _MOST_LESS, _MOST_MORE = 1 / 32, 8.0
 #: The estimate is sure if windows had at most so many times more or fewer pages than expected.
 _SURE = 2.0
+#: Up to this much doubt, windows go on as they are. Rows arrive by chance, and what was learned in
+#: which order must not decide what is requested.
+_CHANCE = 1.02
 #: Up to this much doubt, all pages expected of a window are requested at once. It is this much before
 #: a window was read, if enough rows of a sorted list were seen.
 _LITTLE = 1.3
@@ -159,13 +162,15 @@ class Density:
         start, end = _ends(window)
         # A window without a full page does not say how wrong the estimate is.
         self.doubt = max(pages / expected, expected / pages) if pages >= 1 else inf
+        self._read += pages
+        self._estimated += estimate
+        if self.doubt <= _CHANCE:
+            return
         change = min(max(self._wanted / max(pages, _FEWEST), _MOST_LESS), _MOST_MORE)
         self._scale = max(pages, _FEWEST) / estimate
         self._next = estimate * change
         length = max(end - max(start, self._first), (end - start) / FIRST_PARTS)
         self._length = _MOST_MORE * length
-        self._read += pages
-        self._estimated += estimate
 
     def _estimate(self, window: Window) -> float:
         """Return the pages that a part of the window was estimated to have at first; not 0."""

@@ -182,6 +182,11 @@ class PageSize:
         self.was_capped = False
         self._short_ends = True
 
+    @property
+    def knows_ends(self) -> bool:
+        """Whether a short page was seen to end a list, and none was followed by more rows."""
+        return self._short_ends and self._last > 0
+
     def ends(self, page: PageMetadata, limit: int | None) -> bool:
         """Return whether no page follows this one, which was requested with ``limit`` rows."""
         if not page.rows:
@@ -415,7 +420,8 @@ class OverlapPlan(Plan):
         extent = density.expected(window) if density and window else (rows or 0) / size.limit
         self._expected = self._pages_in(extent)
         at_first = density.first_pages(window) if density and window else extent
-        self._first = [self._request(n) for n in range(1, self._pages_in(at_first) + 1)]
+        pages = self._with_end(self._pages_in(at_first))
+        self._first = [self._request(n) for n in range(1, pages + 1)]
         self._waiting = set(self._first)
 
     @property
@@ -599,9 +605,15 @@ class OverlapPlan(Plan):
             doubt = self._whole.doubt - 1 if self._whole else inf
             end = newest + min(ceil(newest * min(_MORE_BEYOND, doubt)), MAX_PAGES // 2)
         end = max(end, newest + NEXT_PAGES - 1)
-        empty = min((n for n, page in self._probed.items() if not page.rows), default=end)
+        end = self._with_end(end)
+        empty = min((n for n, page in self._probed.items() if not page.rows), default=end + 1)
         end = min(end, max(empty - 1, newest + 1))
         return min(end, MAX_PAGES + 1) if self._splittable else end
+
+    def _with_end(self, pages: int) -> int:
+        """Return how many pages to request of a part: one more if only that tells that it ends."""
+        is_open = self._whole is not None and self._paging is Paging.OPEN
+        return pages + (is_open and pages == self._expected and not self._size.knows_ends)
 
     def _may_be_too_large(self, newest: int) -> bool:
         """Whether to find out if a part of a larger window has too many pages."""

@@ -199,7 +199,7 @@ class Reader:
         self._progress = progress
         self._most_requests = service.client.route_concurrency
         # Windows are handed out in order, and requests for the next ones must not wait for that.
-        self._requested_rows = 2 * self._most_requests * (limit or 0)
+        self._requested_rows = 2 * most_under_way(self._most_requests) * (limit or 0)
         self._begun = 0
         self._slices = iter(slices)
         self._order: list[_SliceRead] = []
