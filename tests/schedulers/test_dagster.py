@@ -198,6 +198,31 @@ def test_the_schedule_waits_for_its_run_before_and_for_no_other(environment: Ope
     assert "still under way" in waits[1]
 
 
+#: What runs the steps of a job, as it is and as others' definitions have it.
+EXECUTORS = """
+import json
+from dagster import Definitions, in_process_executor
+from textlift.dagster import textlift_definitions
+
+def name_in(*definitions):
+    return Definitions.merge(*definitions).resolve_job_def("mgage").executor_def.name
+
+others = Definitions(executor=in_process_executor)
+print("shown", json.dumps([
+    name_in(textlift_definitions(services=["mgage"])),
+    name_in(textlift_definitions(services=["mgage"], executor=None), others),
+]))
+"""
+
+
+def test_steps_are_forked_unless_definitions_beside_them_say_how_to_run(
+    environment: Open,
+) -> None:
+    here = environment("dagster", {"PYTHONPATH": str(PROJECT)})
+    names = json.loads(here.run("python", "-c", EXECUTORS).rpartition("shown ")[2])
+    assert names == ["forked", "in_process"]
+
+
 def test_a_materialization_brings_every_message(
     export: OpenAccount, environment: Open, tmp_path: Path
 ) -> None:
