@@ -64,6 +64,22 @@ def test_columns_are_emptied_and_rows_deleted_by_each_run_and_do_not_come_back(
         assert (summary.aged, summary.removed, summary.failed) == ({}, {}, {})
 
 
+def test_a_table_whose_rows_are_all_too_old_is_not_read_from_the_start(
+    two: Warehouse, clock: Clock
+) -> None:
+    settings = {"retention_days": RULES, "start_date": "2024-01-01"}
+    two.load("incoming_messages", **settings)
+    clock.advance(60 * 86400)
+    two.load("incoming_messages", **settings)
+    assert two.query(MESSAGES) == []
+    two.box.requests.clear()
+    two.load("incoming_messages", **settings)
+    assert min(request.params["start_time"] for request in two.box.requests) > "2026-05"
+    # Without such a rule, the rows of an empty table were lost.
+    two.load("incoming_messages", start_date="2024-01-01")
+    assert [id for id, _ in two.query(MESSAGES)] == [1, 2]
+
+
 def test_undeclared_text_and_rejects_age_too(two: Warehouse, clock: Clock) -> None:
     for id in (1, 2):
         two.box.service.update("incoming_messages", id, mms="perhaps")

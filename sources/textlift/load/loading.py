@@ -22,7 +22,7 @@ from dlt.common.exceptions import SignalReceivedException
 from dlt.common.pipeline import LoadInfo
 from dlt.common.schema import Schema
 from dlt.common.schema.typing import C_DLT_LOAD_ID
-from dlt.extract import DltSource
+from dlt.extract import DltResource, DltSource
 from dlt.pipeline.exceptions import PipelineStepFailed
 from filelock import FileLock, Timeout
 
@@ -276,7 +276,7 @@ def _start_from_destination(pipeline: Pipeline, source: DltSource, names: Sequen
     """Take the state from the destination, and compare it with the tables that exist there.
 
     A table that was dropped is created again. A resource that has lost a table, or all of its rows, is
-    loaded from the start date.
+    loaded from the start date, unless a retention deletes its rows.
 
     Raises:
         ConfigurationError: The dataset holds another account, or a package is not installed.
@@ -306,10 +306,11 @@ def _start_from_destination(pipeline: Pipeline, source: DltSource, names: Sequen
         missing, empty = contents(client, tables)
     # An empty table of a list is normal, and a snapshot is replaced in each load.
     roots = {source.resources[name].table_name: name for name in names}
+    aging = {name for name in names if _rows_are_deleted(source.resources[name])}
     read_by_time = {
         name for name, table in tables.items() if table["write_disposition"] != "replace"
     }
-    lost = {roots[table] for table in read_by_time.intersection(roots, empty)}
+    lost = {roots[table] for table in read_by_time.intersection(roots, empty)} - aging
     lost |= {
         str(tables[table]["resource"]) for table in read_by_time.intersection(missing) - shared
     }
@@ -321,6 +322,12 @@ def _start_from_destination(pipeline: Pipeline, source: DltSource, names: Sequen
             client.schema = schema
             # dlt creates tables only for a schema that is not stored, unless it is forced.
             client.update_stored_schema(only_tables=missing, force=True)
+
+
+def _rows_are_deleted(resource: DltResource) -> bool:
+    """Whether a retention deletes the rows of a resource when they are old."""
+    aging = report_of(resource).aging
+    return aging is not None and aging.endpoint.name in aging.rows
 
 
 def _require_own_account(schema: Schema, source: DltSource, dataset: str) -> None:

@@ -77,6 +77,7 @@ def build_resource(context: SyncContext, endpoint: Endpoint) -> DltResource:
 
     aging = context.settings.retention.get(endpoint.name)
     unset = None if context.settings.configured.get(endpoint.name) else endpoint.setting
+    initial = StreamReport(unset=unset, aging=aging)
 
     def rows() -> Iterator[Any]:
         state = dlt.current.resource_state()
@@ -89,7 +90,7 @@ def build_resource(context: SyncContext, endpoint: Endpoint) -> DltResource:
             yield from _plan(context, endpoint, state)
             return
         sync = context.enter(endpoint, state, current_load_id())
-        begun = StreamReport(unset=unset, progress=sync.progress, aging=aging)
+        begun = replace(initial, progress=sync.progress)
         set_report(this_resource, begun)
         open_rejects = dlt.current.source_state().setdefault(OPEN_REJECTS, {})
         rejections = Rejections(
@@ -161,7 +162,7 @@ def build_resource(context: SyncContext, endpoint: Endpoint) -> DltResource:
         primary_key=list(endpoint.key),
         write_disposition="merge" if endpoint.incremental else "replace",
     )
-    set_report(resource, StreamReport(unset=unset))
+    set_report(resource, initial)
     resource.apply_hints(additional_table_hints={ACCOUNT_HINT: context.settings.account})
     return resource
 
