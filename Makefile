@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup environments install demo test test-chaos test-destinations test-privacy test-sandbox test-webhooks test-models test-dashboard test-schedulers test-all screenshots chromium check bench clean
+.PHONY: setup environments install demo test test-models test-dashboard test-schedulers test-all screenshots chromium check bench clean
 
 setup: $(STAMP)
 
@@ -26,20 +26,9 @@ SUITES := chaos dashboard destinations models privacy sandbox schedulers webhook
 test: check
 	$(PYTEST) -m "not slow" $(SUITES:%=--ignore tests/%)
 
-test-chaos: $(STAMP)
-	$(PYTEST) -m "not slow" tests/chaos
-
-test-destinations: $(STAMP)
-	$(PYTEST) -m "not slow" tests/destinations
-
-test-privacy: $(STAMP)
-	$(PYTEST) -m "not slow" tests/privacy
-
-test-sandbox: $(STAMP)
-	$(PYTEST) -m "not slow" tests/sandbox
-
-test-webhooks: $(STAMP)
-	$(PYTEST) -m "not slow" tests/webhooks
+# The other suites: make test-chaos, or make test-chaos+privacy for two of them in one run.
+test-%: $(STAMP)
+	$(PYTEST) -m "not slow" $(addprefix tests/,$(subst +, ,$*))
 
 # Run all cases. The faster suites run only one or two cases of each kind.
 test-all: check test-models test-dashboard test-schedulers
