@@ -20,8 +20,8 @@ MAX_UNSURE = 3
 _MOST_LESS, _MOST_MORE = 1 / 32, 8.0
 #: The estimate is sure if windows had at most so many times more or fewer pages than expected.
 _SURE = 2.0
-#: Up to this much doubt, windows go on as they are. Rows arrive by chance, and what was learned in
-#: which order must not decide what is requested.
+#: Up to this much doubt, the next windows are as long as before. Rows arrive by chance, and requests
+#: must not depend on the order of the responses.
 _CHANCE = 1.02
 #: Up to this much doubt, all pages expected of a window are requested at once. It is this much before
 #: a window was read, if enough rows of a sorted list were seen.
