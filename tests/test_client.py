@@ -38,7 +38,7 @@ from textlift.errors import (
     TransientError,
 )
 from textlift.extract.workers import Workers, most_under_way
-from textlift.http.client import MAX_CONCURRENCY, Client, Retries
+from textlift.http.client import MAX_CONCURRENCY, Client, HttpResponse, Retries
 from textlift.http.urls import check_base_url, link_params
 from textlift.mcommons import MobileCommonsCredentials
 from textlift.mcommons.errors import check
@@ -157,8 +157,9 @@ def connect(server: Server) -> Callable[..., Client]:
     def make(base_url: str = "", auth: AuthBase | None = None, **options: Any) -> Client:
         options.setdefault("retries", QUICK)
         options.setdefault("params", {"company": COMPANY})
+        options.setdefault("check", check)
         auth = auth or HTTPBasicAuth(USERNAME.encode(), PASSWORD.encode())
-        return Client(base_url or server.url, auth, check, **options)
+        return Client(base_url or server.url, auth, **options)
 
     return make
 
@@ -622,6 +623,41 @@ def test_once_the_credentials_are_refused_nobody_else_asks_and_everybody_is_told
     assert len(server.paths) == 1
     server.handle = Request.answer
     assert get_in(begin(), client).result(LONG) == GOOD
+
+
+def test_nothing_is_sent_until_a_failure_was_checked(
+    server: Server, connect: Connect, begin: Begin
+) -> None:
+    server.handle = status(401)
+
+    def check_late(response: HttpResponse) -> bytes:
+        """Give the others time to send what they must not."""
+        end = time.monotonic() + 0.3
+        while len(server.paths) == 1 and time.monotonic() < end:
+            time.sleep(0.001)
+        return check(response)
+
+    client, workers = connect(check=check_late, concurrency=1), begin(4)
+    for future in [get_in(workers, client) for _ in range(4)]:
+        with pytest.raises(CredentialsError):
+            future.result(LONG)
+    assert len(server.paths) == 1
+
+
+@pytest.mark.parametrize("code", [200, 401, 404])
+def test_others_may_send_only_while_a_success_is_decoded(
+    server: Server, connect: Connect, code: int
+) -> None:
+    server.handle = status(code, GOOD)
+    decoded = []
+
+    def run(function: Callable[[], bytes]) -> bytes:
+        decoded.append(code)
+        return function()
+
+    with suppress(TextliftError):
+        connect().get("groups", {}, run=run)
+    assert decoded == [200] * (code == 200)
 
 
 # Limits
