@@ -79,8 +79,8 @@ ENDPOINTS: Mapping[str, Mapping[str, Endpoint]] = {
 #: Tag of the runs that continue from the cursors.
 CURRENT = "textlift/current"
 SECOND = timedelta(seconds=1)
-#: Forks the process of each step from one that has imported these definitions: that saves the time
-#: that most of a small step takes.
+#: Forks the process of each step from one that has imported these definitions. To import them again
+#: would take longer than a small step.
 FORKED = multiprocess_executor.configured(
     {"start_method": {"forkserver": {"preload_modules": [__name__]}}}, "forked"
 )
