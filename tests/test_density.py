@@ -58,20 +58,26 @@ def test_the_parts_are_the_window_whatever_is_in_them(
 
 @pytest.mark.parametrize("descending", [False, True])
 def test_the_parts_of_a_sorted_list_have_as_many_pages_as_wanted(descending: bool) -> None:
-    pages = [rows(n, n + 1) for n in range(MAX_PAGES + 1)]
+    count = 4 * WANTED
+    pages = [rows(n, n + 1) for n in range(count)]
     if descending:
         pages = [each[::-1] for each in pages[::-1]]
-        known = Density(
-            Window(START, START + timedelta(days=MAX_PAGES + 1)),
-            [Sample(n, 1, each) for n, each in enumerate(pages)],
-            MAX_PAGES + 1,
-            True,
-            WANTED,
-        )
-        first = known.cut(Window(START, START + timedelta(days=MAX_PAGES + 1)))[0]
+        window = Window(START, START + timedelta(days=count))
+        samples = [Sample(n, 1, each) for n, each in enumerate(pages)]
+        first = Density(window, samples, count, True, WANTED).cut(window)[0]
     else:
-        first = density(pages, MAX_PAGES + 1).cut(DECADE)[0]
+        first = density(pages, count).cut(DECADE)[0]
     assert (first.end - first.start) / timedelta(days=1) == pytest.approx(WANTED, abs=0.1)
+
+
+def test_the_parts_are_equal_so_that_no_short_one_is_left() -> None:
+    # Five parts of 21 pages, and not five of 20 and one of 5.
+    known = density([rows(n, n + 3650 / 105) for n in np.arange(105) * 3650 / 105], 105, True)
+    rest, lengths = [DECADE], []
+    while rest:
+        part, *rest = known.cut(rest[0])
+        lengths.append((part.end - part.start) / timedelta(days=1))
+    assert lengths == pytest.approx([730] * 5, abs=1)
 
 
 def test_the_empty_years_before_the_first_row_of_a_sorted_list_are_one_part() -> None:

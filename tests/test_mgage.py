@@ -606,7 +606,7 @@ def test_a_hole_that_was_reported_is_not_again_when_the_run_fails_afterwards(
     assert_holds(warehouse, served(warehouse))
 
 
-@pytest.mark.parametrize("after", [0, 5])
+@pytest.mark.parametrize("after", [0, 4])
 def test_a_hole_is_reported_whole_and_once_though_the_run_that_finds_it_brings_no_row(
     program: Open, short_windows: None, after: int
 ) -> None:

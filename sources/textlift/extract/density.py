@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf
+from math import ceil, inf
 
 import numpy as np
 import numpy.typing as npt
@@ -145,13 +145,18 @@ class Density:
         start, end = _ends(rest)
         if not rest.splittable:
             return [rest]
+        pages = self._estimate(rest)
+        # Equal parts: a short last one would take a request more.
+        parts = max(ceil(pages / self._next - (_LAST - 1)), 1)
         before = float(np.interp(start, self._seconds, self._pages))
-        at = float(np.interp(before + self._next, self._pages, self._seconds))
+        at = end
+        if parts > 1:
+            at = float(np.interp(before + pages / parts, self._pages, self._seconds))
         # The time before the first row that was seen says nothing.
         first = max(start, self._first)
-        at = min(at, first + self._length)
-        is_long = end - first > self._length * _LAST
-        if at < end and (is_long or self._estimate(rest) > self._next * _LAST):
+        if end - first > self._length * _LAST:
+            at = min(at, first + self._length)
+        if at < end:
             return rest.cut(at - start)
         # A whole window with too many pages is cut, whatever is expected of it.
         return rest.cut((end - start) / 2) if rest == self._window else [rest]

@@ -35,8 +35,9 @@ from textlift.windows import Window
 
 #: Most pages of a window. A window with more is cut into smaller ones if possible.
 MAX_PAGES = 64
-#: Pages that each part of such a window should have, as far as known.
-PART_PAGES = 20
+#: Pages that each part of such a window should have, as far as known. Pages overlap, so 23 hold a
+#: few rows more than 22 full ones.
+PART_PAGES = 22
 #: The same two if pages are read one after the other.
 MAX_SEQUENCE, SEQUENCE_PART = 32, 8
 #: Most pages of a list that cannot be split. A longer one is taken for endless.
