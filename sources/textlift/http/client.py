@@ -360,16 +360,17 @@ class Client(Generic[Content]):
         return b"".join(chunks)
 
     def _unpacked(self, packed: bytes, response: requests.Response) -> bytes:
-        unpacking, size = io.BytesIO(), 0
+        chunks, size = [], 0
         headers = {"Content-Encoding": response.headers.get("Content-Encoding", "")}
         body = HTTPResponse(io.BytesIO(packed), headers, preload_content=False)
         try:
             while chunk := body.read1(_CHUNK):
-                size += unpacking.write(chunk)
+                chunks.append(chunk)
+                size += len(chunk)
                 self._check_size(size)
         except DecodeError as error:
             raise self._unanswered(error, 0.0) from None
-        return unpacking.getvalue()
+        return b"".join(chunks)
 
     def _check_size(self, size: int) -> None:
         if size > self._max_bytes:
