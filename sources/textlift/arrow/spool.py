@@ -19,6 +19,9 @@ from textlift.arrow.pages import Page
 
 #: Bytes of pages kept in memory; further pages go to disk.
 MEMORY = 2 * 2**20
+#: Arrow's threads would wait for each other, because the cores are busy decoding.
+_WRITE = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
+_READ = pa.ipc.IpcReadOptions(use_threads=False)
 #: Replaces a table that is on disk: an empty table with columns takes many kilobytes.
 _NOTHING = pa.table({})
 
@@ -77,8 +80,7 @@ class Spool:
 
     def _write(self, table: pa.Table) -> _Place:
         sink = pa.BufferOutputStream()
-        options = pa.ipc.IpcWriteOptions(compression="lz4")
-        with pa.ipc.new_stream(sink, table.schema, options=options) as writer:
+        with pa.ipc.new_stream(sink, table.schema, options=_WRITE) as writer:
             writer.write_table(table)
         data = sink.getvalue()
         if self._file is None:
@@ -96,4 +98,4 @@ class Spool:
         while at < place.start + place.length:
             data.append(os.pread(self._file.fileno(), place.start + place.length - at, at))
             at += len(data[-1])
-        return pa.ipc.open_stream(b"".join(data)).read_all()
+        return pa.ipc.open_stream(b"".join(data), options=_READ).read_all()

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from textlift.arrow.keys import is_last_of_its_key, packed_keys
+from textlift.arrow.keys import is_last_of_its_key
 from textlift.arrow.pages import (
     Page,
     add_row_keys,
@@ -28,6 +28,7 @@ def assemble(
     endpoint: Endpoint,
     slice_: Slice,
     pages: Iterable[Page],
+    keys: Sequence[np.ndarray],
     repeating: bool,
     undated: Counter[str],
 ) -> Iterator[Page]:
@@ -36,7 +37,8 @@ def assemble(
     Args:
         endpoint: The endpoint.
         slice_: The slice.
-        pages: Its pages in their order, at least one; iterated twice.
+        pages: Its pages in their order, at least one.
+        keys: For each page the keys of its rows; empty if each row of each page is wanted.
         repeating: Whether a record can be on two pages.
         undated: For :func:`.add_row_keys`; goes from slice to slice of an endpoint.
     """
@@ -46,12 +48,7 @@ def assemble(
         # A row is numbered among all that are equal to it, so all are needed at once.
         yield _with_row_keys(endpoint, concat_pages(list(rows)), undated)
         return
-    keys: Sequence[str] = () if endpoint.repeats else endpoint.record_key
-    wanted = None
-    if keys:
-        wanted = is_last_of_its_key(
-            np.concatenate([packed_keys(page.table, keys) for page in pages])
-        )
+    wanted = is_last_of_its_key(np.concatenate(keys)) if keys else None
     yield from _pieces(rows, wanted)
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from dlt.common import logger
 
 from textlift.arrow.build import empty_page
+from textlift.arrow.keys import packed_keys
 from textlift.arrow.pages import Page, clip_page, microseconds, row_digests
 from textlift.arrow.spool import Spool, Spooled
 from textlift.codec.records import Reject
@@ -38,6 +39,7 @@ from textlift.extract.paging import (
     MIN_PAGE,
     UNKNOWN_PARTS,
     Budget,
+    Kept,
     OverlapPlan,
     PageMetadata,
     PageRequest,
@@ -75,6 +77,7 @@ class _SliceRead:
         version: Version of the page size when the reading began.
         wanted: Pages to request.
         pages: Pages received, in the order of their ``place``.
+        keys: The keys of the rows of each page, if rows have keys that are not repeated.
         rows: Rows of these pages.
         total: Rows of the slice, if the service states them.
         rejects: What is to be rejected beside what the pages say.
@@ -111,6 +114,7 @@ class _SliceRead:
         self.replaced = False
         self.spool = Spool()
         self.pages: list[Spooled] = []
+        self.keys: list[np.ndarray] = []
         self.rows = 0
         self.total: int | None = None
         self.rejects: list[Reject] = []
@@ -151,20 +155,13 @@ def _plan_of(
     return plan_for(endpoint, size, slice_.window, density, slice_.size)
 
 
-class _KeptPages:
-    """The pages that make up a slice, read from the spool each time they are iterated."""
-
-    def __init__(self, read: _SliceRead) -> None:
-        self._read = read
-        self._kept = read.plan.kept()
-
-    def __iter__(self) -> Iterator[Page]:
-        read, last = self._read, len(self._kept) - 1
-        for number, kept in enumerate(self._kept):
-            page = clip_page(read.spool.get(read.pages[kept.place]), kept.skip)
-            if number == last and read.rejects:
-                page = replace(page, rejects=[*page.rejects, *read.rejects])
-            yield page
+def _kept_pages(read: _SliceRead, kept: Sequence[Kept]) -> Iterator[Page]:
+    """Yield the pages that make up a slice, read from the spool."""
+    for number, one in enumerate(kept, 1):
+        page = clip_page(read.spool.get(read.pages[one.place]), one.skip)
+        if number == len(kept) and read.rejects:
+            page = replace(page, rejects=[*page.rejects, *read.rejects])
+        yield page
 
 
 class Reader:
@@ -192,6 +189,7 @@ class Reader:
     ) -> None:
         limit = min(page_size, endpoint.page_limit) if endpoint.page_limit else None
         self._endpoint = endpoint
+        self._key = () if endpoint.identity or endpoint.repeats else endpoint.record_key
         self._workers = workers
         self._protection = protection
         self._size = PageSize(limit, is_fixed=service.limit_param is None)
@@ -250,9 +248,11 @@ class Reader:
     def _rows(self, read: _SliceRead, ends_partition: bool) -> Iterator[SliceRows]:
         """Yield the rows of a read; the last ones are marked."""
         slice_, pages = read.slice_, iter((empty_page(self._endpoint),))
-        if not read.not_found and read.plan.kept():
+        if not read.not_found and (kept := read.plan.kept()):
+            found = _kept_pages(read, kept)
+            keys = [read.keys[one.place] for one in kept] if self._key else []
             repeating = not self._endpoint.identity or isinstance(read.plan, OverlapPlan)
-            pages = assemble(self._endpoint, slice_, _KeptPages(read), repeating, self._undated)
+            pages = assemble(self._endpoint, slice_, found, keys, repeating, self._undated)
         page = next(pages)
         for following in pages:
             yield SliceRows(slice_, page, read.not_found, ends_partition=False, is_last=False)
@@ -413,6 +413,8 @@ class Reader:
             self._progress.expect_rows(read.number, page.total - done)
         if not request.probe:
             read.pages.append(read.spool.put(protected))
+            if self._key:
+                read.keys.append(packed_keys(protected.table, self._key))
             read.rows += protected.table.num_rows
         read.wanted.extend(read.plan.receive(request, metadata))
         self._follow_plan(read)

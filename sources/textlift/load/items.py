@@ -9,7 +9,6 @@ from typing import Any
 import dlt
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from dlt.common.configuration.container import Container
 from dlt.common.destination import DestinationCapabilitiesContext
 from dlt.common.schema.typing import TColumnSchema
@@ -102,8 +101,9 @@ def _child_item(endpoint: Endpoint, suffix: str, roots: pa.Table, entries: pa.Ta
     table = table.append_column(LIST_INDEX, _positions(rows))
     if merge:
         table = table.append_column(DELETED, pa.nulls(table.num_rows, pa.bool_()))
-        bare = pc.invert(pc.is_in(pa.array(range(roots.num_rows), pa.int64()), rows))
-        marks = pa.table({name: values.filter(bare) for name, values in keys.items()})
+        bare = np.ones(roots.num_rows, np.bool_)
+        bare[rows.to_numpy()] = False
+        marks = pa.table({name: values.filter(pa.array(bare)) for name, values in keys.items()})
         marks = marks.append_column(DELETED, pa.array([True] * marks.num_rows, pa.bool_()))
         marks = marks.append_column(LIST_INDEX, pa.array([0] * marks.num_rows, pa.int64()))
         table = pa.concat_tables([table, _conform(marks, table.schema)])

@@ -33,7 +33,7 @@ from textlift.privacy.retention import Aging
 #: Seconds after which a package is committed even if it is not full, so a crash costs no more.
 PACKAGE_SECONDS = 60
 #: Rows of all tables in one batch; each table of a batch costs a millisecond in dlt.
-BATCH_ROWS = 50_000
+BATCH_ROWS = 80_000
 
 
 class Stream(Protocol):
