@@ -68,7 +68,7 @@ def test_every_resource_of_a_load_gets_done(account: Open) -> None:
     with display.shown(pipeline, source, None):
         assert load(pipeline, source).packages > 1
         run = pipeline.collector
-        assert isinstance(run, display._Run)
+        assert isinstance(run, display.Run)
         assert run.reading() == {}
         count = len(source.resources)
         assert f" {count} of {count} resources read" in run.total()

@@ -23,10 +23,8 @@ from dlt.destinations import duckdb
 from dlt.extract import DltSource
 from dlt.pipeline.configuration import PipelineConfiguration
 from dlt.pipeline.exceptions import PipelineStepFailed
-from rich.console import Console
 
 from textlift.cli import exit_now, progress, report
-from textlift.cli.sandbox import sandbox_source
 from textlift.destinations import check, destination, is_locked, reason
 from textlift.dlt_setup import set_up_dlt
 from textlift.errors import ConfigurationError, CredentialsError, TextliftError, is_denied
@@ -78,6 +76,8 @@ def main(argv: Sequence[str]) -> int:
     try:
         if not options.sandbox:
             return _run(job, options, job.source)
+        from textlift.cli.sandbox import sandbox_source
+
         name = f"{_pipeline_name(job.name, options)}_webhooks"
         storage = Path(_pipelines_dir(name), name)
         with sandbox_source(job, options.resources, storage) as source:
@@ -274,11 +274,10 @@ def _run(job: Job, options: argparse.Namespace, source: Callable[..., DltSource]
         require_known(options.exclude, every)
         options.resources = [name for name in every if name not in options.exclude]
     without_range = _without_range(job, options)
-    console = Console()
     if options.check:
         for line in _describe(job, source):
-            console.print(line, highlight=False, markup=False, soft_wrap=True)
-        console.print(f"{job.title}: the credentials are accepted. Nothing was loaded.")
+            print(line)
+        print(f"{job.title}: the credentials are accepted. Nothing was loaded.")
         pipeline = open_pipeline(job.name, options)
         check(pipeline)
         print(
@@ -287,8 +286,8 @@ def _run(job: Job, options: argparse.Namespace, source: Callable[..., DltSource]
         return LOADED
 
     asks = options.full_refresh and not (options.yes or options.dry_run)
-    if asks and not _confirmed(job, options.resources, console):
-        console.print("Nothing was loaded.")
+    if asks and not _confirmed(job, options.resources):
+        print("Nothing was loaded.")
         return UNUSABLE
     wanted = source(
         since=options.since,
@@ -334,7 +333,7 @@ def _describe(job: Job, source: Callable[..., DltSource]) -> list[str]:
         raise
 
 
-def _confirmed(job: Job, resources: Sequence[str] | None, console: Console) -> bool:
+def _confirmed(job: Job, resources: Sequence[str] | None) -> bool:
     """Return whether the user confirms a full refresh of resources with a retention.
 
     Return true without a prompt if no resource has one.
@@ -355,9 +354,9 @@ def _confirmed(job: Job, resources: Sequence[str] | None, console: Console) -> b
         f"{job.title} keeps {which}. A full refresh replaces what is loaded of that time; "
         "older rows cannot be read again and stay as they are."
     )
-    if not (sys.stdin and sys.stdin.isatty() and console.is_terminal):
+    if not all(stream and stream.isatty() for stream in (sys.stdin, sys.stdout)):
         raise ConfigurationError(f"{what}\nSay --yes to do it.")
-    console.print(what, highlight=False, markup=False, soft_wrap=True)
+    print(what)
     return input("Go on? [y/N] ").strip().lower() in ("y", "yes")
 
 

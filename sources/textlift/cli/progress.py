@@ -6,7 +6,6 @@ The lines are JSON if dlt's log format is JSON.
 from __future__ import annotations
 
 import json
-import logging
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,8 +20,6 @@ from dlt.common.configuration import resolve_configuration
 from dlt.common.configuration.specs import RuntimeConfiguration
 from dlt.common.runtime.collector import NullCollector
 from dlt.extract import DltSource
-from rich.console import Console, RenderableType
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from textlift import clock
 from textlift.load.report import StreamReport, report_of
@@ -55,13 +52,20 @@ def shown(pipeline: Pipeline, source: DltSource, names: Sequence[str] | None) ->
         source: The source that it loads.
         names: Names of the resources to load. ``None`` means all of them.
     """
-    run = _Run(source, names or list(source.resources))
+    run = Run(source, names or list(source.resources))
     pipeline.collector = run
-    with _bars(run) if sys.stderr and sys.stderr.isatty() else _lines(run):
+    if sys.stderr and sys.stderr.isatty():
+        # Runs of a scheduler do not wait for rich to be imported.
+        from textlift.cli.terminal import bars
+
+        display = bars(run)
+    else:
+        display = _lines(run)
+    with display:
         yield
 
 
-class _Run(NullCollector):
+class Run(NullCollector):
     """The current run. dlt sets the step. The report of each resource holds its progress."""
 
     def __init__(self, source: DltSource, names: Sequence[str]) -> None:
@@ -113,7 +117,7 @@ def _is_done(report: StreamReport) -> bool:
     return bool(report.progress.is_done or report.failed or report.note or report.unset)
 
 
-def _described(report: StreamReport) -> str:
+def described(report: StreamReport) -> str:
     """Return the progress of a resource and the estimated time left."""
     progress = report.progress
     if not progress.rows:
@@ -127,9 +131,9 @@ def _described(report: StreamReport) -> str:
 
 
 @contextmanager
-def _lines(run: _Run) -> Iterator[None]:
+def _lines(run: Run) -> Iterator[None]:
     def tick() -> None:
-        reading = {name: _described(report) for name, report in run.reading().items()}
+        reading = {name: described(report) for name, report in run.reading().items()}
         parts = [run.total(), *(f"{name} {text}" for name, text in reading.items())]
         facts = {"step": run.step, "reading": reading, "seconds": round(run.seconds, 1)}
         emit("progress", "; ".join(parts), {"service": run.service, **facts})
@@ -152,45 +156,3 @@ def _lines(run: _Run) -> Iterator[None]:
         seconds = round(run.seconds, 1)
         end = f"{run.service}: {outcome} after {seconds:,} s"
         emit("end", end, {"service": run.service, "outcome": outcome, "seconds": seconds})
-
-
-class _Bars(Progress):
-    """A line for the run and a bar for each resource that is being read."""
-
-    def __init__(self, run: _Run) -> None:
-        self._run = run
-        self._bars: dict[str, TaskID] = {}
-        text = TextColumn("{task.description}", markup=False)
-        facts = TextColumn("{task.fields[facts]}", markup=False)
-        super().__init__(text, BarColumn(20), facts, console=Console(stderr=True), transient=True)
-        self._bars = {
-            name: self.add_task(name, total=1.0, visible=False, facts="") for name in run.reports()
-        }
-
-    def get_renderables(self) -> Iterator[RenderableType]:
-        """Update the bars. rich calls this at each refresh."""
-        yield self._run.total()
-        reading = self._run.reading()
-        for name, bar in self._bars.items():
-            report = reading.get(name)
-            if report:
-                share, facts = report.progress.share, _described(report)
-                self.update(bar, completed=share, facts=facts, visible=True)
-            else:
-                self.update(bar, visible=False)
-        yield from super().get_renderables()
-
-
-@contextmanager
-def _bars(run: _Run) -> Iterator[None]:
-    handlers = [one for one in logger.LOGGER.handlers if isinstance(one, logging.StreamHandler)]
-    streams = [handler.stream for handler in handlers]
-    with _Bars(run):
-        # rich has replaced sys.stderr: log lines now appear above the bars.
-        for handler in handlers:
-            handler.setStream(sys.stderr)
-        try:
-            yield
-        finally:
-            for handler, stream in zip(handlers, streams):
-                handler.setStream(stream)

@@ -8,9 +8,6 @@ from dataclasses import asdict
 from typing import TextIO
 
 from dlt import Pipeline
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from textlift.cli import progress
 from textlift.extract.sync import StreamPlan
@@ -29,7 +26,9 @@ def show(pipeline: Pipeline, summary: Summary, problems_to: TextIO) -> None:
         progress.emit("summary", "", asdict(summary))
         return
     if sys.stdout and sys.stdout.isatty():
-        Console().print(_table(_rows(summary)))
+        from textlift.cli.terminal import print_grid
+
+        print_grid(("table", "rows loaded", "window", "new columns"), _rows(summary))
     else:
         for row in _rows(summary):
             print(_line(*row))
@@ -57,18 +56,6 @@ def _rows(summary: Summary) -> list[_Row]:
         columns = ", ".join(summary.new_columns.get(name, ()))
         found.append((name, f"{rows:,}", window, columns))
     return found
-
-
-def _table(rows: Sequence[_Row]) -> Table:
-    """Return a grid of the rows, without the columns that are empty in all rows."""
-    table = Table()
-    heads = ("table", "rows loaded", "window", "new columns")
-    shown = [(head, cells) for head, cells in zip(heads, zip(*rows)) if any(cells)]
-    for head, _ in shown:
-        table.add_column(head, justify="right" if head == "rows loaded" else "left")
-    for row in zip(*(cells for _, cells in shown)):
-        table.add_row(*map(escape, row))
-    return table
 
 
 def _line(name: str, rows: str, window: str, columns: str) -> str:

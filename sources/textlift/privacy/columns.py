@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from ipaddress import ip_address, ip_network
 
-import phonenumbers
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -103,6 +102,9 @@ def normalized_phone(text: str) -> str:
     bare = _SEPARATORS.sub("", text)
     if usual := _USUAL_NUMBER.fullmatch(bare):
         return f"+1{usual[1]}"
+    # Few runs need it.
+    import phonenumbers
+
     try:
         number = phonenumbers.parse(f"+{bare}" if _WITHOUT_PLUS.fullmatch(bare) else text, REGION)
     except phonenumbers.NumberParseException:
