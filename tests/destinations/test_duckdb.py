@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -160,6 +161,27 @@ def test_a_list_is_written_only_if_one_of_its_entries_changed(filled: Open) -> N
     # The load id of a record says when it was last read.
     read = warehouse.query("SELECT DISTINCT _dlt_load_id FROM profiles")
     assert read == [(after[changed],)]
+    assert_same(warehouse, "profiles", "profiles__custom_columns")
+
+
+def test_lists_without_a_change_are_not_searched_for_rows_to_delete(
+    filled: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warehouse = filled()
+    profiles = warehouse.box.service.rows("profiles")
+    # All have custom columns, and few have integrations.
+    bare = next(row["id"] for row in profiles if not row["integrations"])
+    warehouse.box.service.update("profiles", bare, first_name="Zoë")
+    execute, executed = _duckdb_jobs._execute, []
+
+    def seen(client: Any, statements: Any) -> None:
+        executed.extend(statements)
+        execute(client, statements)
+
+    monkeypatch.setattr(_duckdb_jobs, "_execute", seen)
+    warehouse.load("profiles", whole_read_days=0)
+    changed = [re.findall(r'"(\w+)"', each)[1] for each in executed if "_staging" not in each]
+    assert {*changed} == {"profiles"}
     assert_same(warehouse, "profiles", "profiles__custom_columns")
 
 

@@ -68,7 +68,7 @@ def _quoted(path: str) -> str:
 
 
 #: Held by the job that runs.
-_TURN = threading.Lock()
+_TURN = threading.RLock()
 
 
 class _Memory:
@@ -151,29 +151,35 @@ class MergeJob(SqlLoadJob):
         fragments = self._split_fragments(sql)
         statements = [each.replace(_FOLDER, _quoted(str(folder))) for each in fragments]
         if _PART in sql:
-            self._merge_in_parts(client, statements)
+            with _TURN:
+                self._merge_in_parts(client, statements)
         else:
             _run_with_enough_memory(client, lambda: _execute(client, statements))
 
     @staticmethod
     def _merge_in_parts(client: Any, statements: Sequence[str]) -> None:
-        count, find, delete, insert_part, insert_all, clear = statements
-        if client.execute_sql(count) == [(0,)]:
+        stored, find, delete, insert_part, insert_all, clear = statements
+        if client.execute_sql(stored) == [(0,)]:
             _run_with_enough_memory(client, lambda: _execute(client, [insert_all, clear]))
             return
         _run_with_enough_memory(client, lambda: client.execute_sql(find))
-        found = f"SELECT coalesce(max(place), 0), count(*) = count(place) FROM {_KEYS}"
-        ((places, all_changed),) = client.execute_sql(found)
-        last = places // _PART_VECTORS
-        insert = insert_all if all_changed and not last else insert_part
+        found = f"SELECT count(*), count(place), coalesce(max(place), 0) FROM {_KEYS}"
+        ((keys, changed, places),) = client.execute_sql(found)
+        # If nothing has changed, a part would read the whole table to find nothing to delete.
+        count = places // _PART_VECTORS + 1 if changed else 0
+        insert = insert_all if changed == keys and count == 1 else insert_part
+        parts = [
+            [each.replace(_PART, str(part)) for each in (delete, insert)] for part in range(count)
+        ]
 
         def merge() -> None:
-            for part in range(last + 1):
-                change = [each.replace(_PART, str(part)) for each in (delete, insert)]
-                _execute(client, [*change, clear] if part == last else change)
-                if places >= _FEW_VECTORS:
-                    # This frees the memory that deleted rows take.
-                    client.execute_sql("CHECKPOINT")
+            for part in parts[:-1]:
+                _execute(client, part)
+                # This frees the memory that deleted rows take.
+                client.execute_sql("CHECKPOINT")
+            _execute(client, [*(parts[-1] if parts else ()), clear])
+            if places >= _FEW_VECTORS:
+                client.execute_sql("CHECKPOINT")
 
         _run_with_enough_memory(client, merge, is_large=places >= _FEW_VECTORS)
         client.execute_sql(f"DROP TABLE {_KEYS}")
@@ -247,19 +253,29 @@ class MergeSql(LookupMerge):
         """Return SQL that creates ``_KEYS``."""
         hints = cast(TTableSchema, table)
         own, staged = client.get_qualified_table_names(str(table["name"]))
-        rows = "NULL"
+        staged_rows = stored_rows = "NULL"
         # The load id of a record says when it was last read, so a record is always written.
+        same = "false"
         if get_columns_names_with_prop(hints, "merge_key"):
             compared = sorted(set(get_columns_names_with_prop(hints, "name")) - {C_DLT_LOAD_ID})
-            rows = f"hash({', '.join(map(client.escape_column_name, compared))})"
+            stored_rows = f"sum(hash({', '.join(map(client.escape_column_name, compared))}))"
+            # A row that only deletes is not stored.
+            marks = get_columns_names_with_prop(hints, "hard_delete")
+            is_bool = {mark: hints["columns"][mark]["data_type"] == "bool" for mark in marks}
+            is_stored = [
+                f"{client.escape_column_name(mark)} IS {'NOT TRUE' if is_bool[mark] else 'NULL'}"
+                for mark in marks
+            ]
+            staged_rows = f"{stored_rows} FILTER ({' AND '.join(is_stored or ['true'])})"
+            same = "coalesce(staged.rows, 0) = coalesce(stored.rows, 0)"
         # Stored rows that lie together are deleted together.
         place = f"dense_rank() OVER (PARTITION BY same ORDER BY place // {_VECTOR}) - 1"
         return (
             f"CREATE OR REPLACE TEMP TABLE {_KEYS} AS "
-            f"WITH staged AS (SELECT {key}, sum({rows}) AS rows FROM {staged} GROUP BY {key}), "
-            f"stored AS (SELECT {key}, sum({rows}) AS rows, min(d.rowid) AS place FROM {own} AS d "
+            f"WITH staged AS (SELECT {key}, {staged_rows} AS rows FROM {staged} GROUP BY {key}), "
+            f"stored AS (SELECT {key}, {stored_rows} AS rows, min(d.rowid) AS place FROM {own} AS d "
             f"SEMI JOIN (SELECT DISTINCT {key} FROM {staged}) USING ({key}) GROUP BY {key}), "
-            f"compared AS (SELECT {key}, place, coalesce(staged.rows = stored.rows, false) AS same "
+            f"compared AS (SELECT {key}, place, {same} AS same "
             f"FROM staged LEFT JOIN stored USING ({key})) "
             f"SELECT {key}, if(same, NULL, {place}) AS place FROM compared"
         )
