@@ -23,6 +23,7 @@ from textlift.cli import main
 from textlift.destinations import destination
 from textlift.dictionary import ERASURES
 from textlift.errors import ConfigurationError
+from textlift.load import loading
 from textlift.load.forget import Dataset, Found, Person
 from textlift.load.loading import load
 from textlift.privacy.columns import KeyedHash
@@ -260,12 +261,42 @@ def test_loads_need_the_key_of_the_erasures(export: Open, monkeypatch: pytest.Mo
     assert found.counts == {"messages": 1}
 
 
+def test_whoever_is_erased_between_two_packages_is_skipped_in_the_next(
+    account: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warehouse = account()
+    profiles = warehouse.box.service.rows("profiles")
+    last = max(profiles, key=lambda row: row["updated_at"])["phone_number"]
+    note, found = loading._note_package, []
+
+    def forget_then(*arguments: Any) -> None:
+        note(*arguments)
+        if not found:
+            found.append(rows_with(warehouse, last))
+            # From another machine: on this one, it would wait for the load.
+            elsewhere = dlt.pipeline(
+                "mcommons",
+                pipelines_dir=str(tmp_path / "elsewhere"),
+                destination=warehouse.destination,
+                dataset_name="mcommons",
+            )
+            people, keys = People(endpoints_of("mcommons")), [KeyedHash(KEY.encode())]
+            Dataset(elsewhere, "mcommons", people, keys).forget(by(f"+{last}"))
+
+    monkeypatch.setattr(loading, "_note_package", forget_then)
+    summary = warehouse.load("profiles", package_rows=10, page_size=1)
+    assert summary.packages > 1
+    assert found == [{}]
+    assert rows_with(warehouse, last) == {}
+    assert warehouse.query("SELECT count(*) FROM profiles") == [(len(profiles) - 1,)]
+
+
 # Destinations
 
 
 @pytest.mark.parametrize("kind", slow_but(slice(1), ["duckdb", "delta", "iceberg", "filesystem"]))
 def test_a_pipeline_of_another_name_skips_the_person_too(
-    account: Open, tmp_path: Path, kind: str
+    account: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     warehouse = account(empty=True)
     put_two(warehouse)
@@ -281,6 +312,10 @@ def test_a_pipeline_of_another_name_skips_the_person_too(
     keyed = [KeyedHash(KEY.encode())]
     Dataset(first, "mcommons", People(endpoints_of("mcommons")), keyed).forget(by("+12025550101"))
     # Its schema does not have the table of erasures.
+    with monkeypatch.context() as patched:
+        patched.delenv("SOURCES__PRIVACY_KEY")
+        with pytest.raises(ConfigurationError, match="earlier_privacy_keys"):
+            load(pipeline("third"), warehouse.source(package_rows=1000), ["profiles"])
     pipeline("other").run(warehouse.source().with_resources("profiles"))
     if kind == "duckdb":
         assert warehouse.query("SELECT id FROM profiles") == [(2,)]

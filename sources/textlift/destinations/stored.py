@@ -89,53 +89,83 @@ def current_load_id() -> str | None:
         return None
 
 
-def stored_rows(
-    table: str, key: Sequence[str], wanted: Wanted, declared: TTableSchemaColumns | None = None
-) -> Iterator[pa.Table]:
+def _stored_schema() -> Any:
+    """Return the name of the source's schema; ``None`` if the running pipeline has not stored it."""
+    name = dlt.current.source_schema().name
+    return name if name in dlt.current.pipeline().schema_names else None
+
+
+def open_client() -> Any:
+    """Return a client of the running pipeline's destination, to open with ``with``."""
+    # A pipeline that never ran has no schema, but other pipelines can have created tables.
+    return dlt.current.pipeline().destination_client(_stored_schema())
+
+
+def stored_rows(table: str, key: Sequence[str], wanted: Wanted) -> Iterator[pa.Table]:
     """Yield rows from the running pipeline's destination in its types, some thousands at a time.
 
     Args:
         table: Name of the table; a missing table has no rows.
         key: Columns that identify a row.
         wanted: Condition that the rows meet.
-        declared: Columns of a table that can exist though the schema of this pipeline lacks it.
     """
     schema = dlt.current.source_schema()
-    known = declared or schema.tables.get(table, {}).get("columns", {})
-    if not declared and C_DLT_LOAD_ID not in known:
+    known = schema.tables.get(table, {}).get("columns", {})
+    if C_DLT_LOAD_ID not in known:
         return
     pipeline = dlt.current.pipeline()
-    # A pipeline that never ran has no schema, but other pipelines can have created tables.
-    stored_as: Any = schema.name if schema.name in pipeline.schema_names else None
     try:
-        client: Any
-        with pipeline.destination_client(stored_as) as client:
-            if declared:
-                client.schema = client.schema.clone()
-                added = new_table(table, write_disposition="append")
-                client.schema.update_table({**added, "columns": declared})
-            batches = (
-                open_batches(client, table) if isinstance(client, SupportsOpenTables) else None
-            )
-            if batches is not None:
-                yield from _of_batches(batches, wanted)
-                return
-            if declared and isinstance(client, FilesystemClient):
-                # dlt queries only tables in the schema that it loaded itself.
-                for file in client.list_table_files(table):
-                    with client.fs_client.open(file, "rb") as opened:
-                        rows = pq.read_table(opened)
-                    yield from _of_batches(rows.to_reader(), wanted)
+        with open_client() as client:
+            found = _of_client(client, table, key, wanted, list(known))
+            if found is not None:
+                yield from found
                 return
             appends = isinstance(client, SupportsOpenTables)
-            if isinstance(client, SqlJobClientBase):
-                own = client.sql_client
-                yield from _of_database(own, table, key, wanted, list(known), appends)
-                return
-        with pipeline.sql_client(stored_as) as client:
+        with pipeline.sql_client(_stored_schema()) as client:
             yield from _of_database(client, table, key, wanted, list(known), appends)
     except DestinationUndefinedEntity:
         return
+
+
+def declared_rows(
+    client: Any, table: str, key: Sequence[str], columns: TTableSchemaColumns
+) -> Iterator[pa.Table]:
+    """Yield all rows of a table that another pipeline may have written.
+
+    Args:
+        client: An open client of the destination. Its schema gets the table.
+        table: Name of the table; a missing table has no rows.
+        key: Columns that identify a row.
+        columns: Its columns.
+    """
+    client.schema = client.schema.clone()
+    added = new_table(table, write_disposition="append")
+    client.schema.update_table({**added, "columns": columns})
+    try:
+        found = _of_client(client, table, key, every, list(columns))
+        if found is not None:
+            yield from found
+        elif isinstance(client, FilesystemClient):
+            # dlt queries only tables in the schema that it loaded itself.
+            for file in client.list_table_files(table):
+                with client.fs_client.open(file, "rb") as opened:
+                    rows = pq.read_table(opened)
+                yield from _of_batches(rows.to_reader(), every)
+    except DestinationUndefinedEntity:
+        return
+
+
+def _of_client(
+    client: Any, table: str, key: Sequence[str], wanted: Wanted, known: Sequence[str]
+) -> Iterator[pa.Table] | None:
+    """Return the rows of a lake's or a database's table; ``None`` if it is neither."""
+    appends = isinstance(client, SupportsOpenTables)
+    batches = open_batches(client, table) if appends else None
+    if batches is not None:
+        return _of_batches(batches, wanted)
+    if isinstance(client, SqlJobClientBase):
+        return _of_database(client.sql_client, table, key, wanted, known, appends)
+    return None
 
 
 def _of_database(

@@ -45,6 +45,7 @@ from textlift.extract.state import (
     is_full_refresh,
 )
 from textlift.extract.workers import Workers
+from textlift.privacy.erased import Erased
 from textlift.privacy.pages import protection
 from textlift.windows import SECOND, Window, format_time, parse_time
 
@@ -89,6 +90,11 @@ class SyncContext:
         """The last second to load, the same for all resources."""
         return self.settings.until or self.now
 
+    @property
+    def erased(self) -> Erased | None:
+        """The people who were erased before this load package."""
+        return self._erased.read()
+
     def poll_listing(self, name: str, progress: Progress) -> SliceRows | None:
         """Return all rows of the snapshot ``name`` if they are there; it is read once in a run.
 
@@ -120,7 +126,7 @@ class SyncContext:
         """Return a reader with the service, the page size and the threads of this run."""
         assert self._workers
         settings = self.settings
-        protected = protection(endpoint, settings.policy, self._erased.read())
+        protected = protection(endpoint, settings.policy, self.erased)
         return Reader(
             self.service, endpoint, slices, settings.page_size, progress, self._workers, protected
         )
@@ -133,8 +139,14 @@ class SyncContext:
             self._workers = Workers(self.service.client.concurrency)
         self._active.add(endpoint.name)
         sync = self._unfinished.pop(endpoint.name, None)
-        if sync is None or sync.packages != state.get("packages") or not sync.fits(load_id):
-            # Rows taken for a package that was not committed have to be read again.
+        # Rows taken for a package that was not committed have to be read again, and so have rows of
+        # people who were erased meanwhile.
+        if (
+            sync is None
+            or sync.packages != state.get("packages")
+            or not sync.fits(load_id)
+            or sync.erased is not self.erased
+        ):
             sync = StreamSync(self, endpoint, state, load_id)
         return sync
 
@@ -184,6 +196,7 @@ class StreamSync:
     can fail. A full refresh is a complete read alone.
 
     Attributes:
+        erased: People whose rows it skips.
         packages: Packages filled so far, as in the resource's state.
         progress: Counts of what was done so far.
         start: First second requested.
@@ -203,6 +216,7 @@ class StreamSync:
         load_id: str | None,
     ) -> None:
         self.endpoint = endpoint
+        self.erased = context.erased
         self.packages: int | None = None
         self.progress = Progress()
         self.start: datetime | None = None

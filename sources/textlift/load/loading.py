@@ -30,6 +30,7 @@ from textlift import clock
 from textlift.destinations import checked, contents, open_while_loading, reason
 from textlift.dlt_setup import set_up_dlt
 from textlift.errors import AlreadyRunning, ConfigurationError, CredentialsError, TextliftError
+from textlift.extract.erased import Rows, erasures_in, known_erasures
 from textlift.extract.state import ACCOUNT_HINT, parts_of_accounts
 from textlift.extract.state import full_refresh as full_refresh_of_loads
 from textlift.load.cursors import forget_cursors, resource_states
@@ -129,10 +130,10 @@ def _load(pipeline: Pipeline, source: DltSource, resources: Sequence[str] | None
     names = list(dict.fromkeys(source.resources if resources is None else resources))
     runs = RunLog(pipeline, source, names)
     drop_local_state(pipeline)
-    _start_from_destination(pipeline, source, names)
+    erasures = _start_from_destination(pipeline, source, names)
     summary = Summary()
     try:
-        _load_packages(pipeline, source, names, summary, runs)
+        _load_packages(pipeline, source, names, erasures, summary, runs)
     except Exception as error:
         if not was_stopped(error):
             _write_failed(pipeline, runs, error)
@@ -150,10 +151,13 @@ def _load_packages(
     pipeline: Pipeline,
     source: DltSource,
     names: Sequence[str],
+    erasures: Rows | None,
     summary: Summary,
     runs: RunLog,
 ) -> None:
     """Fill and load packages until no resource has anything left.
+
+    The first one uses ``erasures``; the next ones read who was erased meanwhile.
 
     Raises:
         CredentialsError: The service permits to read none of the resources.
@@ -163,8 +167,9 @@ def _load_packages(
         for resource in source.resources.values():
             resource.selected = resource.name in remaining
         try:
-            with open_while_loading():
+            with open_while_loading(), known_erasures(erasures):
                 info = pipeline.run([source, runs.of_package(remaining)])
+            erasures = None
         except PipelineStepFailed as error:
             own = own_error(error)
             if own is None:
@@ -272,11 +277,14 @@ def _drop_files(pipeline: Pipeline) -> None:
     pipeline.set_local_state_val("initial_cwd", folder)
 
 
-def _start_from_destination(pipeline: Pipeline, source: DltSource, names: Sequence[str]) -> None:
+def _start_from_destination(pipeline: Pipeline, source: DltSource, names: Sequence[str]) -> Rows:
     """Take the state from the destination, and compare it with the tables that exist there.
 
     A table that was dropped is created again. A resource that has lost a table, or all of its rows, is
     loaded from the start date, unless a retention deletes its rows.
+
+    Returns:
+        The rows of ``erasures``.
 
     Raises:
         ConfigurationError: The dataset holds another account, or a package is not installed.
@@ -287,10 +295,11 @@ def _start_from_destination(pipeline: Pipeline, source: DltSource, names: Sequen
             pipeline.sync_destination()
             # pipeline.run would do it again, over other connections.
             pipeline._state_restored = True
+        erasures = erasures_in(client)
         # A destination without a stored state, such as a function, has no such method.
         stored = getattr(client, "get_stored_schema", lambda _: None)(source.schema.name)
         if stored is None:
-            return
+            return erasures
         # dlt wrote the schema, and validating it takes longer than the queries.
         schema = Schema.from_dict(
             json.loads(stored.schema), bump_version=False, validate_schema=False
@@ -322,6 +331,7 @@ def _start_from_destination(pipeline: Pipeline, source: DltSource, names: Sequen
             client.schema = schema
             # dlt creates tables only for a schema that is not stored, unless it is forced.
             client.update_stored_schema(only_tables=missing, force=True)
+    return erasures
 
 
 def _rows_are_deleted(resource: DltResource) -> bool:
