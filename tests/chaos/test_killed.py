@@ -92,7 +92,7 @@ class Moment:
 def moments(service: str) -> list[Moment]:
     random = Random(service)
     # Up to the last packages of the load.
-    every = 11 if service == "mcommons" else 7
+    every = 11 if service == "mcommons" else 6
     return [
         *(Moment(request=number * every) for number in range(14)),
         *(Moment(step=step, packages=count) for step in STEPS for count in PACKAGES),
