@@ -19,7 +19,8 @@ install:
 demo: $(STAMP)
 	$(BIN)/textlift demo
 
-PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
+# Three at a time on two cores, because tests wait for processes and pauses.
+PYTEST := $(BIN)/python -m pytest -n 3 --dist worksteal
 # Suites of their own beside make test, each in a folder of tests.
 SUITES := chaos dashboard destinations models privacy sandbox schedulers webhooks
 
