@@ -277,6 +277,7 @@ def test_a_page_of_such_records_is_decoded(record: str) -> None:
         people(PERSON) + "\n" * 10_000_001,
         people(PERSON).replace("left out", "left & out"),
         people(PERSON).replace("</response>", ""),
+        "",
     ],
 )
 def test_what_is_not_well_formed_is_declined(body: str) -> None:

@@ -154,6 +154,7 @@ class _Reading:
 
     def _find_characters(self) -> None:
         """Find the brackets of tags, quotes and references; decline control characters."""
+        _expect(self._body)
         brackets, marks, controls = [], [], 0
         # Blocks stay in the cache of the processor.
         for at in range(0, len(self._bytes), _BLOCK):
