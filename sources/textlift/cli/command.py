@@ -76,6 +76,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         if not options.sandbox:
             return _run(job, options, job.source)
+        # Runs against a service do not wait for the sandbox to be imported.
         from textlift.cli.sandbox import sandbox_source
 
         name = f"{_pipeline_name(job.name, options)}_webhooks"

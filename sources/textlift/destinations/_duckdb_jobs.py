@@ -67,7 +67,7 @@ def _quoted(path: str) -> str:
     return glob.escape(path).replace("'", "''")
 
 
-#: Held by the job that runs.
+#: Held by the job that runs, from its first statement to its last.
 _TURN = threading.RLock()
 
 

@@ -16,11 +16,12 @@ from textlift.dictionary import ERASURES
 from textlift.extract.settings import Settings
 from textlift.privacy.erased import Erased
 
-Rows = Sequence[Mapping[str, Any]]
-_known: ContextVar[Rows | None] = ContextVar("known", default=None)
+#: The rows of ``erasures``.
+Erasures = Sequence[Mapping[str, Any]]
+_known: ContextVar[Erasures | None] = ContextVar("known", default=None)
 
 
-def erasures_in(client: Any) -> Rows:
+def erasures_in(client: Any) -> Erasures:
     """Return the rows of ``erasures``, with an open client of the destination."""
     # The schema of this pipeline may lack the table, because another one wrote it.
     columns = py_arrow_to_table_schema_columns(schema_of(ERASURES))
@@ -30,7 +31,7 @@ def erasures_in(client: Any) -> Rows:
 
 
 @contextmanager
-def known_erasures(rows: Rows | None) -> Iterator[None]:
+def known_erasures(rows: Erasures | None) -> Iterator[None]:
     """Within the block, use these rows of ``erasures`` instead of reading them, unless ``None``."""
     token = _known.set(rows)
     try:
@@ -49,7 +50,7 @@ class ErasedPeople:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._load_id: str | None = None
-        self._rows: Rows = ()
+        self._rows: Erasures = ()
         self._found: Erased | None = None
 
     def read(self) -> Erased | None:
@@ -68,7 +69,7 @@ class ErasedPeople:
             self._rows, self._load_id = rows, load_id
         return self._found
 
-    def _read(self) -> Rows:
+    def _read(self) -> Erasures:
         known, schema = _known.get(), dlt.current.source_schema()
         if known is not None:
             return known

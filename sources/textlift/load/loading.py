@@ -30,7 +30,7 @@ from textlift import clock
 from textlift.destinations import checked, contents, open_while_loading, reason
 from textlift.dlt_setup import set_up_dlt
 from textlift.errors import AlreadyRunning, ConfigurationError, CredentialsError, TextliftError
-from textlift.extract.erased import Rows, erasures_in, known_erasures
+from textlift.extract.erased import Erasures, erasures_in, known_erasures
 from textlift.extract.state import ACCOUNT_HINT, parts_of_accounts
 from textlift.extract.state import full_refresh as full_refresh_of_loads
 from textlift.load.cursors import forget_cursors, resource_states
@@ -151,7 +151,7 @@ def _load_packages(
     pipeline: Pipeline,
     source: DltSource,
     names: Sequence[str],
-    erasures: Rows | None,
+    erasures: Erasures | None,
     summary: Summary,
     runs: RunLog,
 ) -> None:
@@ -277,7 +277,9 @@ def _drop_files(pipeline: Pipeline) -> None:
     pipeline.set_local_state_val("initial_cwd", folder)
 
 
-def _start_from_destination(pipeline: Pipeline, source: DltSource, names: Sequence[str]) -> Rows:
+def _start_from_destination(
+    pipeline: Pipeline, source: DltSource, names: Sequence[str]
+) -> Erasures:
     """Take the state from the destination, and compare it with the tables that exist there.
 
     A table that was dropped is created again. A resource that has lost a table, or all of its rows, is

@@ -102,7 +102,7 @@ def normalized_phone(text: str) -> str:
     bare = _SEPARATORS.sub("", text)
     if usual := _USUAL_NUMBER.fullmatch(bare):
         return f"+1{usual[1]}"
-    # Few runs need it.
+    # Importing it takes time, and few runs need it.
     import phonenumbers
 
     try:
